@@ -1,0 +1,9 @@
+//! What every floor stands on: time, shutdown, backoff, secrets, logs.
+//!
+//! Nothing here knows what a job is.
+
+pub mod backoff;
+pub mod clock;
+pub mod secret;
+pub mod shutdown;
+pub mod telemetry;

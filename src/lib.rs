@@ -1,0 +1,23 @@
+//! Gangline: a WebSocket-first realtime job dispatcher.
+//!
+//! Rooms stand on floors, and a room may use only rooms on lower floors:
+//!
+//! | floor | rooms |
+//! |---|---|
+//! | 8 | [`cli`] |
+//! | 7 | [`server`] |
+//! | 6 | [`api`] |
+//! | 5 | [`dispatcher`] |
+//! | 4 | [`auth`], [`hub`], [`blobs`] |
+//! | 3 | [`store`], [`scheduler`], [`worker`], [`client`] |
+//! | 2 | [`link`], [`model`], [`config`] |
+//! | 1 | [`protocol`] |
+//! | 0 | [`base`] |
+//!
+//! `tests/it/floors.rs` reads the `crate::` paths and fails on an arrow that points up.
+
+pub mod base;
+pub mod config;
+pub mod model;
+pub mod protocol;
+pub mod store;

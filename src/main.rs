@@ -1,0 +1,3 @@
+//! The `gangline` binary.
+
+fn main() {}

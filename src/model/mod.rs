@@ -1,0 +1,18 @@
+//! What Gangline keeps: records and the rules by which they change, without I/O and without a clock.
+//!
+//! Records derive `Serialize` because stores keep them; the wire has types of its own in
+//! `protocol`, and the conversions stand beside the records.
+
+pub mod account;
+pub mod class;
+pub mod entry;
+pub mod job;
+pub mod spec;
+pub mod worker;
+
+pub use account::{Account, AccountName, ApiToken, Role, TokenId};
+pub use class::{Capacity, ReadyClass};
+pub use entry::{Entry, EntryKind};
+pub use job::{Job, Outcome};
+pub use spec::{InvalidSpec, JobSpec, Program, Requires};
+pub use worker::Worker;

@@ -1,0 +1,56 @@
+//! A worker's record.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::base::clock::Millis;
+use crate::protocol::WorkerId;
+
+/// What is known of a worker.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Worker {
+    /// Its name.
+    pub id: WorkerId,
+    /// When its agent started, in milliseconds; a larger one supersedes.
+    pub boot: u64,
+    /// Its machine.
+    pub hostname: String,
+    /// Operating system.
+    pub os: String,
+    /// Processor architecture.
+    pub arch: String,
+    /// Version of the agent.
+    pub version: String,
+    /// Processors.
+    pub cpu_count: u32,
+    /// Memory.
+    pub memory_bytes: u64,
+    /// Disk of the workspaces.
+    pub disk_bytes: u64,
+    /// Its GPUs, by index.
+    pub gpus: Vec<Gpu>,
+    /// Jobs at a time.
+    pub slots: u32,
+    /// Its labels.
+    pub labels: BTreeMap<String, String>,
+    /// Whether it has a container engine.
+    pub containers: bool,
+    /// Whether it takes no new jobs.
+    pub draining: bool,
+    /// Last heard of.
+    pub last_seen: Millis,
+}
+
+/// A GPU.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Gpu {
+    /// Its index.
+    pub index: u32,
+    /// Model.
+    pub name: String,
+    /// The device's own id.
+    pub uuid: String,
+    /// Its memory.
+    pub memory_bytes: u64,
+}

@@ -1,0 +1,404 @@
+//! Frames between the dispatcher and a worker, of types `worker` and `job`.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::chunk::StreamName;
+use super::codec::{Nothing, verbs};
+use super::id::{Attempt, JobId, WorkerId};
+use super::job::Reason;
+use super::spec::JobSpec;
+
+verbs! {
+    /// Worker to dispatcher, about itself.
+    pub enum AgentReport: Worker {
+        "register" => Register(Box<Register>),
+        // Renews every lease this worker holds; nothing else does.
+        "heartbeat" => Heartbeat(Heartbeat),
+        "drain" => Drain(Nothing),
+        "undrain" => Undrain(Nothing),
+    }
+}
+
+verbs! {
+    /// Worker to dispatcher, about a job.
+    pub enum AgentJobReport<'a>: Job {
+        "accept" => Accept(AttemptRef),
+        "reject" => Reject(Reject),
+        "output" => Output(AgentOutput<'a>),
+        "end" => End(AttemptEnd),
+    }
+}
+
+verbs! {
+    /// Dispatcher to worker, about the worker.
+    pub enum AgentOrder: Worker {
+        "registered" => Registered(Registered),
+        "heartbeat" => Heartbeat(Lost),
+        "drain" => Drain(Nothing),
+        "undrain" => Undrain(Nothing),
+    }
+}
+
+verbs! {
+    /// Dispatcher to worker, about a job.
+    pub enum AgentJobOrder<'a>: Job {
+        "assign" => Assign(Box<Assign>),
+        "ack" => Ack(Ack),
+        "nack" => Nack(Nack),
+        "cancel" => Cancel(CancelAttempt),
+        "input" => Input(AgentInput<'a>),
+        "resize" => Resize(AgentResize),
+    }
+}
+
+/// `register`: the first frame of a worker, on every connection.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Register {
+    /// The worker's name, the same over restarts.
+    #[serde(alias = "worker_id")]
+    pub worker_id: WorkerId,
+    /// When the agent process started, in milliseconds. A larger one supersedes.
+    pub boot: u64,
+    /// Its machine.
+    #[serde(default)]
+    pub hostname: String,
+    /// Operating system.
+    #[serde(default)]
+    pub os: String,
+    /// Processor architecture.
+    #[serde(default)]
+    pub arch: String,
+    /// Processors.
+    #[serde(default = "one", alias = "cpu_count")]
+    pub cpu_count: u32,
+    /// Memory.
+    #[serde(default, alias = "memory_bytes")]
+    pub memory_bytes: u64,
+    /// Disk of the workspaces.
+    #[serde(default, alias = "disk_bytes")]
+    pub disk_bytes: u64,
+    /// Its GPUs.
+    #[serde(default)]
+    pub gpus: Vec<GpuInfo>,
+    /// Jobs at a time.
+    #[serde(default = "one")]
+    pub slots: u32,
+    /// Its labels.
+    #[serde(default)]
+    pub labels: BTreeMap<String, String>,
+    /// Version of the agent.
+    #[serde(default)]
+    pub version: String,
+    /// Container images at hand; absent where there is no container engine.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub images: Option<Vec<String>>,
+    /// Jobs that this agent holds from before.
+    #[serde(default)]
+    pub resume: Vec<Resume>,
+}
+
+fn one() -> u32 {
+    1
+}
+
+/// A GPU of a worker.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct GpuInfo {
+    /// The index that `requires.gpuIds` and `CUDA_VISIBLE_DEVICES` use.
+    pub index: u32,
+    /// Model.
+    #[serde(default)]
+    pub name: String,
+    /// The device's own id.
+    #[serde(default)]
+    pub uuid: String,
+    /// Its memory.
+    #[serde(default)]
+    pub memory_bytes: u64,
+}
+
+/// A job that a registering worker holds.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Resume {
+    /// The job.
+    pub job_id: JobId,
+    /// The attempt.
+    pub attempt: Attempt,
+    /// The last entry that the worker numbered, 0 for none.
+    #[serde(default)]
+    pub last_n: u64,
+    /// `running`, or `ended` when only the log is still to be sent.
+    #[serde(default)]
+    pub state: ResumeState,
+}
+
+/// Whether a held job still runs.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum ResumeState {
+    /// The program runs.
+    #[default]
+    Running,
+    /// The program is over.
+    Ended,
+}
+
+/// Reply to `register`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Registered {
+    /// The worker's name.
+    pub worker_id: WorkerId,
+    /// How often to send a heartbeat, in seconds.
+    pub heartbeat_secs: u64,
+    /// What to do with each held job.
+    pub resume: Vec<ResumeVerdict>,
+}
+
+/// What to do with one held job.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ResumeVerdict {
+    /// The job.
+    pub job_id: JobId,
+    /// The attempt.
+    pub attempt: Attempt,
+    /// Go on, or kill and forget it.
+    pub verdict: Verdict,
+    /// The entry to go on with.
+    pub next_n: u64,
+}
+
+/// Whether a held job is still the worker's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Verdict {
+    /// Send on from `nextN`.
+    Continue,
+    /// Kill and forget: it has ended or is someone else's.
+    Drop,
+}
+
+/// Worker's `heartbeat`.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct Heartbeat {
+    /// What the machine uses.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub usage: Option<Usage>,
+    /// Jobs that this worker holds.
+    pub jobs: Vec<(JobId, Attempt)>,
+}
+
+/// Dispatcher's `heartbeat`: the reply to a worker's.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Lost {
+    /// Kill these: they are someone else's now.
+    pub lost: Vec<(JobId, Attempt)>,
+}
+
+/// What a machine uses.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Usage {
+    /// Processors, from 0 to 1 over all of them.
+    pub cpu: f64,
+    /// Memory.
+    pub memory_bytes: u64,
+    /// Disk of the workspaces.
+    pub disk_bytes: u64,
+    /// Received a second.
+    pub network_in_bytes: u64,
+    /// Sent a second.
+    pub network_out_bytes: u64,
+    /// Each GPU.
+    pub gpus: Vec<GpuUsage>,
+}
+
+/// What one GPU uses.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct GpuUsage {
+    /// Which one.
+    pub index: u32,
+    /// From 0 to 1.
+    pub utilization: f64,
+    /// Its memory in use.
+    pub memory_bytes: u64,
+    /// Degrees Celsius.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub temperature: Option<u32>,
+    /// Watts.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub power_watts: Option<f64>,
+}
+
+/// `assign`: run this.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Assign {
+    /// The job.
+    pub job_id: JobId,
+    /// The attempt.
+    pub attempt: Attempt,
+    /// What to run.
+    pub spec: JobSpec,
+    /// The GPUs to give it.
+    pub gpu_ids: Vec<u32>,
+    /// How long the worker owns the job without a heartbeat, in seconds.
+    pub lease_secs: u64,
+    /// Output bytes that may be under way without an `ack`.
+    pub window_bytes: u64,
+}
+
+/// Names an attempt; `accept` is no more than that.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct AttemptRef {
+    /// The job.
+    pub job_id: JobId,
+    /// The attempt.
+    pub attempt: Attempt,
+}
+
+/// `reject`: the worker cannot run this.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Reject {
+    /// The job.
+    pub job_id: JobId,
+    /// The attempt.
+    pub attempt: Attempt,
+    /// Why, in words.
+    #[serde(default)]
+    pub reason: String,
+}
+
+/// `output`: a chunk, frozen when its `n` was given.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct AgentOutput<'a> {
+    /// The job.
+    pub job_id: JobId,
+    /// The attempt.
+    pub attempt: Attempt,
+    /// Counts from 1 without holes over both streams.
+    pub n: u64,
+    /// Which stream.
+    pub stream: StreamName,
+    /// Raw byte offset within the stream. The dispatcher counts for itself.
+    #[serde(default)]
+    pub offset: u64,
+    /// The bytes, where they are text.
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    pub text: Option<Cow<'a, str>>,
+    /// The bytes, where they are not.
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    pub base64: Option<Cow<'a, str>>,
+    /// When the worker read it, in milliseconds; the dispatcher's clock where absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub time: Option<u64>,
+}
+
+/// `end`: the program is over and every chunk was sent.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct AttemptEnd {
+    /// The job.
+    pub job_id: JobId,
+    /// The attempt.
+    pub attempt: Attempt,
+    /// One past the last output.
+    pub n: u64,
+    /// Exit code; 128+n where signal n ended the program.
+    #[serde(default)]
+    pub exit_code: Option<i32>,
+    /// Why.
+    pub reason: Reason,
+    /// In words, where there is more to say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error_message: Option<String>,
+    /// When, in milliseconds; the dispatcher's clock where absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub time: Option<u64>,
+}
+
+/// `ack`: cumulative.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Ack {
+    /// The job.
+    pub job_id: JobId,
+    /// The attempt.
+    pub attempt: Attempt,
+    /// Stored up to here.
+    pub n: u64,
+    /// Everything up to here may be forgotten.
+    pub stable: u64,
+    /// Output bytes that may be under way beyond `n`.
+    pub window_bytes: u64,
+}
+
+/// `nack`: a hole; send again from `expect`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Nack {
+    /// The job.
+    pub job_id: JobId,
+    /// The attempt.
+    pub attempt: Attempt,
+    /// The entry that is missing.
+    pub expect: u64,
+}
+
+/// `cancel` on its way to the worker.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct CancelAttempt {
+    /// The job.
+    pub job_id: JobId,
+    /// The attempt.
+    pub attempt: Attempt,
+    /// Between SIGTERM and SIGKILL, in seconds.
+    pub grace_secs: f64,
+}
+
+/// `input` on its way to the worker.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct AgentInput<'a> {
+    /// The job.
+    pub job_id: JobId,
+    /// The attempt.
+    pub attempt: Attempt,
+    /// Text.
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    pub text: Option<Cow<'a, str>>,
+    /// Bytes.
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    pub base64: Option<Cow<'a, str>>,
+    /// Whether this is the end of the input.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub eof: bool,
+}
+
+/// `resize` on its way to the worker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct AgentResize {
+    /// The job.
+    pub job_id: JobId,
+    /// The attempt.
+    pub attempt: Attempt,
+    /// Columns.
+    pub cols: u16,
+    /// Rows.
+    pub rows: u16,
+}

@@ -1,0 +1,103 @@
+//! How bytes of output and input travel in JSON: as `text` where they are text, else `base64`.
+
+use std::borrow::Cow;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::error::WireError;
+
+/// Which output of the program a chunk came from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum StreamName {
+    /// File descriptor 1, and everything under a pseudo-terminal.
+    Stdout,
+    /// File descriptor 2.
+    Stderr,
+}
+
+/// The two fields that carry bytes; exactly one is set.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Chunk<'a> {
+    /// Valid UTF-8 that JSON does not blow up.
+    Text(Cow<'a, str>),
+    /// Anything else.
+    Base64(Cow<'a, str>),
+}
+
+impl<'a> Chunk<'a> {
+    /// Chooses the form for `bytes`. A pure function of the bytes, so that a replay looks
+    /// exactly as the live stream did.
+    pub fn of(bytes: &'a [u8]) -> Self {
+        match std::str::from_utf8(bytes) {
+            Ok(text) if escaped_len(bytes) <= bytes.len().div_ceil(3) * 4 => Self::Text(Cow::Borrowed(text)),
+            _ => Self::Base64(Cow::Owned(STANDARD.encode(bytes))),
+        }
+    }
+
+    /// The fields `text` and `base64` as a frame holds them.
+    pub fn into_fields(self) -> (Option<Cow<'a, str>>, Option<Cow<'a, str>>) {
+        match self {
+            Self::Text(text) => (Some(text), None),
+            Self::Base64(base64) => (None, Some(base64)),
+        }
+    }
+}
+
+/// Bytes from the fields `text` and `base64` of a frame.
+///
+/// # Errors
+/// `bad_frame` where both or neither are set, or `base64` is not base64.
+pub fn bytes_of(text: Option<&str>, base64: Option<&str>) -> Result<Vec<u8>, WireError> {
+    match (text, base64) {
+        (Some(text), None) => Ok(text.as_bytes().to_vec()),
+        (None, Some(base64)) => {
+            STANDARD.decode(base64).map_err(|error| WireError::bad_field("base64", format!("base64: {error}")))
+        }
+        (Some(_), Some(_)) => Err(WireError::bad_field("base64", "text and base64 exclude each other")),
+        (None, None) => Err(WireError::bad_field("text", "text or base64 is required")),
+    }
+}
+
+/// Length of `bytes` between the quotes of a JSON string. No early exit, so that the compiler
+/// can do many bytes at a time.
+fn escaped_len(bytes: &[u8]) -> usize {
+    bytes
+        .iter()
+        .map(|&byte| {
+            let short = matches!(byte, b'"' | b'\\' | b'\n' | b'\r' | b'\t' | 0x08 | 0x0c);
+            1 + usize::from(short) + 5 * usize::from(byte < 0x20 && !short)
+        })
+        .sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_stays_text_and_the_rest_becomes_base64() {
+        assert_eq!(Chunk::of(b"hi\n"), Chunk::Text("hi\n".into()));
+        assert_eq!(Chunk::of("é\u{1b}[0m normal text".as_bytes()), Chunk::Text("é\u{1b}[0m normal text".into()));
+        assert_eq!(Chunk::of(b"\xff"), Chunk::Base64("/w==".into()));
+        assert_eq!(Chunk::of(&[0; 30]), Chunk::Base64("A".repeat(40).into()));
+    }
+
+    #[test]
+    fn escaped_length_is_what_the_serialiser_writes() {
+        let all: String = (0..128u8).map(char::from).chain("äöü€".chars()).collect();
+        assert_eq!(escaped_len(all.as_bytes()), serde_json::to_string(&all).unwrap().len() - 2);
+    }
+
+    #[test]
+    fn one_field_and_only_one() {
+        assert_eq!(bytes_of(Some("a"), None), Ok(b"a".to_vec()));
+        assert_eq!(bytes_of(None, Some("YQ==")), Ok(b"a".to_vec()));
+        assert!(bytes_of(None, None).is_err());
+        assert!(bytes_of(Some("a"), Some("YQ==")).is_err());
+        assert_eq!(bytes_of(None, Some("*")).unwrap_err().field.as_deref(), Some("base64"));
+    }
+}

@@ -1,0 +1,390 @@
+//! Frames of type `job` between a client and the dispatcher.
+
+use std::borrow::Cow;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::chunk::StreamName;
+use super::codec::{Acknowledged, Nothing, typed, verbs};
+use super::error::WireError;
+use super::id::{After, Attempt, Cursor, JobId, JobRef, WorkerId};
+use super::spec::JobSpec;
+
+verbs! {
+    /// Client to dispatcher.
+    pub enum JobRequest<'a>: Job {
+        "submit" => Submit(Box<Submit>) by read_submit,
+        "follow" => Follow(Follow),
+        "unfollow" => Unfollow(Named),
+        "get" => Get(Named),
+        "list" => List(List),
+        "watch" => Watch(Nothing),
+        "unwatch" => Unwatch(Nothing),
+        "input" => Input(Input<'a>),
+        "resize" => Resize(Resize),
+        "cancel" => Cancel(Cancel),
+    }
+}
+
+verbs! {
+    /// Dispatcher to client.
+    pub enum JobEvent<'a>: Job {
+        "submitted" => Submitted(Submitted),
+        "following" => Following(Following),
+        "status" => Status(StatusEvent),
+        "output" => Output(OutputEvent<'a>),
+        "end" => End(EndEvent),
+        "live" => Live(Live),
+        "truncated" => Truncated(Truncated),
+        "job" => Job(Box<JobReply>),
+        "jobs" => Jobs(JobsReply),
+        "lagged" => Lagged(Nothing),
+        "ok" => Ok(Acknowledged),
+    }
+}
+
+/// `submit`: the spec's fields beside these.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Submit {
+    /// The job.
+    #[serde(flatten)]
+    pub spec: JobSpec,
+    /// Idempotency key, per account.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
+    /// Whether the submitter follows the job at once; `true` unless given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub follow: Option<bool>,
+}
+
+/// Reads spec and extras apart: serde's `flatten` would lose the path of a wrong field.
+fn read_submit(data: &str) -> Result<Box<Submit>, WireError> {
+    #[derive(Deserialize)]
+    struct Extras {
+        #[serde(default)]
+        key: Option<String>,
+        #[serde(default)]
+        follow: Option<bool>,
+    }
+    let spec = typed(data)?;
+    let Extras { key, follow } = typed(data)?;
+    Ok(Box::new(Submit { spec, key, follow }))
+}
+
+/// Names a job.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Named {
+    /// Which job.
+    #[serde(alias = "taskId", alias = "task_id", alias = "job_id")]
+    pub job_id: JobRef,
+}
+
+/// `follow`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Follow {
+    /// Which job.
+    #[serde(alias = "taskId", alias = "task_id", alias = "job_id")]
+    pub job_id: JobRef,
+    /// Where to begin.
+    #[serde(default)]
+    pub after: After,
+}
+
+/// `list`, newest first.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct List {
+    /// Only jobs of this status.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub status: Option<Status>,
+    /// Jobs at most; 50 unless given, 1,000 at most.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub limit: Option<u32>,
+    /// Only jobs older than this one: `next` of the page before, or any job.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub before: Option<JobRef>,
+}
+
+/// `input`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Input<'a> {
+    /// Which job.
+    #[serde(alias = "taskId", alias = "task_id", alias = "job_id")]
+    pub job_id: JobRef,
+    /// Text for the job's standard input.
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    pub text: Option<Cow<'a, str>>,
+    /// Bytes for it.
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    pub base64: Option<Cow<'a, str>>,
+    /// Whether this is the end of the input.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub eof: bool,
+}
+
+/// `resize`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Resize {
+    /// Which job.
+    #[serde(alias = "taskId", alias = "task_id", alias = "job_id")]
+    pub job_id: JobRef,
+    /// Columns.
+    pub cols: u16,
+    /// Rows.
+    pub rows: u16,
+}
+
+/// `cancel`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Cancel {
+    /// Which job.
+    #[serde(alias = "taskId", alias = "task_id", alias = "job_id")]
+    pub job_id: JobRef,
+    /// Between SIGTERM and SIGKILL, in seconds; the job's own unless given.
+    #[serde(default, skip_serializing_if = "Option::is_none", alias = "grace_secs")]
+    pub grace_secs: Option<f64>,
+}
+
+/// Where a job stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Status {
+    /// Waits for a worker.
+    Pending,
+    /// Was given to a worker.
+    Running,
+    /// Ended with exit code 0.
+    Completed,
+    /// Ended otherwise.
+    Failed,
+    /// Ended because someone asked.
+    Cancelled,
+}
+
+/// Why a job ended, or went back to the queue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Reason {
+    /// The program ended by itself.
+    Exit,
+    /// A signal ended it.
+    Signal,
+    /// `timeoutSecs` ran out.
+    Timeout,
+    /// `queueTimeoutSecs` ran out.
+    QueueTimeout,
+    /// Its worker was lost.
+    WorkerLost,
+    /// It could not be started.
+    SpawnError,
+    /// It used more memory than it may.
+    OutOfMemory,
+    /// Someone asked.
+    Cancelled,
+    /// Workers refused it.
+    Rejected,
+}
+
+/// Reply to `submit`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Submitted {
+    /// The job's id.
+    pub job_id: JobId,
+    /// The job's short number.
+    pub task_id: u64,
+    /// `pending`, or where the job of the same key stands.
+    pub status: Status,
+    /// Whether `key` named a job that was there before.
+    pub duplicate: bool,
+}
+
+/// Reply to `follow`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Following {
+    /// The job.
+    pub job_id: JobId,
+    /// Entries after this cursor will come.
+    pub from: Cursor,
+    /// The newest entry at this moment.
+    pub top: Cursor,
+    /// The job's status at this moment.
+    pub status: Status,
+}
+
+/// A change of status: an entry of a followed log (then it has `at`), or one of `watch`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct StatusEvent {
+    /// The job.
+    pub job_id: JobId,
+    /// Its cursor, in a followed log; absent in `watch`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at: Option<Cursor>,
+    /// The new status.
+    pub status: Status,
+    /// The attempt that it is about.
+    pub attempt: Attempt,
+    /// The worker that has the job.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub worker_id: Option<WorkerId>,
+    /// Why, where there is a reason.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<Reason>,
+    /// In `watch`: the short number.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub task_id: Option<u64>,
+    /// In `watch`: whose job it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub account: Option<String>,
+    /// In `watch`: the job's name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// In `watch`: the exit code, once ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exit_code: Option<i32>,
+    /// When, in milliseconds.
+    pub time: u64,
+}
+
+/// A chunk of output.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct OutputEvent<'a> {
+    /// The job.
+    pub job_id: JobId,
+    /// Its cursor.
+    pub at: Cursor,
+    /// Which stream.
+    pub stream: StreamName,
+    /// Raw byte offset within the stream and attempt.
+    pub offset: u64,
+    /// The bytes, where they are text.
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    pub text: Option<Cow<'a, str>>,
+    /// The bytes, where they are not.
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    pub base64: Option<Cow<'a, str>>,
+    /// When the worker read it, in milliseconds.
+    pub time: u64,
+}
+
+/// The job is over.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct EndEvent {
+    /// The job.
+    pub job_id: JobId,
+    /// Its cursor.
+    pub at: Cursor,
+    /// `completed`, `failed` or `cancelled`.
+    pub status: Status,
+    /// Exit code; 128+n where signal n ended the program; null where it never ran.
+    pub exit_code: Option<i32>,
+    /// Why.
+    pub reason: Reason,
+    /// In words, where there is more to say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error_message: Option<String>,
+    /// When, in milliseconds.
+    pub time: u64,
+}
+
+/// The reader has caught up with a job that still runs.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Live {
+    /// The job.
+    pub job_id: JobId,
+    /// The last entry sent.
+    pub at: Cursor,
+}
+
+/// Entries that are gone, both ends included.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Truncated {
+    /// The job.
+    pub job_id: JobId,
+    /// The first entry that is gone.
+    pub from: Cursor,
+    /// The last one.
+    pub to: Cursor,
+}
+
+/// One job.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct JobReply {
+    /// The record.
+    pub job: JobRecord,
+}
+
+/// A page of jobs.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct JobsReply {
+    /// Newest first.
+    pub jobs: Vec<JobRecord>,
+    /// `before` of the next page; null on the last one.
+    pub next: Option<String>,
+}
+
+/// What is known of a job.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct JobRecord {
+    /// The job's id.
+    pub job_id: JobId,
+    /// Its short number.
+    pub task_id: u64,
+    /// For people.
+    pub name: Option<String>,
+    /// Where it stands.
+    pub status: Status,
+    /// Why it ended.
+    pub reason: Option<Reason>,
+    /// Its shell script.
+    pub command: Option<String>,
+    /// Its argument vector.
+    pub args: Option<Vec<String>>,
+    /// Its container image.
+    pub image: Option<String>,
+    /// Its tags.
+    pub tags: Vec<String>,
+    /// The worker that has or had it.
+    pub worker_id: Option<WorkerId>,
+    /// The latest attempt; 0 before the first.
+    pub attempt: Attempt,
+    /// Whose it is.
+    pub account: String,
+    /// Exit code.
+    pub exit_code: Option<i32>,
+    /// What went wrong, in words.
+    pub error_message: Option<String>,
+    /// Submitted, in milliseconds.
+    pub created_at: u64,
+    /// The latest attempt began, in milliseconds.
+    pub started_at: Option<u64>,
+    /// Ended, in milliseconds.
+    pub completed_at: Option<u64>,
+    /// Bytes of standard output in the latest attempt.
+    pub stdout_bytes: u64,
+    /// Bytes of standard error in the latest attempt.
+    pub stderr_bytes: u64,
+    /// Why a pending job is pending, in words.
+    pub waiting_for: Option<String>,
+    /// The GPUs it was given.
+    pub gpu_ids: Vec<u32>,
+    /// Its priority.
+    pub priority: i32,
+    /// The spec as submitted, environment included; in `get` only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub spec: Option<Box<JobSpec>>,
+}

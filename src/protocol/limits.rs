@@ -1,0 +1,42 @@
+//! Sizes and times of protocol version 1. Those that a server can be configured with are the
+//! defaults of `config`.
+
+use std::time::Duration;
+
+/// Largest frame a client may send.
+pub const CLIENT_FRAME_BYTES: usize = 64 * 1024;
+/// Largest frame a worker may send.
+pub const WORKER_FRAME_BYTES: usize = 1024 * 1024;
+/// Largest frame before `auth`.
+pub const UNAUTHENTICATED_FRAME_BYTES: usize = 4 * 1024;
+/// Frames a second that one connection may send for long.
+pub const FRAMES_PER_SECOND: u32 = 200;
+/// Frames that one connection may send at once.
+pub const FRAME_BURST: u32 = 5_000;
+/// Logs that one connection may follow at a time.
+pub const FOLLOWS_PER_CONNECTION: usize = 128;
+/// Errors in a minute after which a socket is closed.
+pub const ERRORS_PER_MINUTE: u32 = 100;
+/// How often the server sends a WebSocket ping.
+pub const PING_EVERY: Duration = Duration::from_secs(25);
+/// Silence after which a connection counts as dead.
+pub const DEAD_AFTER: Duration = Duration::from_secs(60);
+/// Time to authenticate.
+pub const AUTH_WITHIN: Duration = Duration::from_secs(10);
+/// How long before the end of a token `expiring` is sent.
+pub const EXPIRING_AHEAD: Duration = Duration::from_secs(60);
+/// Clock skew forgiven when a token runs out.
+pub const EXPIRY_LEEWAY: Duration = Duration::from_secs(30);
+/// How often a worker sends a heartbeat.
+pub const HEARTBEAT_EVERY: Duration = Duration::from_secs(10);
+/// How long a lease lasts: three heartbeats.
+pub const LEASE: Duration = Duration::from_secs(30);
+/// Unacknowledged bytes that a worker may have under way for one job.
+pub const WINDOW_BYTES: u64 = 4 * 1024 * 1024;
+/// Raw bytes of output in one chunk at the most: small enough that base64 and JSON's escapes
+/// keep the frame under every limit, large enough that a frame's fixed cost does not show.
+pub const CHUNK_BYTES: usize = 64 * 1024;
+/// Jobs in one page unless asked otherwise.
+pub const PAGE: u32 = 50;
+/// Jobs in one page at the most.
+pub const PAGE_MOST: u32 = 1_000;

@@ -1,0 +1,61 @@
+//! The protocol as a JSON Schema, for people who write peers in other languages.
+
+use schemars::generate::SchemaSettings;
+use serde_json::{Map, Value, json};
+
+use super::agent::{AgentJobOrder, AgentJobReport, AgentOrder, AgentReport};
+use super::auth::{AuthEvent, AuthRequest};
+use super::error::WireError;
+use super::hello::{ClientHello, ServerHello};
+use super::job::{JobEvent, JobRequest};
+use super::worker::{WorkerEvent, WorkerRequest};
+
+/// One schema with a definition for each direction: `toServer` (clients and workers),
+/// `toClient`, `toWorker`.
+pub fn protocol() -> Value {
+    let mut generator = SchemaSettings::draft2020_12().into_generator();
+    macro_rules! frames {
+        ($($noun:literal: $payload:ty),+ $(,)?) => {
+            Value::Array(vec![$(frame($noun, &generator.subschema_for::<$payload>().to_value())),+])
+        };
+    }
+    let to_server = frames! {
+        "hello": ClientHello, "auth": AuthRequest, "job": JobRequest<'static>, "worker": WorkerRequest,
+        "job": AgentJobReport<'static>, "worker": AgentReport,
+    };
+    let to_client = frames! {
+        "hello": ServerHello, "auth": AuthEvent, "job": JobEvent<'static>, "worker": WorkerEvent, "error": WireError,
+    };
+    let to_worker = frames! {
+        "hello": ServerHello, "auth": AuthEvent, "job": AgentJobOrder<'static>, "worker": AgentOrder, "error": WireError,
+    };
+    let mut definitions: Map<String, Value> = generator.take_definitions(true);
+    let bare = json!([{"type": "object", "properties": {"type": {"enum": ["ping", "pong"]}}, "required": ["type"]}]);
+    for (name, frames) in [("toServer", to_server), ("toClient", to_client), ("toWorker", to_worker)] {
+        let all: Vec<Value> = [frames, bare.clone()].into_iter().flat_map(into_array).collect();
+        definitions.insert(name.to_owned(), json!({"anyOf": all}));
+    }
+    json!({
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "Gangline WebSocket protocol, version 1",
+        "anyOf": [
+            {"$ref": "#/$defs/toServer"}, {"$ref": "#/$defs/toClient"}, {"$ref": "#/$defs/toWorker"},
+        ],
+        "$defs": definitions,
+    })
+}
+
+fn frame(noun: &str, data: &Value) -> Value {
+    json!({
+        "type": "object",
+        "properties": {"type": {"const": noun}, "id": {"type": ["string", "number"]}, "data": data},
+        "required": ["type", "data"],
+    })
+}
+
+fn into_array(value: Value) -> Vec<Value> {
+    match value {
+        Value::Array(items) => items,
+        other => vec![other],
+    }
+}

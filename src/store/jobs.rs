@@ -1,0 +1,209 @@
+//! Jobs: the queue, leases and every change of status.
+//!
+//! Invariants: at most one live lease per job; attempts only grow; a job that is over never
+//! changes again; every change of status but the submit itself is an entry of the job's log,
+//! written in the same step.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use super::error::{AppendError, StoreError, SubmitError};
+use crate::model::{AccountName, Entry, Job, JobSpec, Outcome, ReadyClass, Requires};
+use crate::protocol::job::Status;
+use crate::protocol::{Attempt, JobId, JobRef, WorkerId};
+use std::sync::Arc;
+
+/// Rejections after which a job ends `failed/rejected`.
+pub const MAX_REJECTIONS: u32 = 5;
+
+/// A job to be.
+#[derive(Debug, Clone)]
+pub struct NewJob {
+    /// The random half of its id.
+    pub nonce: u32,
+    /// Whose it is.
+    pub account: AccountName,
+    /// What it is asked to be.
+    pub spec: Arc<JobSpec>,
+    /// Idempotency key, per account.
+    pub key: Option<String>,
+}
+
+/// How many jobs may be pending.
+#[derive(Debug, Clone, Copy)]
+pub struct QueueLimits {
+    /// In all.
+    pub total: u64,
+    /// Of one account.
+    pub account: u64,
+}
+
+/// The answer to a submit.
+#[derive(Debug, Clone)]
+pub struct Submitted {
+    /// The job as it stands.
+    pub job: Arc<Job>,
+    /// Whether the key named a job that was there before.
+    pub duplicate: bool,
+}
+
+/// A worker asks for jobs.
+#[derive(Debug, Clone)]
+pub struct Claim {
+    /// The worker.
+    pub worker: WorkerId,
+    /// Classes it may take from, each with the GPUs that a job of the class is given. Jobs are
+    /// popped over all of them: highest priority first, then lowest number.
+    pub classes: Vec<(Requires, Vec<u32>)>,
+    /// Jobs at the most.
+    pub limit: usize,
+    /// How long the leases last without renewal.
+    pub lease: Duration,
+}
+
+/// A change of status: the job afterwards, and the log entry that says so.
+#[derive(Debug, Clone)]
+pub struct Change {
+    /// The job as it stands after the change.
+    pub job: Arc<Job>,
+    /// The entry; its cursor is the job's newest.
+    pub entry: Entry,
+}
+
+/// What a cancel did.
+#[derive(Debug, Clone)]
+pub enum Cancelled {
+    /// The job was pending and is over.
+    Ended(Change),
+    /// The job runs; its worker must be told. The wish is kept in the record.
+    Running(Arc<Job>),
+    /// The job was over before.
+    AlreadyOver(Arc<Job>),
+}
+
+/// Which jobs a list shows.
+#[derive(Debug, Clone, Default)]
+pub struct JobFilter {
+    /// Of this account only.
+    pub account: Option<AccountName>,
+    /// Of this status only.
+    pub status: Option<Status>,
+    /// Older than the job of this number.
+    pub before: Option<u64>,
+    /// Jobs at the most.
+    pub limit: usize,
+}
+
+/// Which finished jobs are kept.
+#[derive(Debug, Clone, Copy)]
+pub struct Retention {
+    /// Not longer than this after their end.
+    pub age: Duration,
+    /// Not more than this many.
+    pub jobs: u64,
+}
+
+/// See the module.
+#[async_trait]
+pub trait JobStore {
+    /// Adds a job to the queue and numbers it.
+    ///
+    /// Idempotent with a key: the same key of the same account gives the same job back, for as
+    /// long as the job is kept. Without one a repeat is a second job.
+    ///
+    /// # Errors
+    /// See [`SubmitError`].
+    async fn submit(&self, job: NewJob, limits: QueueLimits) -> Result<Submitted, SubmitError>;
+
+    /// The classes that have jobs waiting, in no order.
+    ///
+    /// # Errors
+    /// Nothing was changed.
+    async fn ready(&self) -> Result<Vec<ReadyClass>, StoreError>;
+
+    /// Pops jobs for a worker: each goes to `running` with the next attempt, gets a lease and
+    /// the log entry `a-0`, in one step.
+    ///
+    /// # Errors
+    /// Outcome unknown. Jobs that were claimed show up in [`JobStore::running_on`].
+    async fn claim(&self, claim: Claim) -> Result<Vec<Change>, StoreError>;
+
+    /// Puts a running job back that its worker refused, without charging the attempt; on the
+    /// fifth rejection the job ends `failed/rejected` with `message`.
+    ///
+    /// # Errors
+    /// Inner: the attempt is stale. A repeat after a lost answer is refused so, harmlessly.
+    async fn reject(
+        &self,
+        job: JobId,
+        attempt: Attempt,
+        message: String,
+    ) -> Result<Result<Change, AppendError>, StoreError>;
+
+    /// Renews the leases that `worker` holds; returns those of `held` that are not its own any more.
+    ///
+    /// # Errors
+    /// Harmless to repeat.
+    async fn renew(
+        &self,
+        worker: &WorkerId,
+        held: &[(JobId, Attempt)],
+        lease: Duration,
+    ) -> Result<Vec<(JobId, Attempt)>, StoreError>;
+
+    /// Gives an attempt up because its worker is lost: the job ends `failed/worker_lost`, or goes
+    /// back to the queue if it may run again.
+    ///
+    /// # Errors
+    /// Inner: the attempt is stale. A repeat is refused so, harmlessly.
+    async fn lose(&self, job: JobId, attempt: Attempt) -> Result<Result<Change, AppendError>, StoreError>;
+
+    /// Does what time demands: gives up attempts whose lease has run out, as [`JobStore::lose`]
+    /// does, and ends pending jobs over their queue limit. A bounded number at a call.
+    ///
+    /// # Errors
+    /// Harmless to repeat; what was done is done.
+    async fn expire(&self) -> Result<Vec<Change>, StoreError>;
+
+    /// Ends a pending job `cancelled`, or notes the wish in a running one. `grace_ms` overrides
+    /// the job's own.
+    ///
+    /// # Errors
+    /// Harmless to repeat. `Ok(None)`: no such job.
+    async fn cancel(&self, job: JobRef, grace_ms: Option<u64>) -> Result<Option<Cancelled>, StoreError>;
+
+    /// One job.
+    ///
+    /// # Errors
+    /// Nothing was changed.
+    async fn job(&self, job: JobRef) -> Result<Option<Arc<Job>>, StoreError>;
+
+    /// Jobs, newest first. Pages are stable: a job that is added later is on no later page.
+    ///
+    /// # Errors
+    /// Nothing was changed.
+    async fn jobs(&self, filter: JobFilter) -> Result<Vec<Arc<Job>>, StoreError>;
+
+    /// The jobs that run on `worker` now.
+    ///
+    /// # Errors
+    /// Nothing was changed.
+    async fn running_on(&self, worker: &WorkerId) -> Result<Vec<Arc<Job>>, StoreError>;
+
+    /// Removes finished jobs that need not be kept, oldest end first, with their logs and keys.
+    /// A bounded number at a call, so that a backlog never holds other work up; returns what
+    /// was removed, empty once there is nothing to do.
+    ///
+    /// # Errors
+    /// Harmless to repeat.
+    async fn retain(&self, retention: Retention) -> Result<Vec<JobId>, StoreError>;
+}
+
+/// Why an end without a worker's word came about.
+pub fn lost_outcome() -> Outcome {
+    Outcome::because(
+        crate::protocol::job::Reason::WorkerLost,
+        Some("the worker was lost while it ran the job".to_owned()),
+    )
+}

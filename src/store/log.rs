@@ -1,0 +1,93 @@
+//! Logs: one ordered list of entries per job.
+//!
+//! Invariants: cursors of one log rise without holes within an attempt; nothing is written
+//! under an attempt that is not the job's running one; nothing follows `end`.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+
+use super::error::{AppendError, StoreError};
+use crate::base::clock::Millis;
+use crate::model::{Entry, Job, Outcome};
+use crate::protocol::job::Status;
+use crate::protocol::{Attempt, Cursor, JobId, StreamName};
+
+/// A chunk as a worker numbered it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewOutput {
+    /// Its number, from 1.
+    pub n: u64,
+    /// Which stream.
+    pub stream: StreamName,
+    /// What the program wrote; not empty.
+    pub bytes: Bytes,
+    /// When.
+    pub time: Millis,
+}
+
+/// What one attempt adds to its log.
+#[derive(Debug, Clone)]
+pub struct AttemptWrite {
+    /// The job.
+    pub job: JobId,
+    /// The attempt.
+    pub attempt: Attempt,
+    /// Chunks, their numbers rising by one.
+    pub output: Vec<NewOutput>,
+    /// The end of the attempt and of the job, with its `n` and time, one past the last chunk.
+    pub end: Option<(u64, Millis, Outcome)>,
+}
+
+/// What was written.
+#[derive(Debug, Clone)]
+pub struct Appended {
+    /// The entries that were new, in order, with their offsets; repeats are not among them.
+    pub entries: Vec<Entry>,
+    /// The attempt's last `n` afterwards.
+    pub last_n: u64,
+    /// The job afterwards, where this ended it.
+    pub ended: Option<Arc<Job>>,
+}
+
+/// A piece of a log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogPage {
+    /// Entries after the cursor that was asked for, in order.
+    pub entries: Vec<Entry>,
+    /// Entries that were removed right before the first of `entries`, both ends included.
+    pub removed: Option<(Cursor, Cursor)>,
+    /// The log's newest cursor; [`Cursor::START`] while it is empty.
+    pub top: Cursor,
+    /// The job's status.
+    pub status: Status,
+}
+
+/// See the module.
+#[async_trait]
+pub trait LogStore {
+    /// Appends what attempts wrote, one result for each write.
+    ///
+    /// Chunks at or below the attempt's last `n` are dropped as repeats, so saying the same
+    /// again after a lost answer is harmless; a repeat of the `end` that ended the job is no
+    /// error either. Offsets are counted here, not taken from the worker. Over the output cap
+    /// the oldest output of the job is removed; readers see that as [`LogPage::removed`].
+    ///
+    /// # Errors
+    /// Outcome unknown for all of them; say the same again.
+    async fn append(&self, writes: Vec<AttemptWrite>) -> Result<Vec<Result<Appended, AppendError>>, StoreError>;
+
+    /// Entries after `after`, about `max_bytes` of output at the most but at least one entry if
+    /// there is one. `Ok(None)`: no such job.
+    ///
+    /// # Errors
+    /// Nothing was changed.
+    async fn read(&self, job: JobId, after: Cursor, max_bytes: usize) -> Result<Option<LogPage>, StoreError>;
+
+    /// The last `n` that is stored of a running attempt: 0 where it has written nothing yet.
+    ///
+    /// # Errors
+    /// Inner: the attempt is not the job's running one.
+    async fn last_n(&self, job: JobId, attempt: Attempt) -> Result<Result<u64, AppendError>, StoreError>;
+}

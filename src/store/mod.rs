@@ -1,0 +1,25 @@
+//! The store: what must outlive every process.
+//!
+//! One trait in small parts, one engine so far ([`sqlite`]), and a plain in-memory model
+//! that property tests hold every engine against. The store owns the clock: leases, queue
+//! limits and times of entries are by it.
+//!
+//! Every method is atomic. `StoreError` always means "outcome unknown": the caller may say the
+//! same thing again, and each method says why that is harmless.
+
+pub mod accounts;
+pub mod error;
+pub mod jobs;
+pub mod log;
+pub mod workers;
+
+pub use accounts::AccountStore;
+pub use error::StoreError;
+pub use jobs::JobStore;
+pub use log::LogStore;
+pub use workers::WorkerStore;
+
+/// Everything that Gangline keeps.
+pub trait Store: JobStore + LogStore + WorkerStore + AccountStore + Send + Sync {}
+
+impl<T: JobStore + LogStore + WorkerStore + AccountStore + Send + Sync> Store for T {}
