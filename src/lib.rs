@@ -18,6 +18,7 @@
 
 pub mod base;
 pub mod config;
+pub mod link;
 pub mod model;
 pub mod protocol;
 pub mod store;
