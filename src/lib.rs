@@ -17,6 +17,7 @@
 //! `tests/it/floors.rs` reads the `crate::` paths and fails on an arrow that points up.
 
 pub mod base;
+pub mod client;
 pub mod config;
 pub mod link;
 pub mod model;

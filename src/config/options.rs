@@ -14,6 +14,7 @@ use super::value::{Pair, Size, Span};
 use crate::protocol::WorkerId;
 
 /// What every command understands. In the file these stand at the top, above all sections.
+#[expect(clippy::doc_markdown, reason = "shown in a terminal, where backticks are noise")]
 #[derive(Debug, Clone, Default, clap::Args)]
 #[command(next_help_heading = "Everywhere")]
 pub struct CommonOptions {
@@ -91,18 +92,33 @@ pub struct ServerOptions {
 }
 
 /// `[limits]`: sizes and counts of a dispatcher.
-#[derive(Debug, Clone, Default, PartialEq, clap::Args, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, clap::Args, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
 #[command(next_help_heading = "Limits of the dispatcher")]
 pub struct LimitOptions {
     /// Largest frame of a client [default: 64KiB]
-    #[arg(long = "limits-client-frame-bytes", env = "GANGLINE_LIMITS_CLIENT_FRAME_BYTES", value_name = "SIZE", hide_short_help = true)]
+    #[arg(
+        long = "limits-client-frame-bytes",
+        env = "GANGLINE_LIMITS_CLIENT_FRAME_BYTES",
+        value_name = "SIZE",
+        hide_short_help = true
+    )]
     pub client_frame_bytes: Option<Size>,
     /// Largest frame of a worker [default: 1MiB]
-    #[arg(long = "limits-worker-frame-bytes", env = "GANGLINE_LIMITS_WORKER_FRAME_BYTES", value_name = "SIZE", hide_short_help = true)]
+    #[arg(
+        long = "limits-worker-frame-bytes",
+        env = "GANGLINE_LIMITS_WORKER_FRAME_BYTES",
+        value_name = "SIZE",
+        hide_short_help = true
+    )]
     pub worker_frame_bytes: Option<Size>,
     /// Frames a second and connection; administrators and workers are exempt [default: 200]
-    #[arg(long = "limits-frames-per-second", env = "GANGLINE_LIMITS_FRAMES_PER_SECOND", value_name = "N", hide_short_help = true)]
+    #[arg(
+        long = "limits-frames-per-second",
+        env = "GANGLINE_LIMITS_FRAMES_PER_SECOND",
+        value_name = "N",
+        hide_short_help = true
+    )]
     pub frames_per_second: Option<u32>,
     /// Frames at once [default: 5000]
     #[arg(long = "limits-frame-burst", env = "GANGLINE_LIMITS_FRAME_BURST", value_name = "N", hide_short_help = true)]
@@ -117,22 +133,52 @@ pub struct LimitOptions {
     #[arg(long = "limits-queue", env = "GANGLINE_LIMITS_QUEUE", value_name = "N", hide_short_help = true)]
     pub queue: Option<u64>,
     /// Jobs of one account that may wait [default: 100000]
-    #[arg(long = "limits-account-queue", env = "GANGLINE_LIMITS_ACCOUNT_QUEUE", value_name = "N", hide_short_help = true)]
+    #[arg(
+        long = "limits-account-queue",
+        env = "GANGLINE_LIMITS_ACCOUNT_QUEUE",
+        value_name = "N",
+        hide_short_help = true
+    )]
     pub account_queue: Option<u64>,
     /// Output kept of a job; beyond it the oldest goes [default: 256MiB]
-    #[arg(long = "limits-output-bytes", env = "GANGLINE_LIMITS_OUTPUT_BYTES", value_name = "SIZE", hide_short_help = true)]
+    #[arg(
+        long = "limits-output-bytes",
+        env = "GANGLINE_LIMITS_OUTPUT_BYTES",
+        value_name = "SIZE",
+        hide_short_help = true
+    )]
     pub output_bytes: Option<Size>,
     /// How long a finished job is kept [default: 30d]
-    #[arg(long = "limits-retention-age", env = "GANGLINE_LIMITS_RETENTION_AGE", value_name = "TIME", hide_short_help = true)]
+    #[arg(
+        long = "limits-retention-age",
+        env = "GANGLINE_LIMITS_RETENTION_AGE",
+        value_name = "TIME",
+        hide_short_help = true
+    )]
     pub retention_age: Option<Span>,
     /// How many finished jobs are kept [default: 10000]
-    #[arg(long = "limits-retention-jobs", env = "GANGLINE_LIMITS_RETENTION_JOBS", value_name = "N", hide_short_help = true)]
+    #[arg(
+        long = "limits-retention-jobs",
+        env = "GANGLINE_LIMITS_RETENTION_JOBS",
+        value_name = "N",
+        hide_short_help = true
+    )]
     pub retention_jobs: Option<u64>,
     /// Largest upload or artifact [default: 4GiB]
-    #[arg(long = "limits-upload-bytes", env = "GANGLINE_LIMITS_UPLOAD_BYTES", value_name = "SIZE", hide_short_help = true)]
+    #[arg(
+        long = "limits-upload-bytes",
+        env = "GANGLINE_LIMITS_UPLOAD_BYTES",
+        value_name = "SIZE",
+        hide_short_help = true
+    )]
     pub upload_bytes: Option<Size>,
     /// Output of one job that a worker may have under way without an answer [default: 4MiB]
-    #[arg(long = "limits-window-bytes", env = "GANGLINE_LIMITS_WINDOW_BYTES", value_name = "SIZE", hide_short_help = true)]
+    #[arg(
+        long = "limits-window-bytes",
+        env = "GANGLINE_LIMITS_WINDOW_BYTES",
+        value_name = "SIZE",
+        hide_short_help = true
+    )]
     pub window_bytes: Option<Size>,
 }
 

@@ -214,9 +214,8 @@ fn resolve_limits(options: LimitOptions) -> Limits {
     } = options;
     let default = Limits::default();
     // On the machines this runs on, a size in memory is 64 bits wide.
-    let memory = |size: Option<super::Size>, default| {
-        size.map_or(default, |size| usize::try_from(size.0).unwrap_or(usize::MAX))
-    };
+    let memory =
+        |size: Option<super::Size>, default| size.map_or(default, |size| usize::try_from(size.0).unwrap_or(usize::MAX));
     Limits {
         client_frame_bytes: memory(client_frame_bytes, default.client_frame_bytes),
         worker_frame_bytes: memory(worker_frame_bytes, default.worker_frame_bytes),

@@ -57,7 +57,10 @@ fn a_mistake_in_the_file_is_named_with_its_place() {
     let cases = [
         ("colour = 1", "line 1: colour: unknown field `colour`, expected one of `url`"),
         ("[server]\nlisten = 5", "line 2: server.listen: invalid type: integer `5`, expected socket address"),
-        ("\n[limits]\noutput-bytes = '1 parsec'", "line 3: limits.output-bytes: invalid value: string \"1 parsec\", expected a size"),
+        (
+            "\n[limits]\noutput-bytes = '1 parsec'",
+            "line 3: limits.output-bytes: invalid value: string \"1 parsec\", expected a size",
+        ),
         ("[server]\nlease = 'soon'", "line 2: server.lease: invalid value: string \"soon\", expected a duration"),
         ("[worker]\nlabels = 1", "line 2: worker.labels: invalid type: integer `1`, expected a map"),
         ("[server", "line 1: "),
@@ -78,12 +81,7 @@ fn a_named_file_must_be_there() {
 #[test]
 fn settings_that_contradict_each_other_are_refused() {
     let (_dir, config) = config_of("");
-    for args in [
-        &["--open", "--listen=0.0.0.0:3000"][..],
-        &["--lease=5s"],
-        &["--heartbeat=100ms"],
-        &["--threads=0"],
-    ] {
+    for args in [&["--open", "--listen=0.0.0.0:3000"][..], &["--lease=5s"], &["--heartbeat=100ms"], &["--threads=0"]] {
         assert!(matches!(server(&config, args), Err(ConfigError::Contradiction(_))), "{args:?}");
     }
     assert!(server(&config, &["--open", "--open-anywhere", "--listen=0.0.0.0:3000"]).unwrap().open);
