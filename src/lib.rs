@@ -18,6 +18,8 @@
 
 pub mod base;
 pub mod config;
+pub mod hub;
 pub mod model;
 pub mod protocol;
+pub mod scheduler;
 pub mod store;
