@@ -20,6 +20,8 @@ pub mod auth;
 pub mod base;
 pub mod blobs;
 pub mod config;
+pub mod hub;
 pub mod model;
 pub mod protocol;
+pub mod scheduler;
 pub mod store;
