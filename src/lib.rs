@@ -18,6 +18,7 @@
 
 pub mod auth;
 pub mod base;
+pub mod blobs;
 pub mod config;
 pub mod hub;
 pub mod model;

@@ -40,7 +40,7 @@ pub(super) struct Claims {
     /// Good until, in seconds.
     exp: u64,
     /// Makes two tokens of one second differ.
-    jti: String,
+    jti: Uuid,
     /// See [`Keys`]; in milliseconds.
     pub(super) epoch: Millis,
 }
@@ -75,7 +75,7 @@ impl Keys {
             sub: account.name.clone(),
             iat: now / 1000,
             exp: now.saturating_add(millis(ttl)).div_ceil(1000),
-            jti: Uuid::new_v4().to_string(),
+            jti: Uuid::new_v4(),
             epoch: account.tokens_valid_from,
         };
         let token = jsonwebtoken::encode(&Header::new(Algorithm::HS256), &claims, &self.sign);
