@@ -107,9 +107,7 @@ impl Intake {
 
 impl Waiting {
     fn output(&mut self, job: JobId, attempt: Attempt, output: NewOutput) {
-        let write = self.write_for(job, attempt, |write| {
-            write.output.last().is_none_or(|last| last.n + 1 == output.n)
-        });
+        let write = self.write_for(job, attempt, |write| write.output.last().is_none_or(|last| last.n + 1 == output.n));
         write.output.push(output);
     }
 

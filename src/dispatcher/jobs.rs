@@ -65,12 +65,8 @@ impl Dispatcher {
         let new = NewJob { nonce: rand::random(), account: who.account.clone(), spec: Arc::clone(&spec), key };
         let submitted = self.0.store.submit(new, queue).await?;
         let job = submitted.job;
-        let reply = Submitted {
-            job_id: job.id,
-            task_id: job.id.number,
-            status: job.status,
-            duplicate: submitted.duplicate,
-        };
+        let reply =
+            Submitted { job_id: job.id, task_id: job.id.number, status: job.status, duplicate: submitted.duplicate };
         // Before the queue hears of the job: so its first entry finds the follower at the tail.
         let follow = follower.map(|outbox| {
             let source = if submitted.duplicate { Source::Store } else { Source::Tail };
@@ -131,8 +127,7 @@ impl Dispatcher {
     pub async fn cancel(&self, who: &Identity, cancel: &Cancel) -> Result<JobRecord, DispatchError> {
         let job = self.job(who, cancel.job_id).await?;
         let grace_ms = millis("graceSecs", cancel.grace_secs, true)?;
-        let cancelled =
-            self.0.store.cancel(job.id.into(), grace_ms).await?.ok_or(DispatchError::NotFound("job"))?;
+        let cancelled = self.0.store.cancel(job.id.into(), grace_ms).await?.ok_or(DispatchError::NotFound("job"))?;
         let job = match cancelled {
             Cancelled::Ended(change) => {
                 self.publish(&change);
@@ -165,7 +160,9 @@ impl Dispatcher {
     pub async fn input(&self, who: &Identity, job: JobRef, bytes: &[u8], eof: bool) -> Result<(), DispatchError> {
         let (job_id, agent, held) = self.held_job(who, job).await?;
         if !held.takes_input {
-            return Err(DispatchError::Conflict("the job has no input: it was submitted without stdin or tty".to_owned()));
+            return Err(DispatchError::Conflict(
+                "the job has no input: it was submitted without stdin or tty".to_owned(),
+            ));
         }
         let (text, base64) =
             if bytes.is_empty() { (Some(Cow::Borrowed("")), None) } else { Chunk::of(bytes).into_fields() };
