@@ -65,11 +65,14 @@ async fn pass(dispatcher: &Dispatcher, sweep: bool) -> Result<(), DispatchError>
     let retention = &inner.settings.limits;
     let retention = Retention { age: retention.retention_age, jobs: retention.retention_jobs };
     for job in inner.store.retain(retention).await? {
-        if let Err(error) = inner.blobs.delete_job(job).await {
+        if let Err(error) = inner.blobs.remove_job(job).await {
             warn!(%error, %job, "artifacts of a removed job could not be removed");
         }
     }
     if sweep {
+        if let Err(error) = inner.blobs.forget_uploads(retention.age).await {
+            warn!(%error, "old uploads could not be removed");
+        }
         for class in inner.store.ready().await? {
             inner.queue.add(&class.requires);
         }

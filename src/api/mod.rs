@@ -1,0 +1,3 @@
+//! Front doors. They translate, and decide nothing.
+
+pub mod ws;
