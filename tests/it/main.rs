@@ -7,4 +7,5 @@
 
 mod floors;
 mod golden;
+mod protocol_docs;
 mod samples;
