@@ -16,8 +16,14 @@
 //!
 //! `tests/it/floors.rs` reads the `crate::` paths and fails on an arrow that points up.
 
+pub mod auth;
 pub mod base;
+pub mod blobs;
 pub mod config;
+pub mod dispatcher;
+pub mod hub;
+pub mod link;
 pub mod model;
 pub mod protocol;
+pub mod scheduler;
 pub mod store;
