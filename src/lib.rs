@@ -27,3 +27,4 @@ pub mod model;
 pub mod protocol;
 pub mod scheduler;
 pub mod store;
+pub mod worker;
