@@ -12,7 +12,9 @@ use crate::store::sqlite::OpenError;
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
     /// Everyone would be an administrator.
-    #[error("--open on {0} would make everyone who can reach it an administrator; listen on a loopback address, or add --open-anywhere")]
+    #[error(
+        "--open on {0} would make everyone who can reach it an administrator; listen on a loopback address, or add --open-anywhere"
+    )]
     OpenToAll(SocketAddr),
     /// The port cannot be had.
     #[error("cannot listen on {address}: {}", listen_words(.source))]
@@ -44,7 +46,9 @@ pub enum ServeError {
 
 fn listen_words(error: &io::Error) -> String {
     match error.kind() {
-        io::ErrorKind::AddrInUse => "the port is in use; is another server running? (choose one with --listen)".to_owned(),
+        io::ErrorKind::AddrInUse => {
+            "the port is in use; is another server running? (choose one with --listen)".to_owned()
+        }
         io::ErrorKind::PermissionDenied => "permission denied; ports below 1024 need privileges".to_owned(),
         _ => error.to_string(),
     }

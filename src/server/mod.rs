@@ -59,7 +59,8 @@ impl Server {
         let listener = TcpListener::bind(settings.listen)
             .await
             .map_err(|source| ServeError::Listen { address: settings.listen, source })?;
-        let address = listener.local_addr().map_err(|source| ServeError::Listen { address: settings.listen, source })?;
+        let address =
+            listener.local_addr().map_err(|source| ServeError::Listen { address: settings.listen, source })?;
         let clock = Clock::default();
         let options = SqliteOptions {
             durability: settings.durability,
