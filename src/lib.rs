@@ -16,6 +16,7 @@
 //!
 //! `tests/it/floors.rs` reads the `crate::` paths and fails on an arrow that points up.
 
+pub mod api;
 pub mod auth;
 pub mod base;
 pub mod blobs;

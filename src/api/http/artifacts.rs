@@ -72,8 +72,9 @@ pub(super) async fn put(
     }
     let (Path((job, path)), Query(query)) = (path?, query?);
     let job = caller.job(&dispatcher, &job).await?;
-    let path: ArtifactPath =
-        path.parse().map_err(|error: crate::blobs::InvalidArtifactPath| WireError::bad_field("path", error.to_string()))?;
+    let path: ArtifactPath = path
+        .parse()
+        .map_err(|error: crate::blobs::InvalidArtifactPath| WireError::bad_field("path", error.to_string()))?;
     let attempt: Attempt = query
         .get("attempt")
         .and_then(|attempt| attempt.parse().ok())

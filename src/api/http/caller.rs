@@ -44,13 +44,13 @@ impl Caller {
     /// `not_found` where there is none, or it is another's: which of the two is not told.
     pub(super) async fn job(&self, dispatcher: &Dispatcher, named: &str) -> Result<Arc<Job>, HttpError> {
         let named: JobRef = named.parse().map_err(|_| HttpError::not_found("job"))?;
-        let job = dispatcher.store().job(named).await?.ok_or_else(|| HttpError::not_found("job"))?;
-        let visible = match self.0.role {
+        let visible = |job: &Arc<Job>| match self.0.role {
             Role::Admin | Role::Worker => true,
             Role::User => job.account == self.0.account,
             Role::Plugin => false,
         };
-        if visible { Ok(job) } else { Err(HttpError::not_found("job")) }
+        let found = dispatcher.store().job(named).await?;
+        found.filter(|job| named.names(job.id) && visible(job)).ok_or_else(|| HttpError::not_found("job"))
     }
 }
 

@@ -16,8 +16,9 @@ use crate::store::StoreError;
 #[derive(Debug)]
 pub struct HttpError {
     status: StatusCode,
-    error: WireError,
-    headers: HeaderMap,
+    // Boxed to keep every `Result` of this room small.
+    error: Box<WireError>,
+    header: Option<(HeaderName, HeaderValue)>,
 }
 
 /// The status that goes with a code.
@@ -69,16 +70,15 @@ impl HttpError {
     }
 
     fn with(mut self, name: HeaderName, value: &str) -> Self {
-        if let Ok(value) = HeaderValue::from_str(value) {
-            self.headers.insert(name, value);
-        }
+        self.header = HeaderValue::from_str(value).ok().map(|value| (name, value));
         self
     }
 }
 
 impl IntoResponse for HttpError {
     fn into_response(self) -> Response {
-        (self.status, self.headers, Json(json!({ "error": self.error }))).into_response()
+        let headers: HeaderMap = self.header.into_iter().collect();
+        (self.status, headers, Json(json!({ "error": self.error }))).into_response()
     }
 }
 
@@ -86,7 +86,7 @@ impl From<WireError> for HttpError {
     fn from(error: WireError) -> Self {
         let status = status(error.code);
         let retry_after = error.retry_after_ms.map(|ms| ms.div_ceil(1000).to_string());
-        let this = Self { status, error, headers: HeaderMap::new() };
+        let this = Self { status, error: Box::new(error), header: None };
         match (status, retry_after) {
             (StatusCode::UNAUTHORIZED, _) => this.with(header::WWW_AUTHENTICATE, "Bearer"),
             (_, Some(seconds)) => this.with(header::RETRY_AFTER, &seconds),

@@ -21,7 +21,6 @@ use super::ranges::Part;
 use crate::dispatcher::Dispatcher;
 use crate::model::{Entry, EntryKind, Job};
 use crate::protocol::{Cursor, JobId, StreamName, WireError};
-use crate::store::StoreError;
 
 /// Output read from the store at a time.
 const PAGE_BYTES: usize = 512 * 1024;
@@ -65,20 +64,19 @@ pub(super) async fn get(
 /// How much of the beginning of a stream is no longer kept.
 async fn removed(dispatcher: &Dispatcher, job: &Job, stream: StreamName, written: u64) -> Result<u64, HttpError> {
     let mut after = Cursor::new(job.attempt, 0);
-    // Without a byte there is nothing to look for, and most logs are whole.
-    while written > 0 {
+    loop {
         let page = dispatcher.store().read(job.id, after, PAGE_BYTES).await?;
         let page = page.ok_or_else(|| HttpError::not_found("job"))?;
+        // Most logs are whole.
         if after.n == 0 && page.removed.is_none() {
             return Ok(0);
         }
         if let Some((offset, _)) = page.entries.iter().find_map(|entry| output(entry, stream)) {
             return Ok(offset.min(written));
         }
-        let Some(last) = page.entries.last() else { break };
+        let Some(last) = page.entries.last() else { return Ok(written) };
         after = last.at;
     }
-    Ok(written)
 }
 
 /// A place in the output of one attempt.
@@ -94,10 +92,11 @@ struct Reader {
 fn read(dispatcher: Dispatcher, reader: Reader) -> impl Stream<Item = io::Result<Bytes>> {
     stream::try_unfold((dispatcher, reader), async |(dispatcher, mut reader)| {
         if reader.range.is_empty() {
-            return Ok(None);
+            return Ok::<_, io::Error>(None);
         }
         let page = dispatcher.store().read(reader.job, reader.after, PAGE_BYTES).await;
-        let chunks = reader.advance(page.map_err(unavailable)?.map(|page| page.entries).unwrap_or_default())?;
+        let page = page.map_err(io::Error::other)?;
+        let chunks = reader.advance(page.as_ref().map_or(&[], |page| &page.entries))?;
         Ok(Some((stream::iter(chunks.into_iter().map(io::Result::Ok)), (dispatcher, reader))))
     })
     .try_flatten()
@@ -109,7 +108,7 @@ impl Reader {
     /// # Errors
     /// Bytes that were promised are gone. The answer then ends before its length, which
     /// tells the peer.
-    fn advance(&mut self, entries: Vec<Entry>) -> io::Result<Vec<Bytes>> {
+    fn advance(&mut self, entries: &[Entry]) -> io::Result<Vec<Bytes>> {
         let gone = || io::Error::other("output was removed while it was read");
         self.after = entries.last().ok_or_else(gone)?.at;
         let mut chunks = Vec::new();
@@ -140,8 +139,4 @@ fn output(entry: &Entry, wanted: StreamName) -> Option<(u64, &Bytes)> {
         EntryKind::Output { stream, offset, bytes } if *stream == wanted => Some((*offset, bytes)),
         EntryKind::Output { .. } | EntryKind::Status { .. } | EntryKind::End { .. } => None,
     }
-}
-
-fn unavailable(error: StoreError) -> io::Error {
-    io::Error::other(error)
 }

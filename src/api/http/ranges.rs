@@ -68,9 +68,10 @@ impl Part {
 /// Whether the peer already has what is known by `etag`.
 pub(super) fn has_already(headers: &HeaderMap, etag: &str) -> bool {
     let known = headers.get_all(header::IF_NONE_MATCH).into_iter().filter_map(|value| value.to_str().ok());
-    known.flat_map(|value| value.split(',')).map(str::trim).any(|tag| {
-        tag == "*" || tag.strip_prefix("W/").unwrap_or(tag).trim_matches('"') == etag
-    })
+    known
+        .flat_map(|value| value.split(','))
+        .map(str::trim)
+        .any(|tag| tag == "*" || tag.strip_prefix("W/").unwrap_or(tag).trim_matches('"') == etag)
 }
 
 /// First and last byte of `bytes=…` with a single range.
@@ -114,14 +115,24 @@ mod tests {
 
     #[test]
     fn what_cannot_be_read_means_everything() {
-        for range in ["bytes=5-2", "bytes=0-1,3-4", "bytes=-", "bytes=a-b", "bytes=+1-2", "lines=0-1", "0-1", "bytes=99999999999999999999-"] {
+        for range in [
+            "bytes=5-2",
+            "bytes=0-1,3-4",
+            "bytes=-",
+            "bytes=a-b",
+            "bytes=+1-2",
+            "lines=0-1",
+            "0-1",
+            "bytes=99999999999999999999-",
+        ] {
             assert!(asked(range, 10).unwrap().whole, "{range}");
         }
     }
 
     #[test]
     fn a_range_beyond_the_end_is_not_satisfiable() {
-        for (range, len) in [("bytes=10-", 10), ("bytes=10-20", 10), ("bytes=-0", 10), ("bytes=0-", 0), ("bytes=-5", 0)] {
+        for (range, len) in [("bytes=10-", 10), ("bytes=10-20", 10), ("bytes=-0", 10), ("bytes=0-", 0), ("bytes=-5", 0)]
+        {
             let response = asked(range, len).unwrap_err().into_response();
             assert_eq!(response.status(), StatusCode::RANGE_NOT_SATISFIABLE, "{range}");
             assert_eq!(response.headers()[header::CONTENT_RANGE], format!("bytes */{len}"));
