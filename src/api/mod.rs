@@ -1,3 +1,4 @@
-//! Front doors. They translate, and decide nothing.
+//! Front doors. They only translate: what is asked goes to `dispatcher`, what comes of it goes back.
 
+pub mod http;
 pub mod ws;
