@@ -16,6 +16,7 @@
 //!
 //! `tests/it/floors.rs` reads the `crate::` paths and fails on an arrow that points up.
 
+pub mod api;
 pub mod auth;
 pub mod base;
 pub mod blobs;
@@ -28,4 +29,6 @@ pub mod link;
 pub mod model;
 pub mod protocol;
 pub mod scheduler;
+pub mod server;
 pub mod store;
+pub mod worker;

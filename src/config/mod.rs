@@ -12,6 +12,7 @@ mod file;
 pub mod options;
 pub mod server;
 mod value;
+pub mod worker;
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -22,6 +23,7 @@ pub use client::{ClientSettings, DEFAULT_URL};
 pub use options::{CommonOptions, DrainOption, LimitOptions, LogFormat, ServerOptions, WorkerOptions};
 pub use server::{Durability, Limits, ServerSettings};
 pub use value::{InvalidValue, Pair, Size, Span};
+pub use worker::WorkerSettings;
 
 use file::File;
 
