@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::config::{CommonOptions, Pair, Size, Span};
+use crate::config::{CommonOptions, DrainOption, LimitOptions, Pair, ServerOptions, Size, Span, WorkerOptions};
 use crate::protocol::auth::Role;
 use crate::protocol::job::Status;
 use crate::protocol::{After, JobRef, WorkerId};
@@ -24,6 +24,12 @@ pub(super) struct Cli {
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
+    /// Start a dispatcher and one worker: the quick start
+    Up(Box<UpArgs>),
+    /// Start a dispatcher
+    Serve(Box<ServeArgs>),
+    /// Start a worker
+    Worker(Box<WorkerArgs>),
     /// Run a job and stream it, as if it ran here
     Run(Box<RunArgs>),
     /// Print a job's output
@@ -96,18 +102,37 @@ pub(super) enum Command {
     },
 }
 
-/// What a command logs unless told otherwise.
-pub(super) enum LogDefault {
-    /// A service: what happens.
-    Info,
-    /// Everything else: what goes wrong.
-    Warn,
+impl Command {
+    /// What is logged unless told otherwise: of a service what happens, else what goes wrong.
+    pub(super) fn log_default(&self) -> &'static str {
+        if matches!(self, Self::Serve(_) | Self::Worker(_)) { "info" } else { "warn" }
+    }
 }
 
-impl Command {
-    pub(super) fn log_default(&self) -> LogDefault {
-        LogDefault::Warn
-    }
+#[derive(Debug, Args)]
+pub(super) struct ServeArgs {
+    #[command(flatten)]
+    pub(super) server: ServerOptions,
+    #[command(flatten)]
+    pub(super) limits: LimitOptions,
+    #[command(flatten)]
+    pub(super) drain: DrainOption,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct WorkerArgs {
+    #[command(flatten)]
+    pub(super) worker: WorkerOptions,
+    #[command(flatten)]
+    pub(super) drain: DrainOption,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct UpArgs {
+    #[command(flatten)]
+    pub(super) serve: ServeArgs,
+    #[command(flatten)]
+    pub(super) worker: WorkerOptions,
 }
 
 /// Runs a job and streams it: its stdout to stdout, its stderr to stderr, its exit status.

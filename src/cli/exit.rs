@@ -49,12 +49,11 @@ impl Status {
         let own = |fallback: Self| exit_code.map_or(fallback, |code| Self::Job(code.to_le_bytes()[0]));
         match reason {
             Reason::Exit => own(Self::Success),
-            Reason::Signal => own(Self::Refused),
             // The kernel's way to end a program that takes too much is SIGKILL.
             Reason::OutOfMemory => own(Self::Job(128 + 9)),
             Reason::Timeout | Reason::QueueTimeout => Self::TimedOut,
             Reason::Cancelled => Self::Cancelled,
-            Reason::WorkerLost | Reason::SpawnError | Reason::Rejected => own(Self::Refused),
+            Reason::Signal | Reason::WorkerLost | Reason::SpawnError | Reason::Rejected => own(Self::Refused),
         }
     }
 }

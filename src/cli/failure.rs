@@ -4,11 +4,16 @@ use std::borrow::Cow;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
+use clap::error::{ContextKind, ContextValue};
+use clap::{Command, CommandFactory};
 use serde::Serialize;
 
+use super::args::Cli;
 use super::exit::Status;
+use super::render;
 use crate::client::{ClientError, FileError, FollowError};
 use crate::config::ConfigError;
+use crate::link::LinkError;
 use crate::protocol::WireError;
 
 /// A command that did not succeed.
@@ -43,6 +48,13 @@ impl Failure {
     /// The command line asks for what makes no sense.
     pub(super) fn usage(message: impl Into<String>) -> Self {
         Self::new(Status::Usage, "usage", message.into())
+    }
+
+    /// The same for `run` and `wait`: the dispatcher refused or failed. A mistake on the command
+    /// line stays one.
+    #[must_use]
+    pub(super) fn refused(self) -> Self {
+        if self.status == Status::Usage { self } else { self.with_status(Status::Refused) }
     }
 
     /// The same, with another exit status.
@@ -80,15 +92,37 @@ fn say(report: &Report, json: bool) {
 /// Ends the process for a command line that clap refused, or that asked for help.
 pub(super) fn of_usage(error: &clap::Error, args: impl Iterator<Item = String>) -> ExitCode {
     let json = args.take_while(|arg| arg != "--").any(|arg| arg == "--json");
-    if error.use_stderr() && json {
-        let text = error.render().to_string();
-        let message = text.lines().next().unwrap_or_default().trim_start_matches("error: ").to_owned();
-        return Failure::usage(message).report(true).into();
+    if !error.use_stderr() {
+        // Help that nobody reads to its end is no failure.
+        let _ = error.print();
+        return Status::Success.into();
     }
-    // Help that nobody reads to its end is no failure.
+    let variable = blamed_variable(error);
+    if json {
+        let text = error.render().to_string();
+        let message = text.lines().next().unwrap_or_default().trim_start_matches("error: ");
+        let from = variable.map(|name| format!(" (from {name})")).unwrap_or_default();
+        return Failure::usage(format!("{message}{from}")).report(true).into();
+    }
     let _ = error.print();
-    let status = if error.use_stderr() { Status::Usage } else { Status::Success };
-    status.into()
+    if let Some(name) = variable {
+        render::note(&format!("The value comes from the environment variable {name}."));
+    }
+    Status::Usage.into()
+}
+
+/// The variable that the refused value came from, which clap does not say.
+fn blamed_variable(error: &clap::Error) -> Option<String> {
+    let (Some(ContextValue::String(arg)), Some(ContextValue::String(value))) =
+        (error.get(ContextKind::InvalidArg), error.get(ContextKind::InvalidValue))
+    else {
+        return None;
+    };
+    let flag = arg.split([' ', '=', '[']).next()?.strip_prefix("--")?;
+    let root = Cli::command();
+    let mut args = root.get_arguments().chain(root.get_subcommands().flat_map(Command::get_arguments));
+    let name = args.find(|arg| arg.get_long() == Some(flag))?.get_env()?;
+    (std::env::var_os(name).as_deref() == Some(value.as_ref())).then(|| name.to_string_lossy().into_owned())
 }
 
 impl From<WireError> for Failure {
@@ -108,6 +142,9 @@ impl From<ClientError> for Failure {
     fn from(error: ClientError) -> Self {
         match error {
             ClientError::Refused(error) => error.into(),
+            ClientError::Link(error @ (LinkError::BadUrl { .. } | LinkError::TlsUnsupported { .. })) => {
+                Self::new(Status::Usage, "config", error.to_string())
+            }
             ClientError::Link(_)
             | ClientError::Ended(_)
             | ClientError::NoReply { .. }
@@ -134,7 +171,8 @@ impl From<FileError> for Failure {
         match error {
             FileError::Refused(error) => error.into(),
             FileError::Http(_) => Self::new(Status::Failure, "unreachable", error.to_string()),
-            FileError::Address(_) | FileError::Local { .. } | FileError::Escapes(_) | FileError::Damaged { .. } => {
+            FileError::Address(error) => ClientError::Link(error).into(),
+            FileError::Local { .. } | FileError::Escapes(_) | FileError::Damaged { .. } => {
                 Self::failed(error.to_string())
             }
         }

@@ -35,7 +35,7 @@ impl View {
             return None;
         }
         if self.json {
-            return json_line(job, event).map(|line| (Target::Stdout, line));
+            return json_line(job, &event).map(|line| (Target::Stdout, line));
         }
         match event {
             FollowEvent::Entry(Entry { kind: EntryKind::Output { stream, bytes, .. }, .. }) => {
@@ -81,8 +81,8 @@ impl View {
 }
 
 /// The frame's `data`, as it came.
-fn json_line(job_id: JobId, event: FollowEvent) -> Option<Bytes> {
-    let frame = match &event {
+fn json_line(job_id: JobId, event: &FollowEvent) -> Option<Bytes> {
+    let frame = match event {
         FollowEvent::Entry(Entry { at, time, kind }) => match kind {
             EntryKind::Output { stream, offset, bytes } => {
                 let (text, base64) = Chunk::of(bytes).into_fields();

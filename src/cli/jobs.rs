@@ -31,11 +31,10 @@ pub(super) async fn cancel(context: &Context, jobs: Vec<JobRef>, grace: Option<S
 
 pub(super) async fn wait(context: &Context, job: JobRef) -> Result<Status, Failure> {
     let settings = context.client()?;
-    let refused = |failure: Failure| failure.with_status(Status::Refused);
     // Only the end matters, so nothing of what went before is asked for.
     let mut follower = Follower::follow(&settings, job, After::Tail, Patience::default())
         .await
-        .map_err(|error| refused(error.into()))?;
+        .map_err(|error| Failure::from(error).refused())?;
     let mut end = None;
     while let Some(event) = follower.next().await? {
         if let FollowEvent::Entry(entry) = event
@@ -51,8 +50,8 @@ pub(super) async fn wait(context: &Context, job: JobRef) -> Result<Status, Failu
         return Ok(status);
     }
     // It was over before; or its record is wanted as well.
-    let mut client = Client::connect(&settings).await.map_err(|error| refused(error.into()))?;
-    let record = client.get(job).await.map_err(|error| refused(error.into()))?;
+    let mut client = Client::connect(&settings).await.map_err(|error| Failure::from(error).refused())?;
+    let record = client.get(job).await.map_err(|error| Failure::from(error).refused())?;
     if context.json {
         render::json(&record)?;
     }

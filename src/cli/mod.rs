@@ -3,8 +3,6 @@
 //! Results go to stdout, everything said about them to stderr. Only this room prints, and only
 //! here a failure becomes an exit status: [`exit`] has the table.
 
-#![allow(clippy::print_stdout, clippy::print_stderr, reason = "printing is what a command line does")]
-
 mod accounts;
 mod args;
 mod artifacts;
@@ -18,6 +16,7 @@ mod printer;
 mod ps;
 mod render;
 mod run;
+mod serve;
 mod workers;
 
 use std::process::ExitCode;
@@ -27,7 +26,7 @@ use clap::{CommandFactory, Parser};
 use crate::base::telemetry;
 use crate::config::{ClientSettings, Config, LogFormat};
 use crate::protocol::schema;
-use args::{Cli, Command, LogDefault};
+use args::{Cli, Command};
 use exit::Status;
 use failure::Failure;
 
@@ -59,47 +58,45 @@ pub fn main() -> ExitCode {
 
 fn dispatch(cli: Cli) -> Result<Status, Failure> {
     let Cli { common, json, command } = cli;
-    // These two need no configuration, and must work where it is broken.
+    let log_default = command.log_default();
+    // Read when it is needed: completions must work where the configuration is broken.
+    let context = || -> Result<Context, Failure> {
+        let config = Config::load(common, |name| std::env::var(name).ok())?;
+        let format = match config.log_format() {
+            LogFormat::Text => telemetry::LogFormat::Text,
+            LogFormat::Json => telemetry::LogFormat::Json,
+        };
+        telemetry::init(config.log().unwrap_or(log_default), format);
+        Ok(Context { config, json })
+    };
     match command {
+        Command::Up(up) => serve::up(&context()?, *up),
+        Command::Serve(args) => serve::serve(&context()?, *args),
+        Command::Worker(args) => serve::worker(&context()?, *args),
+        Command::Run(run) => on_one_thread(run::run(&context()?, *run)),
+        Command::Logs(logs) => on_one_thread(logs::run(&context()?, logs)),
+        Command::Ps(ps) => on_one_thread(ps::run(&context()?, ps)),
+        Command::Show { job } => on_one_thread(jobs::show(&context()?, job)),
+        Command::Cancel { jobs, grace } => on_one_thread(jobs::cancel(&context()?, jobs, grace)),
+        Command::Wait { job } => on_one_thread(jobs::wait(&context()?, job)),
+        Command::Rerun { job } => on_one_thread(jobs::rerun(&context()?, job)),
+        Command::Artifacts { job, output } => on_one_thread(artifacts::run(&context()?, job, output)),
+        Command::Workers => on_one_thread(workers::list(&context()?)),
+        Command::Drain { worker } => on_one_thread(workers::drain(&context()?, worker)),
+        Command::Undrain { worker } => on_one_thread(workers::undrain(&context()?, worker)),
+        Command::Container(command) => on_one_thread(container::run(&context()?, command)),
+        Command::User(command) => on_one_thread(accounts::user(&context()?, command)),
+        Command::Token(command) => on_one_thread(accounts::token(&context()?, command)),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "gangline", &mut script);
             render::raw(&script)?;
-            return Ok(Status::Success);
+            Ok(Status::Success)
         }
         Command::Protocol { schema: _ } => {
             render::line(&format!("{:#}", schema::protocol()))?;
-            return Ok(Status::Success);
+            Ok(Status::Success)
         }
-        _ => (),
-    }
-    let config = Config::load(common, |name| std::env::var(name).ok())?;
-    let filter = config.log().unwrap_or(match command.log_default() {
-        LogDefault::Info => "info",
-        LogDefault::Warn => "warn",
-    });
-    let format = match config.log_format() {
-        LogFormat::Text => telemetry::LogFormat::Text,
-        LogFormat::Json => telemetry::LogFormat::Json,
-    };
-    telemetry::init(filter, format);
-    let context = Context { config, json };
-    match command {
-        Command::Run(run) => on_one_thread(run::run(&context, *run)),
-        Command::Logs(logs) => on_one_thread(logs::run(&context, logs)),
-        Command::Ps(ps) => on_one_thread(ps::run(&context, ps)),
-        Command::Show { job } => on_one_thread(jobs::show(&context, job)),
-        Command::Cancel { jobs, grace } => on_one_thread(jobs::cancel(&context, jobs, grace)),
-        Command::Wait { job } => on_one_thread(jobs::wait(&context, job)),
-        Command::Rerun { job } => on_one_thread(jobs::rerun(&context, job)),
-        Command::Artifacts { job, output } => on_one_thread(artifacts::run(&context, job, output)),
-        Command::Workers => on_one_thread(workers::list(&context)),
-        Command::Drain { worker } => on_one_thread(workers::drain(&context, worker)),
-        Command::Undrain { worker } => on_one_thread(workers::undrain(&context, worker)),
-        Command::Container(command) => on_one_thread(container::run(&context, command)),
-        Command::User(command) => on_one_thread(accounts::user(&context, command)),
-        Command::Token(command) => on_one_thread(accounts::token(&context, command)),
-        Command::Completions { .. } | Command::Protocol { .. } => Ok(Status::Success),
     }
 }
 

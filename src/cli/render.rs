@@ -53,14 +53,19 @@ pub(super) fn say(text: &str) {
     let _ = write!(stderr, "gangline: {text}{end}");
 }
 
+/// Writes lines to stderr; where it is closed there is nobody to tell.
+pub(super) fn note(text: &str) {
+    let _ = writeln!(io::stderr().lock(), "{text}");
+}
+
 /// A table without lines: its headings, then a row for each thing.
 pub(super) fn table(headings: &[&str], rows: Vec<Vec<Cell>>) -> String {
     let mut table = Table::new();
     table.load_preset(comfy_table::presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
-    if !colours() {
-        table.force_no_tty();
-    } else {
+    if colours() {
         table.enforce_styling();
+    } else {
+        table.force_no_tty();
     }
     table.set_header(headings.iter().map(|heading| Cell::new(heading).add_attribute(Attribute::Bold)));
     table.add_rows(rows);

@@ -314,7 +314,10 @@ async fn attach(settings: &ClientSettings, job: JobRef, after: After) -> Result<
     Ok((client, following))
 }
 
-/// Repeats `attempt` while a new connection can help and `limit` is not over.
+/// Repeats `attempt` while a new connection can help and `limit` is not over; at least once.
+///
+/// # Errors
+/// What the last attempt said.
 pub async fn patiently<T, F>(limit: Duration, mut attempt: impl FnMut() -> F) -> Result<T, ClientError>
 where
     F: Future<Output = Result<T, ClientError>>,

@@ -27,7 +27,6 @@ pub(super) async fn run(context: &Context, args: RunArgs) -> Result<Status, Fail
     // From here on Ctrl-C is ours, so that it can never leave a job behind unnoticed.
     let signals = Signals::listen()?;
     let settings = context.client()?;
-    let refused = |failure: Failure| failure.with_status(Status::Refused);
 
     // Keys make sense only where someone types them; a pipe is read when it is asked for.
     let typed = args.tty && std::io::stdin().is_terminal();
@@ -42,14 +41,15 @@ pub(super) async fn run(context: &Context, args: RunArgs) -> Result<Status, Fail
     spec.stdin = spec.stdin || feed != Feed::None;
     if let Some(path) = &args.file {
         let package = package::prepare(path).await?;
-        let upload = Files::new(&settings).map_err(|error| refused(error.into()))?;
-        let upload = upload.upload(package.path(), package.name()).await.map_err(|error| refused(error.into()))?;
+        let upload = Files::new(&settings).map_err(|error| Failure::from(error).refused())?;
+        let upload =
+            upload.upload(package.path(), package.name()).await.map_err(|error| Failure::from(error).refused())?;
         spec.file_url = Some(upload.file_url);
         spec.filename = Some(package.name().to_owned());
     }
     let patience = Patience { connect: CONNECT_WITHIN, reconnect: args.reconnect_timeout.0 };
     if args.detach {
-        let submitted = detached(&settings, spec).await.map_err(|error| refused(error.into()))?;
+        let submitted = detached(&settings, spec).await.map_err(|error| Failure::from(error).refused())?;
         if context.json {
             render::json(&submitted)?;
         } else {

@@ -106,7 +106,7 @@ mod tests {
         let package = prepare(&root).await.unwrap();
         assert_eq!(package.name(), "project.zip");
         let mut zip = zip::ZipArchive::new(File::open(package.path()).unwrap()).unwrap();
-        let mut names: Vec<&str> = zip.file_names().collect();
+        let mut names: Vec<String> = zip.file_names().map(|name| name.unwrap().into_owned()).collect();
         names.sort_unstable();
         assert_eq!(names, ["link", "run.sh", "sub/", "sub/data", "sub/empty/"]);
         assert_eq!(zip.by_name("run.sh").unwrap().unix_mode().map(|mode| mode & 0o777), Some(0o755));

@@ -62,7 +62,12 @@ enum Ending {
 }
 
 impl Session {
-    pub(super) async fn run(&self, submit: Submit, patience: Patience, mut signals: Signals) -> Result<Status, Failure> {
+    pub(super) async fn run(
+        &self,
+        submit: Submit,
+        patience: Patience,
+        mut signals: Signals,
+    ) -> Result<Status, Failure> {
         let submitting = Follower::submit(&self.settings, submit, patience);
         tokio::pin!(submitting);
         let mut stop = false;
@@ -82,7 +87,7 @@ impl Session {
                 },
             }
         };
-        let (follower, submitted) = opened.map_err(|error| Failure::from(error).with_status(Status::Refused))?;
+        let (follower, submitted) = opened.map_err(|error| Failure::from(error).refused())?;
         self.stream(follower, submitted, signals, stop).await
     }
 
@@ -197,7 +202,7 @@ impl Session {
                     written = printer.finish() => match written {
                         Ok(()) => Ok(status),
                         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(Status::BrokenPipe),
-                        Err(error) => Err(Failure::from(error).with_status(Status::Refused)),
+                        Err(error) => Err(Failure::from(error).refused()),
                     },
                     // Whoever does not want the rest of the output gets the status at once.
                     _ = signals.next() => Ok(status),
@@ -215,7 +220,7 @@ impl Session {
                 let _ = timeout(SUBMIT_GRACE, tasks.join_next()).await;
                 match error.kind() {
                     io::ErrorKind::BrokenPipe => Ok(Status::BrokenPipe),
-                    _ => Err(Failure::from(error).with_status(Status::Refused)),
+                    _ => Err(Failure::from(error).refused()),
                 }
             }
             Ending::Log(failure) => {
