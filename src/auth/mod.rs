@@ -17,6 +17,8 @@ mod error;
 mod login;
 mod origin;
 mod password;
+#[cfg(test)]
+mod tests;
 
 use std::fmt;
 use std::sync::Arc;
