@@ -61,7 +61,7 @@ fn user(name: &str, password: Option<&str>) -> UserAdd {
     UserAdd { account: name.to_owned(), role: None, email: None, password: password.map(str::to_owned) }
 }
 
-fn code<T: std::fmt::Debug>(result: Result<T, AuthError>) -> (ErrorCode, Option<String>) {
+fn code<T: fmt::Debug>(result: Result<T, AuthError>) -> (ErrorCode, Option<String>) {
     let error = result.unwrap_err().to_wire();
     (error.code, error.field)
 }
