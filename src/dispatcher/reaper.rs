@@ -65,7 +65,7 @@ async fn pass(dispatcher: &Dispatcher, sweep: bool) -> Result<(), DispatchError>
     let retention = &inner.settings.limits;
     let retention = Retention { age: retention.retention_age, jobs: retention.retention_jobs };
     for job in inner.store.retain(retention).await? {
-        if let Err(error) = inner.blobs.remove_job(job).await {
+        if let Err(error) = inner.blobs.delete_job(job).await {
             warn!(%error, %job, "artifacts of a removed job could not be removed");
         }
     }

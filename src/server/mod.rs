@@ -14,6 +14,7 @@ use tracing::{info, warn};
 
 pub use error::ServeError;
 
+use crate::api::http;
 use crate::api::ws::{self, Registry, WsState};
 use crate::auth::Auth;
 use crate::base::clock::Clock;
@@ -28,12 +29,11 @@ use crate::store::sqlite::{SqliteOptions, SqliteStore};
 const CUT_WITHIN: Duration = Duration::from_secs(5);
 
 /// A dispatcher that has everything open and listens, but does not serve yet.
-#[derive(Debug)]
 pub struct Server {
     settings: ServerSettings,
     listener: TcpListener,
     address: SocketAddr,
-    store: Arc<SqliteStore>,
+    store: Arc<dyn Store>,
     auth: Auth,
     blobs: Blobs,
 }
@@ -68,9 +68,9 @@ impl Server {
             lease: settings.lease,
         };
         let (dir, store_clock) = (settings.data_dir.clone(), clock.clone());
-        let store = tokio::task::spawn_blocking(move || SqliteStore::open(&dir, options, store_clock)).await??;
-        let store = Arc::new(store);
-        let auth = Auth::new(Arc::clone(&store) as Arc<dyn Store>, clock, settings.access_token_ttl);
+        let store = tokio::task::spawn_blocking(move || SqliteStore::open(&dir, &options, store_clock)).await??;
+        let store: Arc<dyn Store> = Arc::new(store);
+        let auth = Auth::new(Arc::clone(&store), clock, settings.access_token_ttl);
         auth.bootstrap(&settings.data_dir).await?;
         let blobs = Blobs::open(&settings.data_dir.join("blobs"))?;
         Ok(Self { settings, listener, address, store, auth, blobs })
@@ -89,7 +89,7 @@ impl Server {
         let Self { settings, listener, address, store, auth, blobs } = self;
         let drain_timeout = settings.drain_timeout;
         let parts = Parts {
-            store: Arc::clone(&store) as Arc<dyn Store>,
+            store: Arc::clone(&store),
             auth,
             blobs,
             clock: Clock::default(),
@@ -99,9 +99,11 @@ impl Server {
         let dispatcher = Dispatcher::start(parts).await?;
         let registry = Registry::default();
         shutdown.spawn(registry.clone().run(dispatcher.clone()));
-        let router = Router::new()
-            .route("/ws", any(ws::upgrade))
-            .with_state(WsState { dispatcher: dispatcher.clone(), registry });
+        let router = http::router(dispatcher.clone()).merge(
+            Router::new()
+                .route("/ws", any(ws::upgrade))
+                .with_state(WsState { dispatcher: dispatcher.clone(), registry }),
+        );
         let listener = listener.tap_io(|io| {
             // Frames are small and must leave at once; a socket that refuses is merely slower.
             let _ = io.set_nodelay(true);
@@ -126,7 +128,8 @@ impl Server {
             warn!("tasks did not end in {CUT_WITHIN:?}");
         }
         drop(dispatcher);
-        store.close().await;
+        // The last reference, now that all tasks have ended: what waits is written, the lock goes.
+        tokio::task::spawn_blocking(move || drop(store)).await?;
         info!("ended");
         Ok(())
     }
