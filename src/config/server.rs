@@ -4,15 +4,20 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use serde::Deserialize;
+
+use super::ConfigError;
+use super::options::{DrainOption, LimitOptions, ServerOptions};
 use crate::protocol::limits;
 
 /// What an answered submit survives.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Durability {
-    /// The death of the process: the answer waits for the write.
+    /// The death of the process: the answer waits for the write
     #[default]
     Process,
-    /// A power cut: the answer waits for the disk.
+    /// A power cut: the answer waits for the disk
     Full,
 }
 
@@ -39,6 +44,9 @@ pub struct ServerSettings {
     pub access_token_ttl: Duration,
     /// How long sockets and requests may take to end after SIGTERM; 10 s.
     pub drain_timeout: Duration,
+    /// Threads of the runtime; half the processors, because what crosses them costs more than
+    /// the second half gives.
+    pub threads: usize,
     /// Sizes and counts.
     pub limits: Limits,
 }
@@ -87,6 +95,7 @@ impl Default for ServerSettings {
             heartbeat: limits::HEARTBEAT_EVERY,
             access_token_ttl: Duration::from_secs(3600),
             drain_timeout: Duration::from_secs(10),
+            threads: std::thread::available_parallelism().map_or(1, |cpus| (cpus.get() / 2).max(1)),
             limits: Limits::default(),
         }
     }
@@ -109,5 +118,117 @@ impl Default for Limits {
             upload_bytes: 4 * 1024 * 1024 * 1024,
             window_bytes: limits::WINDOW_BYTES,
         }
+    }
+}
+
+/// Puts what was said over the defaults, and refuses what cannot work.
+pub(super) fn resolve(
+    options: ServerOptions,
+    limits: LimitOptions,
+    drain: DrainOption,
+    data_dir: PathBuf,
+) -> Result<ServerSettings, ConfigError> {
+    let ServerOptions {
+        listen,
+        open,
+        open_anywhere,
+        allowed_origins,
+        durability,
+        lease,
+        heartbeat,
+        access_token_ttl,
+        threads,
+        drain_timeout,
+    } = options;
+    let default = ServerSettings::default();
+    let settings = ServerSettings {
+        listen: listen.unwrap_or(default.listen),
+        data_dir,
+        open: open.unwrap_or(default.open),
+        open_anywhere: open_anywhere.unwrap_or(default.open_anywhere),
+        allowed_origins,
+        durability: durability.unwrap_or(default.durability),
+        lease: lease.map_or(default.lease, |span| span.0),
+        heartbeat: heartbeat.map_or(default.heartbeat, |span| span.0),
+        access_token_ttl: access_token_ttl.map_or(default.access_token_ttl, |span| span.0),
+        drain_timeout: drain.drain_timeout.or(drain_timeout).map_or(default.drain_timeout, |span| span.0),
+        threads: threads.unwrap_or(default.threads),
+        limits: resolve_limits(limits),
+    };
+    check(&settings)?;
+    Ok(settings)
+}
+
+fn check(settings: &ServerSettings) -> Result<(), ConfigError> {
+    let refuse = |message: String| Err(ConfigError::Contradiction(message));
+    if settings.open && !settings.open_anywhere && !settings.listen.ip().is_loopback() {
+        return refuse(format!(
+            "open: whoever reaches {} could run any program here; listen on 127.0.0.1, or say --open-anywhere",
+            settings.listen
+        ));
+    }
+    if settings.heartbeat < Duration::from_secs(1) {
+        return refuse("heartbeat must be 1s or more".to_owned());
+    }
+    if settings.lease < settings.heartbeat * 2 {
+        return refuse("lease must be at least twice the heartbeat, or one late heartbeat loses a job".to_owned());
+    }
+    if !(1..=1024).contains(&settings.threads) {
+        return refuse("threads must be 1 to 1024".to_owned());
+    }
+    let limits = &settings.limits;
+    let at_least = [
+        ("client-frame-bytes", limits.client_frame_bytes, limits::UNAUTHENTICATED_FRAME_BYTES),
+        // A chunk of output in base64, and what stands around it.
+        ("worker-frame-bytes", limits.worker_frame_bytes, 2 * limits::CHUNK_BYTES),
+        ("follows", limits.follows, 1),
+        ("connections", limits.connections, 2),
+    ];
+    match at_least.into_iter().find(|(_, value, least)| value < least) {
+        Some((name, value, least)) => refuse(format!("limits.{name} must be {least} or more, not {value}")),
+        None if limits.frames_per_second == 0 || limits.frame_burst == 0 => {
+            refuse("limits.frames-per-second and limits.frame-burst must be 1 or more".to_owned())
+        }
+        None if limits.window_bytes < limits::CHUNK_BYTES as u64 => {
+            refuse(format!("limits.window-bytes must hold one chunk of output, {} bytes", limits::CHUNK_BYTES))
+        }
+        None => Ok(()),
+    }
+}
+
+fn resolve_limits(options: LimitOptions) -> Limits {
+    let LimitOptions {
+        client_frame_bytes,
+        worker_frame_bytes,
+        frames_per_second,
+        frame_burst,
+        follows,
+        connections,
+        queue,
+        account_queue,
+        output_bytes,
+        retention_age,
+        retention_jobs,
+        upload_bytes,
+        window_bytes,
+    } = options;
+    let default = Limits::default();
+    // On the machines this runs on, a size in memory is 64 bits wide.
+    let memory =
+        |size: Option<super::Size>, default| size.map_or(default, |size| usize::try_from(size.0).unwrap_or(usize::MAX));
+    Limits {
+        client_frame_bytes: memory(client_frame_bytes, default.client_frame_bytes),
+        worker_frame_bytes: memory(worker_frame_bytes, default.worker_frame_bytes),
+        frames_per_second: frames_per_second.unwrap_or(default.frames_per_second),
+        frame_burst: frame_burst.unwrap_or(default.frame_burst),
+        follows: follows.unwrap_or(default.follows),
+        connections: connections.unwrap_or(default.connections),
+        queue: queue.unwrap_or(default.queue),
+        account_queue: account_queue.unwrap_or(default.account_queue),
+        output_bytes: output_bytes.map_or(default.output_bytes, |size| size.0),
+        retention_age: retention_age.map_or(default.retention_age, |span| span.0),
+        retention_jobs: retention_jobs.unwrap_or(default.retention_jobs),
+        upload_bytes: upload_bytes.map_or(default.upload_bytes, |size| size.0),
+        window_bytes: window_bytes.map_or(default.window_bytes, |size| size.0),
     }
 }

@@ -4,7 +4,7 @@ use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value, json};
 
 use super::agent::{AgentJobOrder, AgentJobReport, AgentOrder, AgentReport};
-use super::auth::{AuthEvent, AuthRequest};
+use super::auth::{AuthEvent, AuthRequest, Login};
 use super::error::WireError;
 use super::hello::{ClientHello, ServerHello};
 use super::job::{JobEvent, JobRequest};
@@ -23,12 +23,17 @@ pub fn protocol() -> Value {
         "hello": ClientHello, "auth": AuthRequest, "job": JobRequest<'static>, "worker": WorkerRequest,
         "job": AgentJobReport<'static>, "worker": AgentReport,
     };
+    // As people type it: no `opt` means `login`.
+    let mut bare_login = generator.subschema_for::<Login>().to_value();
+    bare_login["not"] = json!({"required": ["opt"]});
+    let bare_login = Value::Array(vec![frame("auth", &bare_login)]);
     let to_client = frames! {
         "hello": ServerHello, "auth": AuthEvent, "job": JobEvent<'static>, "worker": WorkerEvent, "error": WireError,
     };
     let to_worker = frames! {
         "hello": ServerHello, "auth": AuthEvent, "job": AgentJobOrder<'static>, "worker": AgentOrder, "error": WireError,
     };
+    let to_server = Value::Array([to_server, bare_login].into_iter().flat_map(into_array).collect());
     let mut definitions: Map<String, Value> = generator.take_definitions(true);
     let bare = json!([{"type": "object", "properties": {"type": {"enum": ["ping", "pong"]}}, "required": ["type"]}]);
     for (name, frames) in [("toServer", to_server), ("toClient", to_client), ("toWorker", to_worker)] {

@@ -1,0 +1,3 @@
+//! Criterion benchmarks of the codec.
+
+fn main() {}

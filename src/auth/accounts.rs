@@ -1,0 +1,194 @@
+//! Administering accounts and API tokens.
+//!
+//! Whoever calls these has checked that the asker is an administrator.
+
+use super::api_token::{Presented, mint};
+use super::{Auth, AuthError, Credential, Identity};
+use crate::base::clock::Millis;
+use crate::model::{Account, AccountName, ApiToken, Role, TokenId};
+use crate::protocol::auth::{TokenCreate, TokenRecord, TokenReply, UserAdd, UserPassword, UserRecord};
+
+/// Longest email: the limit of an address in SMTP.
+const EMAIL_MOST: usize = 254;
+/// Longest life of a token, in seconds: 300 years, far from overflow.
+const TTL_MOST: u64 = 10_000_000_000;
+
+/// Credentials that just ended. Sockets that rest on them must be closed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[must_use = "sockets may rest on what was revoked"]
+pub struct Revoked {
+    tokens: Vec<TokenId>,
+    /// Access tokens of this account from before this epoch.
+    access: Option<(AccountName, Millis)>,
+}
+
+impl Revoked {
+    /// Whether this ended what `identity` rests on.
+    pub fn hits(&self, identity: &Identity) -> bool {
+        match &identity.credential {
+            Credential::ApiToken(id) => self.tokens.contains(id),
+            Credential::Access { epoch } => {
+                self.access.as_ref().is_some_and(|(account, before)| *account == identity.account && epoch < before)
+            }
+            Credential::Open => false,
+        }
+    }
+}
+
+impl Auth {
+    /// Adds an account.
+    ///
+    /// # Errors
+    /// `BadName`, `ReservedName`, `BadEmail`, `BadPassword`, `NameTaken`, `EmailTaken`; `TooManyLogins`
+    /// while many passwords are being hashed; `Crypto`; `Store`.
+    pub async fn add_user(&self, user: UserAdd) -> Result<(), AuthError> {
+        let UserAdd { account, role, email, password } = user;
+        let name: AccountName = account.parse()?;
+        if name == AccountName::anonymous() {
+            return Err(AuthError::ReservedName);
+        }
+        if email.as_deref().is_some_and(|email| !is_email(email)) {
+            return Err(AuthError::BadEmail);
+        }
+        let password_hash = match password {
+            None => None,
+            Some(password) => Some(self.0.passwords.hash(password).await?),
+        };
+        let role = role.map_or(Role::User, Role::from);
+        if self.0.store.add_account(self.new_account(name.clone(), role, email, password_hash)).await? {
+            return Ok(());
+        }
+        match self.0.store.account(name.as_str()).await? {
+            Some(_) => Err(AuthError::NameTaken),
+            None => Err(AuthError::EmailTaken),
+        }
+    }
+
+    /// All accounts, by name.
+    ///
+    /// # Errors
+    /// `Store`.
+    pub async fn users(&self) -> Result<Vec<UserRecord>, AuthError> {
+        Ok(self.0.store.accounts().await?.into_iter().map(user_record).collect())
+    }
+
+    /// Removes an account with all its tokens. Its jobs stay.
+    ///
+    /// # Errors
+    /// `BadName`, `NoAccount`, `LastAdministrator`, `Store`.
+    pub async fn remove_user(&self, name: &str) -> Result<Revoked, AuthError> {
+        let name: AccountName = name.parse()?;
+        let _changing = self.0.changes.lock().await;
+        let accounts = self.0.store.accounts().await?;
+        let removed = accounts.iter().find(|account| account.name == name).ok_or(AuthError::NoAccount)?;
+        let others = accounts.iter().filter(|account| account.role == Role::Admin && account.name != name).count();
+        if removed.role == Role::Admin && others == 0 {
+            return Err(AuthError::LastAdministrator);
+        }
+        let tokens = self.0.store.remove_account(&name).await?.ok_or(AuthError::NoAccount)?;
+        Ok(Revoked { tokens: tokens.into_iter().map(|token| token.id).collect(), access: Some((name, Millis::MAX)) })
+    }
+
+    /// Sets a password. Access tokens of the account end; its API tokens stay.
+    ///
+    /// # Errors
+    /// `BadName`, `BadPassword`, `NoAccount`; `TooManyLogins` while many passwords are being hashed;
+    /// `Crypto`; `Store`.
+    pub async fn set_password(&self, change: UserPassword) -> Result<Revoked, AuthError> {
+        let UserPassword { account, password } = change;
+        let name: AccountName = account.parse()?;
+        let hash = self.0.passwords.hash(password).await?;
+        let _changing = self.0.changes.lock().await;
+        let mut account = self.named(&name).await?;
+        account.password_hash = Some(hash);
+        // Strictly later than before, whatever the clock says: it tells old tokens from new ones.
+        account.tokens_valid_from = self.0.clock.now().max(account.tokens_valid_from.saturating_add(1));
+        let valid_from = account.tokens_valid_from;
+        if !self.0.store.update_account(account).await? {
+            return Err(AuthError::NoAccount);
+        }
+        Ok(Revoked { tokens: Vec::new(), access: Some((name, valid_from)) })
+    }
+
+    /// Makes an API token, for `asker` unless the request names an account.
+    ///
+    /// # Errors
+    /// `BadName`, `BadTtl`, `NoAccount`, `Store`.
+    pub async fn create_token(&self, request: TokenCreate, asker: &AccountName) -> Result<TokenReply, AuthError> {
+        let TokenCreate { role, account, ttl_secs } = request;
+        let named = account.map(|name| name.parse::<AccountName>()).transpose()?;
+        let now = self.0.clock.now();
+        let expires_at = match ttl_secs {
+            None => None,
+            Some(secs @ 1..=TTL_MOST) => Some(now.saturating_add(secs * 1000)),
+            Some(_) => return Err(AuthError::BadTtl),
+        };
+        // With the lock, so that an account which is removed meanwhile takes the token along.
+        let _changing = self.0.changes.lock().await;
+        if let Some(name) = &named {
+            self.named(name).await?;
+        }
+        let account = named.unwrap_or_else(|| asker.clone());
+        let (token, record) = mint(role.into(), account, now, expires_at);
+        self.0.store.add_token(record.clone()).await?;
+        Ok(TokenReply { token, record: token_record(record) })
+    }
+
+    /// All API tokens, newest first.
+    ///
+    /// # Errors
+    /// `Store`.
+    pub async fn tokens(&self) -> Result<Vec<TokenRecord>, AuthError> {
+        Ok(self.0.store.tokens().await?.into_iter().map(token_record).collect())
+    }
+
+    /// Ends an API token, named by its id or by itself.
+    ///
+    /// # Errors
+    /// `NoToken`; `NotRevocable` for an access token; `Store`.
+    pub async fn revoke_token(&self, id_or_token: &str) -> Result<Revoked, AuthError> {
+        let id = match Presented::parse(id_or_token) {
+            Some(token) => token.id,
+            None => id_or_token,
+        };
+        if self.0.store.remove_token(id).await? {
+            return Ok(Revoked { tokens: vec![id.to_owned()], access: None });
+        }
+        match self.authenticate(id_or_token).await {
+            Ok(_) => Err(AuthError::NotRevocable),
+            Err(_) => Err(AuthError::NoToken),
+        }
+    }
+
+    /// The account of this very name.
+    pub(super) async fn named(&self, name: &AccountName) -> Result<Account, AuthError> {
+        let account = self.0.store.account(name.as_str()).await?;
+        account.filter(|account| account.name == *name).ok_or(AuthError::NoAccount)
+    }
+
+    pub(super) fn new_account(
+        &self,
+        name: AccountName,
+        role: Role,
+        email: Option<String>,
+        password_hash: Option<String>,
+    ) -> Account {
+        let now = self.0.clock.now();
+        Account { name, role, email, password_hash, created_at: now, tokens_valid_from: now }
+    }
+}
+
+fn is_email(text: &str) -> bool {
+    let inside = text.split_once('@').is_some_and(|(who, at)| !who.is_empty() && !at.is_empty());
+    inside && text.chars().count() <= EMAIL_MOST && !text.chars().any(|c| c.is_whitespace() || c.is_control())
+}
+
+fn user_record(account: Account) -> UserRecord {
+    let Account { name, role, email, password_hash: _, created_at, tokens_valid_from: _ } = account;
+    UserRecord { account: name.into(), role: role.into(), email, created_at }
+}
+
+fn token_record(token: ApiToken) -> TokenRecord {
+    let ApiToken { id, secret_hash: _, role, account, created_at, expires_at } = token;
+    TokenRecord { id, role: role.into(), account: account.into(), created_at, expires_at }
+}

@@ -1,0 +1,108 @@
+//! How authentication and its administration fail, and what a peer is told of it.
+
+use std::time::Duration;
+
+use crate::base::clock::millis;
+use crate::model::account::InvalidAccountName;
+use crate::protocol::{ErrorCode, WireError};
+use crate::store::StoreError;
+
+/// Why someone was not let in, or a change of accounts was refused. Nothing was changed, unless
+/// it is `Store`.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum AuthError {
+    /// No such token, a wrong secret, a wrong signature, or no token at all.
+    #[error("wrong token")]
+    WrongToken,
+    /// It was good once.
+    #[error("the token has expired")]
+    Expired,
+    /// Issued later than now, by more than clocks may differ.
+    #[error("the token is from the future")]
+    NotYetValid,
+    /// Its account is gone, or has a new password.
+    #[error("the token was revoked")]
+    Revoked,
+    /// No such account, an account without a password, or a wrong one: deliberately one answer.
+    #[error("wrong account or password")]
+    WrongPassword,
+    /// The account was tried too often, or too many logins are under way.
+    #[error("too many logins; try again later")]
+    TooManyLogins {
+        /// When trying again makes sense.
+        retry_after: Duration,
+    },
+    /// Not a name.
+    #[error(transparent)]
+    BadName(#[from] InvalidAccountName),
+    /// A name that means something else.
+    #[error("the name is reserved")]
+    ReservedName,
+    /// Not an email.
+    #[error("an email is at most 254 characters with an '@' inside and no white space")]
+    BadEmail,
+    /// Too short or too long.
+    #[error("a password is 8 to 1024 bytes long")]
+    BadPassword,
+    /// A token that would end at once, or after the end of time.
+    #[error("ttlSecs must be 1 to 10000000000")]
+    BadTtl,
+    /// Another account has this name.
+    #[error("the account name is taken")]
+    NameTaken,
+    /// Another account has this email.
+    #[error("the email is taken")]
+    EmailTaken,
+    /// No such account.
+    #[error("no such account")]
+    NoAccount,
+    /// No such API token.
+    #[error("no such token")]
+    NoToken,
+    /// An access token was to be revoked.
+    #[error("an access token ends with its account's password; only API tokens can be revoked one by one")]
+    NotRevocable,
+    /// Nobody could administer the server any more.
+    #[error("the last administrator cannot be removed")]
+    LastAdministrator,
+    /// Hashing or signing failed; never a matter of the input.
+    #[error("internal error")]
+    Crypto,
+    /// Outcome unknown.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl AuthError {
+    /// What a peer is told.
+    pub fn to_wire(&self) -> WireError {
+        let (code, field) = match self {
+            Self::WrongToken | Self::Expired | Self::NotYetValid | Self::Revoked | Self::WrongPassword => {
+                (ErrorCode::Unauthorized, None)
+            }
+            Self::TooManyLogins { retry_after } => {
+                return WireError::new(ErrorCode::RateLimited, self.to_string()).retry_after(millis(*retry_after));
+            }
+            Self::BadName(_) | Self::ReservedName => (ErrorCode::BadFrame, Some("account")),
+            Self::BadEmail => (ErrorCode::BadFrame, Some("email")),
+            Self::BadPassword => (ErrorCode::BadFrame, Some("password")),
+            Self::BadTtl => (ErrorCode::BadFrame, Some("ttlSecs")),
+            Self::NotRevocable => (ErrorCode::BadFrame, Some("token")),
+            Self::NameTaken | Self::LastAdministrator => (ErrorCode::Conflict, Some("account")),
+            Self::EmailTaken => (ErrorCode::Conflict, Some("email")),
+            Self::NoAccount => (ErrorCode::NotFound, Some("account")),
+            Self::NoToken => (ErrorCode::NotFound, Some("token")),
+            Self::Crypto => (ErrorCode::Internal, None),
+            // What exactly the store says is for the log, not for peers.
+            Self::Store(StoreError::Unavailable(_)) => {
+                return WireError::new(ErrorCode::StoreUnavailable, "the store cannot be reached");
+            }
+            Self::Store(StoreError::Corrupt(_)) => return WireError::new(ErrorCode::Internal, "internal error"),
+        };
+        let error = WireError::new(code, self.to_string());
+        match field {
+            Some(field) => error.field(field),
+            None => error,
+        }
+    }
+}

@@ -1,0 +1,89 @@
+//! Uploads: files that jobs start from.
+
+use std::fmt::Display;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::Stream;
+use object_store::path::Path;
+use uuid::Uuid;
+
+use super::{Blob, BlobError, Blobs, PutError};
+
+/// Longest name of an upload in its address, in bytes.
+const NAME_MOST: usize = 100;
+
+/// An upload that was taken.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Upload {
+    /// Its address on this server, for `fileUrl`.
+    pub url: String,
+    /// The name it came with, without directories.
+    pub filename: String,
+    /// Its size.
+    pub bytes: u64,
+}
+
+impl Blobs {
+    /// Takes a file of at most `limit` bytes.
+    ///
+    /// # Errors
+    /// See [`PutError`]; nothing is left behind.
+    pub async fn put_upload<E: Display>(
+        &self,
+        filename: &str,
+        body: impl Stream<Item = Result<Bytes, E>>,
+        limit: u64,
+    ) -> Result<Upload, PutError> {
+        let filename = filename.rsplit(['/', '\\']).next().unwrap_or_default();
+        let (id, name) = (Uuid::new_v4().simple().to_string(), address_name(filename));
+        let written = self.write(&location(&id, &name), body, limit).await?;
+        Ok(Upload { url: format!("/uploads/{id}/{name}"), filename: filename.to_owned(), bytes: written.bytes })
+    }
+
+    /// The upload at `/uploads/<id>/<name>`; none: there is none.
+    ///
+    /// # Errors
+    /// The directory cannot be read.
+    pub async fn upload(&self, id: &str, name: &str) -> Result<Option<Blob>, BlobError> {
+        // Anything but what `put_upload` made up is no upload, and no path either.
+        if Uuid::try_parse(id).is_err() || name != address_name(name) {
+            return Ok(None);
+        }
+        self.blob(location(id, name), name).await
+    }
+
+    /// Removes uploads older than `age`, with what broken uploads left.
+    ///
+    /// # Errors
+    /// The directory cannot be read; what was removed stays removed.
+    pub async fn forget_uploads(&self, age: Duration) -> Result<(), BlobError> {
+        let mut dirs = match tokio::fs::read_dir(self.root.join("uploads")).await {
+            Ok(dirs) => dirs,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+            Err(error) => return Err(error.into()),
+        };
+        while let Some(dir) = dirs.next_entry().await? {
+            let made = dir.metadata().await?.modified()?;
+            // A clock that was set back makes a file look younger than it is, never older.
+            if made.elapsed().is_ok_and(|elapsed| elapsed > age) {
+                tokio::fs::remove_dir_all(dir.path()).await?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn location(id: &str, name: &str) -> Path {
+    Path::from_iter(["uploads", id, name])
+}
+
+/// A name that is the same in a file system and, unescaped, in a URL.
+fn address_name(filename: &str) -> String {
+    let plain = |c: char| if c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-') { c } else { '_' };
+    let name: String = filename.chars().map(plain).take(NAME_MOST).collect();
+    match name.trim_start_matches('.') {
+        "" => "file".to_owned(),
+        visible => visible.to_owned(),
+    }
+}

@@ -1,0 +1,251 @@
+//! Every setting once: its flag, its variable, its key in `gangline.toml`, its meaning.
+//!
+//! A struct here is both a group of flags and a section of the file, so that the three names of
+//! a setting cannot drift apart: `--lease`, `GANGLINE_LEASE`, `lease` under `[server]`. All
+//! fields are optional; what stays unset has the default of the settings it ends up in.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Deserializer};
+
+use super::server::Durability;
+use super::value::{Pair, Size, Span};
+use crate::protocol::WorkerId;
+
+/// What every command understands. In the file these stand at the top, above all sections.
+#[expect(clippy::doc_markdown, reason = "shown in a terminal, where backticks are noise")]
+#[derive(Debug, Clone, Default, clap::Args)]
+#[command(next_help_heading = "Everywhere")]
+pub struct CommonOptions {
+    /// Configuration file [default: ./gangline.toml, else gangline/gangline.toml in $XDG_CONFIG_HOME]
+    #[arg(long, global = true, env = "GANGLINE_CONFIG", value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// The dispatcher [default: ws://127.0.0.1:3000/ws]
+    #[arg(long, global = true, env = "GANGLINE_URL", value_name = "URL")]
+    pub url: Option<String>,
+    /// A token; others on this machine can see flags, so better: [env: GANGLINE_TOKEN], or --token-file
+    // Not read from the environment by clap: a file given as a flag must win over a token given
+    // as a variable, and clap does not say where a value came from.
+    #[arg(long, global = true, value_name = "TOKEN")]
+    pub token: Option<String>,
+    /// A file that holds the token [env: GANGLINE_TOKEN_FILE] [default: admin.token or
+    /// worker.token in the data directory, for a dispatcher on this machine]
+    #[arg(long, global = true, value_name = "FILE")]
+    pub token_file: Option<PathBuf>,
+    /// Where dispatcher and worker keep what they must not lose [default: gangline in $XDG_DATA_HOME]
+    #[arg(long, global = true, env = "GANGLINE_DATA_DIR", value_name = "DIR")]
+    pub data_dir: Option<PathBuf>,
+    /// What to log, such as info or gangline=debug [default: info for serve, worker and up, else warn]
+    #[arg(long, global = true, env = "GANGLINE_LOG", value_name = "FILTER")]
+    pub log: Option<String>,
+    /// How to log [default: text]
+    #[arg(long, global = true, env = "GANGLINE_LOG_FORMAT", value_name = "FORMAT")]
+    pub log_format: Option<LogFormat>,
+}
+
+/// How log lines look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// One readable line an event
+    Text,
+    /// One JSON object an event
+    Json,
+}
+
+/// `[server]`: flags of `serve` and `up`.
+#[derive(Debug, Clone, Default, PartialEq, clap::Args, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+#[command(next_help_heading = "Dispatcher")]
+pub struct ServerOptions {
+    /// Address to listen on; port 0 takes a free one [default: 127.0.0.1:3000]
+    #[arg(long, env = "GANGLINE_LISTEN", value_name = "IP:PORT")]
+    pub listen: Option<SocketAddr>,
+    /// Ask nobody for a token: whoever can connect is an administrator
+    #[arg(long, env = "GANGLINE_OPEN", value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub open: Option<bool>,
+    /// Allow --open on an address that other machines can reach
+    #[arg(long, env = "GANGLINE_OPEN_ANYWHERE", value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub open_anywhere: Option<bool>,
+    /// Origin of pages that may connect, beside the dispatcher's own; may be repeated
+    #[arg(long = "allowed-origin", env = "GANGLINE_ALLOWED_ORIGINS", value_name = "ORIGIN", value_delimiter = ',')]
+    pub allowed_origins: Vec<String>,
+    /// What an answered submit survives [default: process]
+    #[arg(long, env = "GANGLINE_DURABILITY", value_name = "LEVEL")]
+    pub durability: Option<Durability>,
+    /// How long a worker owns its jobs without a heartbeat [default: 30s]
+    #[arg(long, env = "GANGLINE_LEASE", value_name = "TIME", hide_short_help = true)]
+    pub lease: Option<Span>,
+    /// How often workers send a heartbeat [default: 10s]
+    #[arg(long, env = "GANGLINE_HEARTBEAT", value_name = "TIME", hide_short_help = true)]
+    pub heartbeat: Option<Span>,
+    /// How long a login with a password lasts [default: 1h]
+    #[arg(long, env = "GANGLINE_ACCESS_TOKEN_TTL", value_name = "TIME", hide_short_help = true)]
+    pub access_token_ttl: Option<Span>,
+    /// Threads of the dispatcher [default: half the processors, at least 1]
+    #[arg(long, env = "GANGLINE_THREADS", value_name = "N", hide_short_help = true)]
+    pub threads: Option<usize>,
+    /// How long connections may take to end after SIGTERM [default: 10s]
+    #[arg(skip)]
+    pub drain_timeout: Option<Span>,
+}
+
+/// `[limits]`: sizes and counts of a dispatcher.
+#[derive(Debug, Clone, Copy, Default, PartialEq, clap::Args, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+#[command(next_help_heading = "Limits of the dispatcher")]
+pub struct LimitOptions {
+    /// Largest frame of a client [default: 64KiB]
+    #[arg(
+        long = "limits-client-frame-bytes",
+        env = "GANGLINE_LIMITS_CLIENT_FRAME_BYTES",
+        value_name = "SIZE",
+        hide_short_help = true
+    )]
+    pub client_frame_bytes: Option<Size>,
+    /// Largest frame of a worker [default: 1MiB]
+    #[arg(
+        long = "limits-worker-frame-bytes",
+        env = "GANGLINE_LIMITS_WORKER_FRAME_BYTES",
+        value_name = "SIZE",
+        hide_short_help = true
+    )]
+    pub worker_frame_bytes: Option<Size>,
+    /// Frames a second and connection; administrators and workers are exempt [default: 200]
+    #[arg(
+        long = "limits-frames-per-second",
+        env = "GANGLINE_LIMITS_FRAMES_PER_SECOND",
+        value_name = "N",
+        hide_short_help = true
+    )]
+    pub frames_per_second: Option<u32>,
+    /// Frames at once [default: 5000]
+    #[arg(long = "limits-frame-burst", env = "GANGLINE_LIMITS_FRAME_BURST", value_name = "N", hide_short_help = true)]
+    pub frame_burst: Option<u32>,
+    /// Logs that one connection may follow [default: 128]
+    #[arg(long = "limits-follows", env = "GANGLINE_LIMITS_FOLLOWS", value_name = "N", hide_short_help = true)]
+    pub follows: Option<usize>,
+    /// Connections at a time [default: 20000]
+    #[arg(long = "limits-connections", env = "GANGLINE_LIMITS_CONNECTIONS", value_name = "N", hide_short_help = true)]
+    pub connections: Option<usize>,
+    /// Jobs that may wait [default: 1000000]
+    #[arg(long = "limits-queue", env = "GANGLINE_LIMITS_QUEUE", value_name = "N", hide_short_help = true)]
+    pub queue: Option<u64>,
+    /// Jobs of one account that may wait [default: 100000]
+    #[arg(
+        long = "limits-account-queue",
+        env = "GANGLINE_LIMITS_ACCOUNT_QUEUE",
+        value_name = "N",
+        hide_short_help = true
+    )]
+    pub account_queue: Option<u64>,
+    /// Output kept of a job; beyond it the oldest goes [default: 256MiB]
+    #[arg(
+        long = "limits-output-bytes",
+        env = "GANGLINE_LIMITS_OUTPUT_BYTES",
+        value_name = "SIZE",
+        hide_short_help = true
+    )]
+    pub output_bytes: Option<Size>,
+    /// How long a finished job is kept [default: 30d]
+    #[arg(
+        long = "limits-retention-age",
+        env = "GANGLINE_LIMITS_RETENTION_AGE",
+        value_name = "TIME",
+        hide_short_help = true
+    )]
+    pub retention_age: Option<Span>,
+    /// How many finished jobs are kept [default: 10000]
+    #[arg(
+        long = "limits-retention-jobs",
+        env = "GANGLINE_LIMITS_RETENTION_JOBS",
+        value_name = "N",
+        hide_short_help = true
+    )]
+    pub retention_jobs: Option<u64>,
+    /// Largest upload or artifact [default: 4GiB]
+    #[arg(
+        long = "limits-upload-bytes",
+        env = "GANGLINE_LIMITS_UPLOAD_BYTES",
+        value_name = "SIZE",
+        hide_short_help = true
+    )]
+    pub upload_bytes: Option<Size>,
+    /// Output of one job that a worker may have under way without an answer [default: 4MiB]
+    #[arg(
+        long = "limits-window-bytes",
+        env = "GANGLINE_LIMITS_WINDOW_BYTES",
+        value_name = "SIZE",
+        hide_short_help = true
+    )]
+    pub window_bytes: Option<Size>,
+}
+
+/// `[worker]`: flags of `worker`, and of `up` for the worker in it.
+#[derive(Debug, Clone, Default, PartialEq, clap::Args, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+#[command(next_help_heading = "Worker")]
+pub struct WorkerOptions {
+    /// The worker's name, the same over restarts [default: the host's name]
+    #[arg(long, env = "GANGLINE_WORKER_ID", value_name = "ID")]
+    pub id: Option<WorkerId>,
+    /// Jobs at a time [default: the number of processors]
+    #[arg(long, env = "GANGLINE_SLOTS", value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub slots: Option<u32>,
+    /// A label that jobs may ask for; may be repeated
+    #[arg(long = "label", env = "GANGLINE_LABELS", value_name = "KEY=VALUE", value_delimiter = ',')]
+    #[serde(deserialize_with = "table")]
+    pub labels: Vec<Pair>,
+    /// Declare this many GPUs, on a machine where they cannot be counted
+    #[arg(long, env = "GANGLINE_GPUS", value_name = "N")]
+    pub gpus: Option<u32>,
+    /// How long running jobs may go on after SIGTERM
+    #[arg(skip)]
+    pub drain_timeout: Option<Span>,
+}
+
+/// `--drain-timeout`, which `serve`, `worker` and `up` have once each.
+#[derive(Debug, Clone, Copy, Default, clap::Args)]
+pub struct DrainOption {
+    /// How long SIGTERM waits for work to finish before it cuts
+    #[arg(long, env = "GANGLINE_DRAIN_TIMEOUT", value_name = "TIME")]
+    pub drain_timeout: Option<Span>,
+}
+
+/// Labels in the file are a table, `labels = { gpu = "a100" }`.
+fn table<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Pair>, D::Error> {
+    let table = std::collections::BTreeMap::<String, String>::deserialize(deserializer)?;
+    Ok(table.into_iter().map(|(key, value)| Pair { key, value }).collect())
+}
+
+/// Takes over from the second what the first leaves unset, field by field.
+macro_rules! fill {
+    ($into:ident from $file:ident: $($field:ident),+ $(; lists $($list:ident),+)?) => {
+        $($into.$field = $into.$field.or($file.$field);)+
+        $($(if $into.$list.is_empty() { $into.$list = $file.$list; })+)?
+    };
+}
+
+impl ServerOptions {
+    pub(super) fn or(mut self, file: Self) -> Self {
+        fill!(self from file: listen, open, open_anywhere, durability, lease, heartbeat, access_token_ttl, threads,
+            drain_timeout; lists allowed_origins);
+        self
+    }
+}
+
+impl LimitOptions {
+    pub(super) fn or(mut self, file: Self) -> Self {
+        fill!(self from file: client_frame_bytes, worker_frame_bytes, frames_per_second, frame_burst, follows,
+            connections, queue, account_queue, output_bytes, retention_age, retention_jobs, upload_bytes, window_bytes);
+        self
+    }
+}
+
+impl WorkerOptions {
+    pub(super) fn or(mut self, file: Self) -> Self {
+        fill!(self from file: id, slots, gpus, drain_timeout; lists labels);
+        self
+    }
+}

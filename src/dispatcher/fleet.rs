@@ -1,0 +1,330 @@
+//! The workers connected here: what each has left, and which jobs it holds.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use dashmap::DashMap;
+use parking_lot::Mutex;
+
+use super::intake::Intake;
+use crate::base::clock::Millis;
+use crate::hub::{Item, Outbox};
+use crate::model::{Capacity, Job, Requires, Worker};
+use crate::protocol::agent::{AgentJobOrder, AgentOrder, Usage};
+use crate::protocol::codec::encode;
+use crate::protocol::{Attempt, CloseCode, JobId, WorkerId};
+use crate::scheduler::{self, Facts, Plan};
+
+/// All workers that this instance knows, and those that are connected to it.
+#[derive(Debug, Default)]
+pub(super) struct Fleet {
+    agents: DashMap<WorkerId, Arc<Agent>>,
+    /// Every worker's record, connected or not.
+    known: DashMap<WorkerId, Known>,
+    /// Who holds a job.
+    holders: DashMap<JobId, Arc<Agent>>,
+}
+
+/// A worker's record and whether its absence was told.
+#[derive(Debug, Clone)]
+pub(super) struct Known {
+    pub(super) worker: Worker,
+    pub(super) told_offline: bool,
+}
+
+/// One worker's connection.
+#[derive(Debug)]
+pub struct Agent {
+    /// Its name.
+    pub id: WorkerId,
+    /// When its process started.
+    pub boot: u64,
+    /// Since when it is connected.
+    pub connected_at: Millis,
+    /// What it writes to its jobs' logs, on the way to the store.
+    pub intake: Intake,
+    outbox: Arc<Outbox>,
+    last_heard: AtomicU64,
+    gone: AtomicBool,
+    // Short critical sections: plan, take, free. Nothing is awaited under it.
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    facts: Facts,
+    held: HashMap<JobId, Held>,
+    usage: Option<Usage>,
+}
+
+/// A job that a worker holds.
+#[derive(Debug, Clone)]
+pub(super) struct Held {
+    pub(super) attempt: Attempt,
+    pub(super) cost: Capacity,
+    /// When the dispatcher ends it itself, should the worker not have.
+    pub(super) overdue_at: Option<Millis>,
+    /// Whether input can reach it.
+    pub(super) takes_input: bool,
+    /// Whether it has a terminal.
+    pub(super) has_terminal: bool,
+}
+
+impl Fleet {
+    pub(super) fn new(workers: Vec<Worker>) -> Self {
+        let fleet = Self::default();
+        for worker in workers {
+            fleet.known.insert(worker.id.clone(), Known { worker, told_offline: true });
+        }
+        fleet
+    }
+
+    /// Takes a connection in; returns the one that it supersedes.
+    pub(super) fn join(&self, agent: Arc<Agent>, worker: Worker) -> Option<Arc<Agent>> {
+        self.known.insert(worker.id.clone(), Known { worker, told_offline: false });
+        for job in agent.held_jobs() {
+            self.holders.insert(job, Arc::clone(&agent));
+        }
+        self.agents.insert(agent.id.clone(), agent)
+    }
+
+    /// Forgets a connection, unless a newer one of the same worker has taken its place.
+    pub(super) fn leave(&self, agent: &Arc<Agent>, now: Millis) {
+        agent.gone.store(true, Ordering::Release);
+        if self.agents.remove_if(&agent.id, |_, current| Arc::ptr_eq(current, agent)).is_some()
+            && let Some(mut known) = self.known.get_mut(&agent.id)
+        {
+            known.worker.last_seen = now;
+        }
+        for job in agent.held_jobs() {
+            self.holders.remove_if(&job, |_, holder| Arc::ptr_eq(holder, agent));
+        }
+    }
+
+    /// The connection of a worker.
+    pub(super) fn agent(&self, id: &WorkerId) -> Option<Arc<Agent>> {
+        self.agents.get(id).map(|agent| Arc::clone(&agent))
+    }
+
+    /// All connections.
+    pub(super) fn agents(&self) -> Vec<Arc<Agent>> {
+        self.agents.iter().map(|agent| Arc::clone(&agent)).collect()
+    }
+
+    /// The connection of the worker that holds a job.
+    pub(super) fn holder(&self, job: JobId) -> Option<Arc<Agent>> {
+        self.holders.get(&job).map(|agent| Arc::clone(&agent))
+    }
+
+    /// Notes that `agent` holds a job.
+    pub(super) fn place(&self, agent: &Arc<Agent>, job: &Job) {
+        agent.take(job);
+        self.holders.insert(job.id, Arc::clone(agent));
+    }
+
+    /// Notes that a job is no longer held; frees what it took.
+    pub(super) fn release(&self, job: JobId, attempt: Attempt) -> Option<Arc<Agent>> {
+        let holder = self.holder(job)?;
+        if !holder.free(job, attempt) {
+            return None;
+        }
+        self.holders.remove_if(&job, |_, current| Arc::ptr_eq(current, &holder));
+        Some(holder)
+    }
+
+    /// What is known of a worker.
+    pub(super) fn known(&self, id: &WorkerId) -> Option<Known> {
+        self.known.get(id).map(|known| known.clone())
+    }
+
+    /// What is known of all workers, by id.
+    pub(super) fn all_known(&self) -> Vec<Known> {
+        let mut all: Vec<Known> = self.known.iter().map(|known| known.clone()).collect();
+        all.sort_by(|a, b| a.worker.id.cmp(&b.worker.id));
+        all
+    }
+
+    /// Changes what is known of a worker.
+    pub(super) fn update_known(&self, id: &WorkerId, change: impl FnOnce(&mut Known)) {
+        if let Some(mut known) = self.known.get_mut(id) {
+            change(&mut known);
+        }
+    }
+
+    /// Facts of all workers, for the scheduler's words.
+    pub(super) fn facts(&self) -> Vec<Facts> {
+        self.all_known()
+            .into_iter()
+            .map(|known| match self.agent(&known.worker.id) {
+                Some(agent) => agent.state.lock().facts.clone(),
+                None => facts_of(&known.worker, false),
+            })
+            .collect()
+    }
+}
+
+impl Agent {
+    pub(super) fn new(worker: &Worker, outbox: Arc<Outbox>, now: Millis) -> Self {
+        // Orders that may be under way at once: an assign and a cancel for each slot, and acks.
+        outbox.make_room(1024 + 4 * worker.slots as usize);
+        Self {
+            id: worker.id.clone(),
+            boot: worker.boot,
+            connected_at: now,
+            intake: Intake::default(),
+            outbox,
+            last_heard: AtomicU64::new(now),
+            gone: AtomicBool::new(false),
+            state: Mutex::new(State { facts: facts_of(worker, true), held: HashMap::new(), usage: None }),
+        }
+    }
+
+    /// Sends an order about a job.
+    pub(super) fn order_job(&self, order: &AgentJobOrder<'_>) {
+        self.outbox.push_now(Item::Frame(encode(order).into()));
+    }
+
+    /// Sends an order about the worker.
+    pub(super) fn order(&self, order: &AgentOrder) {
+        self.outbox.push_now(Item::Frame(encode(order).into()));
+    }
+
+    /// Its connection's outgoing side.
+    pub(super) fn outbox(&self) -> &Arc<Outbox> {
+        &self.outbox
+    }
+
+    /// Closes its connection.
+    pub(super) fn close(&self, code: CloseCode) {
+        self.outbox.close(code);
+    }
+
+    /// Whether its connection has ended.
+    pub(super) fn is_gone(&self) -> bool {
+        self.gone.load(Ordering::Acquire)
+    }
+
+    /// Notes that it was heard of.
+    pub fn heard(&self, now: Millis) {
+        self.last_heard.store(now, Ordering::Relaxed);
+    }
+
+    pub(super) fn last_heard(&self) -> Millis {
+        self.last_heard.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn set_usage(&self, usage: Usage) {
+        self.state.lock().usage = Some(usage);
+    }
+
+    pub(super) fn usage(&self) -> Option<Usage> {
+        self.state.lock().usage.clone()
+    }
+
+    pub(super) fn set_draining(&self, draining: bool) {
+        self.state.lock().facts.draining = draining;
+    }
+
+    /// Jobs that it holds.
+    pub(super) fn running(&self) -> usize {
+        self.state.lock().held.len()
+    }
+
+    /// Slots that are free.
+    pub(super) fn free_slots(&self) -> u32 {
+        self.state.lock().facts.free.slots
+    }
+
+    /// What to claim for it now.
+    pub(super) fn plan<'a>(&self, classes: impl IntoIterator<Item = &'a Requires>) -> Option<Plan> {
+        if self.is_gone() || self.outbox.is_closing() {
+            return None;
+        }
+        scheduler::plan(&self.state.lock().facts, classes)
+    }
+
+    pub(super) fn held(&self, job: JobId) -> Option<Held> {
+        self.state.lock().held.get(&job).cloned()
+    }
+
+    pub(super) fn held_jobs(&self) -> Vec<JobId> {
+        self.state.lock().held.keys().copied().collect()
+    }
+
+    /// Attempts that should have ended by themselves before `now`.
+    pub(super) fn overdue(&self, now: Millis) -> Vec<(JobId, Attempt)> {
+        let state = self.state.lock();
+        let late = |held: &Held| held.overdue_at.is_some_and(|at| at <= now);
+        state.held.iter().filter(|(_, held)| late(held)).map(|(job, held)| (*job, held.attempt)).collect()
+    }
+
+    /// Holds a job from now on, and what it costs.
+    pub(super) fn take(&self, job: &Job) {
+        let mut state = self.state.lock();
+        if state.held.get(&job.id).is_some_and(|held| held.attempt == job.attempt) {
+            return;
+        }
+        let cost = scheduler::cost(&job.spec.requires, &job.gpu_ids);
+        let held = Held {
+            attempt: job.attempt,
+            overdue_at: overdue_at(job),
+            takes_input: job.spec.stdin || job.spec.tty.is_some(),
+            has_terminal: job.spec.tty.is_some(),
+            cost,
+        };
+        let free = &mut state.facts.free;
+        // Saturating: a worker that came back with less than it had still holds its old jobs.
+        free.slots = free.slots.saturating_sub(held.cost.slots);
+        free.milli_cpus = free.milli_cpus.saturating_sub(held.cost.milli_cpus);
+        free.memory_bytes = free.memory_bytes.saturating_sub(held.cost.memory_bytes);
+        free.gpus.retain(|gpu| !held.cost.gpus.contains(gpu));
+        state.held.insert(job.id, held);
+    }
+
+    /// Holds a job no more; `false`: it did not hold that attempt.
+    fn free(&self, job: JobId, attempt: Attempt) -> bool {
+        let mut state = self.state.lock();
+        if state.held.get(&job).is_none_or(|held| held.attempt != attempt) {
+            return false;
+        }
+        state.held.remove(&job);
+        // Counted anew rather than added back, so that saturation above cannot add up.
+        let mut free = state.facts.total.clone();
+        for held in state.held.values() {
+            free.slots = free.slots.saturating_sub(held.cost.slots);
+            free.milli_cpus = free.milli_cpus.saturating_sub(held.cost.milli_cpus);
+            free.memory_bytes = free.memory_bytes.saturating_sub(held.cost.memory_bytes);
+            free.gpus.retain(|gpu| !held.cost.gpus.contains(gpu));
+        }
+        state.facts.free = free;
+        true
+    }
+}
+
+/// A worker's own limit comes first; the dispatcher's is for workers that do not keep it.
+fn overdue_at(job: &Job) -> Option<Millis> {
+    /// For the worker's report to arrive.
+    const SLACK_MS: u64 = 2_000;
+    let timeout = job.spec.timeout_ms?;
+    let grace = crate::base::clock::millis(job.spec.grace());
+    Some(job.started_at?.saturating_add(timeout).saturating_add(grace).saturating_add(SLACK_MS))
+}
+
+fn facts_of(worker: &Worker, online: bool) -> Facts {
+    let total = Capacity {
+        slots: worker.slots,
+        milli_cpus: u64::from(worker.cpu_count) * 1000,
+        memory_bytes: worker.memory_bytes,
+        gpus: worker.gpus.iter().map(|gpu| gpu.index).collect(),
+    };
+    Facts {
+        id: worker.id.clone(),
+        labels: worker.labels.clone(),
+        containers: worker.containers,
+        online,
+        draining: worker.draining,
+        free: total.clone(),
+        total,
+    }
+}

@@ -1,0 +1,245 @@
+//! What a worker writes to its jobs' logs, on the way to the store.
+//!
+//! The connection's reader adds, one task per connection appends: while one batch is being stored
+//! the next gathers, so the store sees few large batches instead of many small ones. Nothing is
+//! acknowledged, and nothing is shown to followers, before the store has it.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+use tracing::warn;
+
+use super::fleet::Agent;
+use super::{DispatchError, Dispatcher};
+use crate::base::backoff::Backoff;
+use crate::base::clock::Millis;
+use crate::hub::Item;
+use crate::model::Outcome;
+use crate::protocol::agent::{Ack, AgentJobOrder, AgentOrder, Lost, Nack};
+use crate::protocol::codec::encode;
+use crate::protocol::{Attempt, JobId};
+use crate::store::error::AppendError;
+use crate::store::log::{Appended, AttemptWrite, NewOutput};
+
+/// Bytes that may wait for the store; beyond it the worker's socket is not read.
+const WAITING_BYTES: usize = 8 * 1024 * 1024;
+
+/// A frame's cost beside its bytes, so that empty ones are bounded, too.
+const FRAME_BYTES: usize = 128;
+
+/// Writes of one connection that wait for the store.
+#[derive(Debug, Default)]
+pub struct Intake {
+    waiting: Mutex<Waiting>,
+    ready: Notify,
+    room: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Waiting {
+    writes: Vec<AttemptWrite>,
+    /// The latest write of each job, to be continued.
+    latest: HashMap<JobId, usize>,
+    bytes: usize,
+    closed: bool,
+}
+
+impl Intake {
+    /// Adds a chunk, waiting for room.
+    pub async fn output(&self, job: JobId, attempt: Attempt, output: NewOutput) {
+        self.room(output.bytes.len() + FRAME_BYTES).await;
+        self.waiting.lock().output(job, attempt, output);
+        self.ready.notify_one();
+    }
+
+    /// Adds the end of an attempt, waiting for room.
+    pub async fn end(&self, job: JobId, attempt: Attempt, n: u64, time: Millis, outcome: Outcome) {
+        self.room(FRAME_BYTES).await;
+        self.waiting.lock().end(job, attempt, (n, time, outcome));
+        self.ready.notify_one();
+    }
+
+    /// Nothing more will be added: [`run`] stores what waits and ends.
+    pub fn close(&self) {
+        self.waiting.lock().closed = true;
+        self.ready.notify_one();
+    }
+
+    async fn room(&self, bytes: usize) {
+        loop {
+            let room = self.room.notified();
+            {
+                let mut waiting = self.waiting.lock();
+                if waiting.bytes < WAITING_BYTES {
+                    waiting.bytes += bytes;
+                    return;
+                }
+            }
+            room.await;
+        }
+    }
+
+    /// All that waits; `None` once closed and empty.
+    async fn take(&self) -> Option<Vec<AttemptWrite>> {
+        loop {
+            let ready = self.ready.notified();
+            {
+                let mut waiting = self.waiting.lock();
+                if !waiting.writes.is_empty() {
+                    waiting.latest.clear();
+                    waiting.bytes = 0;
+                    let writes = std::mem::take(&mut waiting.writes);
+                    drop(waiting);
+                    self.room.notify_one();
+                    return Some(writes);
+                }
+                if waiting.closed {
+                    return None;
+                }
+            }
+            ready.await;
+        }
+    }
+}
+
+impl Waiting {
+    fn output(&mut self, job: JobId, attempt: Attempt, output: NewOutput) {
+        let write = self.write_for(job, attempt, |write| write.output.last().is_none_or(|last| last.n + 1 == output.n));
+        write.output.push(output);
+    }
+
+    fn end(&mut self, job: JobId, attempt: Attempt, end: (u64, Millis, Outcome)) {
+        self.write_for(job, attempt, |_| true).end = Some(end);
+    }
+
+    /// The job's latest write if it can be continued, else a new one.
+    fn write_for(
+        &mut self,
+        job: JobId,
+        attempt: Attempt,
+        continues: impl FnOnce(&AttemptWrite) -> bool,
+    ) -> &mut AttemptWrite {
+        let latest = self.latest.get(&job).copied().filter(|index| {
+            let write = &self.writes[*index];
+            write.attempt == attempt && write.end.is_none() && continues(write)
+        });
+        let index = latest.unwrap_or_else(|| {
+            self.writes.push(AttemptWrite { job, attempt, output: Vec::new(), end: None });
+            self.latest.insert(job, self.writes.len() - 1);
+            self.writes.len() - 1
+        });
+        &mut self.writes[index]
+    }
+}
+
+/// Stores what `agent` writes until its intake is closed and empty.
+pub(super) async fn run(dispatcher: Dispatcher, agent: Arc<Agent>) {
+    let mut backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(2));
+    while let Some(writes) = agent.intake.take().await {
+        let results = loop {
+            match dispatcher.0.store.append(writes.clone()).await {
+                Ok(results) => break results,
+                Err(error) => {
+                    if dispatcher.shutdown().cut().is_cancelled() || agent.is_gone() {
+                        // The worker keeps what was not acknowledged and sends it again.
+                        return;
+                    }
+                    warn!(%error, worker = %agent.id, "append failed; trying again");
+                    tokio::time::sleep(backoff.next_wait()).await;
+                }
+            }
+        };
+        backoff.reset();
+        let window_bytes = dispatcher.0.settings.limits.window_bytes;
+        for (write, result) in writes.iter().zip(results) {
+            let (job_id, attempt) = (write.job, write.attempt);
+            match result {
+                Ok(appended) => {
+                    dispatcher.appended(write, &appended);
+                    let n = appended.last_n;
+                    let ack = AgentJobOrder::Ack(Ack { job_id, attempt, n, stable: n, window_bytes });
+                    if agent.outbox().push(Item::Frame(encode(&ack).into())).await.is_err() {
+                        agent.intake.close();
+                    }
+                }
+                Err(AppendError::Gap { expect, .. }) => {
+                    agent.order_job(&AgentJobOrder::Nack(Nack { job_id, attempt, expect }));
+                }
+                Err(error @ (AppendError::Stale { .. } | AppendError::NotFound(_))) => {
+                    agent.outbox().push_now(Item::Frame(encode(&DispatchError::from(error).to_wire()).into()));
+                    agent.order(&AgentOrder::Heartbeat(Lost { lost: vec![(job_id, attempt)] }));
+                    dispatcher.release(job_id, attempt);
+                }
+            }
+        }
+    }
+}
+
+impl Dispatcher {
+    /// Passes on what the store has taken of an attempt.
+    pub(super) fn appended(&self, write: &AttemptWrite, appended: &Appended) {
+        if !appended.entries.is_empty() {
+            self.0.hub.publish(write.job, &appended.entries);
+        }
+        if let Some(ended) = &appended.ended {
+            self.announce(ended);
+        }
+        // Also for a repeat of the end: a connection that was taken in while the first was being
+        // stored has counted the job as running.
+        if write.end.is_some() {
+            self.release(write.job, write.attempt);
+        }
+    }
+
+    /// A job has left the worker that held it.
+    pub(super) fn release(&self, job: JobId, attempt: Attempt) {
+        if let Some(agent) = self.0.fleet.release(job, attempt) {
+            self.0.queue.poke();
+            if agent.running() == 0 {
+                self.worker_changed(&agent.id);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::StreamName;
+    use crate::protocol::job::Reason;
+
+    const JOB: JobId = JobId { number: 1, nonce: 0 };
+
+    fn chunk(n: u64) -> NewOutput {
+        NewOutput { n, stream: StreamName::Stdout, bytes: "x".into(), time: 0 }
+    }
+
+    #[tokio::test]
+    async fn chunks_that_follow_each_other_become_one_write() {
+        let intake = Intake::default();
+        intake.output(JOB, 1, chunk(1)).await;
+        intake.output(JOB, 1, chunk(2)).await;
+        intake.end(JOB, 1, 3, 0, Outcome::because(Reason::Exit, None)).await;
+        let writes = intake.take().await.unwrap();
+        assert_eq!(writes.len(), 1);
+        assert_eq!(writes[0].output.len(), 2);
+        assert!(writes[0].end.is_some());
+    }
+
+    #[tokio::test]
+    async fn repeats_and_holes_are_kept_apart_for_the_store_to_judge() {
+        let intake = Intake::default();
+        for n in [1, 2, 2, 9] {
+            intake.output(JOB, 1, chunk(n)).await;
+        }
+        intake.output(JOB, 2, chunk(10)).await;
+        let writes = intake.take().await.unwrap();
+        let numbers: Vec<Vec<u64>> = writes.iter().map(|w| w.output.iter().map(|o| o.n).collect()).collect();
+        assert_eq!(numbers, [vec![1, 2], vec![2], vec![9], vec![10]]);
+        intake.close();
+        assert!(intake.take().await.is_none());
+    }
+}

@@ -1,0 +1,245 @@
+//! Jobs: submit, look up, list, cancel, talk to.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use super::{DispatchError, Dispatcher, audience, records};
+use crate::auth::Identity;
+use crate::hub::Outbox;
+use crate::hub::{Follow, Watch};
+use crate::hub::{Ring, follow::Source};
+use crate::model::job::is_over;
+use crate::model::spec::{Gpus, millis};
+use crate::model::{Job, JobSpec};
+use crate::protocol::agent::{AgentInput, AgentJobOrder, AgentResize, CancelAttempt};
+use crate::protocol::job::{Cancel, JobRecord, List, Status, Submit, Submitted};
+use crate::protocol::limits::{PAGE, PAGE_MOST};
+use crate::protocol::{Chunk, Cursor, ErrorCode, JobId, JobRef, WireError};
+use crate::store::jobs::{Cancelled, JobFilter, NewJob, QueueLimits};
+
+/// Longest idempotency key, in bytes.
+const KEY_MOST: usize = 256;
+
+/// More GPUs than any machine holds: a job that asks for more waits for nothing.
+const GPUS_MOST: u32 = 1_024;
+
+/// The answer to a submit.
+#[derive(Debug)]
+pub struct Submission {
+    /// For the submitter.
+    pub reply: Submitted,
+    /// Its place in the job's log, where it follows.
+    pub follow: Option<Follow>,
+}
+
+/// A page of jobs.
+#[derive(Debug)]
+pub struct Page {
+    /// Newest first.
+    pub jobs: Vec<JobRecord>,
+    /// Where the next page begins.
+    pub next: Option<JobId>,
+}
+
+impl Dispatcher {
+    /// Puts a job into the queue. With `follower`, that connection follows it from its first entry.
+    ///
+    /// # Errors
+    /// A wrong field, `unsatisfiable`, a full queue, or the store.
+    pub async fn submit(
+        &self,
+        who: &Identity,
+        submit: Submit,
+        follower: Option<&Arc<Outbox>>,
+    ) -> Result<Submission, DispatchError> {
+        audience(who)?;
+        let Submit { spec, key, follow: _ } = submit;
+        let spec = JobSpec::try_from(spec)?;
+        check_satisfiable(&spec)?;
+        if key.as_ref().is_some_and(|key| key.is_empty() || key.len() > KEY_MOST) {
+            return Err(WireError::bad_field("key", format!("key must be 1 to {KEY_MOST} bytes")).into());
+        }
+        let limits = &self.0.settings.limits;
+        let queue = QueueLimits { total: limits.queue, account: limits.account_queue };
+        let spec = Arc::new(spec);
+        let new = NewJob { nonce: rand::random(), account: who.account.clone(), spec: Arc::clone(&spec), key };
+        let submitted = self.0.store.submit(new, queue).await?;
+        let job = submitted.job;
+        let reply =
+            Submitted { job_id: job.id, task_id: job.id.number, status: job.status, duplicate: submitted.duplicate };
+        // Before the queue hears of the job: so its first entry finds the follower at the tail.
+        let follow = follower.map(|outbox| {
+            let source = if submitted.duplicate { Source::Store } else { Source::Tail };
+            self.follow_from(job.id, job.status, Cursor::START, source, outbox)
+        });
+        if !submitted.duplicate {
+            self.announce(&job);
+            self.0.queue.add(&spec.requires);
+        }
+        Ok(Submission { reply, follow })
+    }
+
+    /// A job that `who` may see.
+    ///
+    /// # Errors
+    /// `not_found`, or the store.
+    pub async fn job(&self, who: &Identity, job: JobRef) -> Result<Arc<Job>, DispatchError> {
+        let audience = audience(who)?;
+        let found = self.0.store.job(job).await?;
+        found
+            .filter(|found| job.names(found.id) && audience.is_none_or(|account| account == found.account))
+            .ok_or(DispatchError::NotFound("job"))
+    }
+
+    /// A job's record, with its spec.
+    ///
+    /// # Errors
+    /// As [`Dispatcher::job`].
+    pub async fn get(&self, who: &Identity, job: JobRef) -> Result<JobRecord, DispatchError> {
+        let job = self.job(who, job).await?;
+        let mut record = records::job(&job, &self.facts_for(std::slice::from_ref(&job)));
+        record.spec = Some(Box::new((&*job.spec).into()));
+        Ok(record)
+    }
+
+    /// A page of jobs, newest first.
+    ///
+    /// # Errors
+    /// A wrong field, or the store.
+    pub async fn list(&self, who: &Identity, list: &List) -> Result<Page, DispatchError> {
+        let List { status, limit, before } = list;
+        let account = audience(who)?;
+        let limit = page_limit(*limit)?;
+        // One more than asked for tells whether there is another page.
+        let filter = JobFilter { account, status: *status, before: before.map(JobRef::number), limit: limit + 1 };
+        let mut jobs = self.0.store.jobs(filter).await?;
+        let more = jobs.len() > limit;
+        jobs.truncate(limit);
+        let next = if more { jobs.last().map(|job| job.id) } else { None };
+        let facts = self.facts_for(&jobs);
+        Ok(Page { jobs: jobs.iter().map(|job| records::job(job, &facts)).collect(), next })
+    }
+
+    /// Cancels a job; returns it as it stands: over if it was pending, else its worker is told.
+    ///
+    /// # Errors
+    /// `not_found`, `conflict` where it is over, a wrong grace, or the store.
+    pub async fn cancel(&self, who: &Identity, cancel: &Cancel) -> Result<JobRecord, DispatchError> {
+        let job = self.job(who, cancel.job_id).await?;
+        let grace_ms = millis("graceSecs", cancel.grace_secs, true)?;
+        let cancelled = self.0.store.cancel(job.id.into(), grace_ms).await?.ok_or(DispatchError::NotFound("job"))?;
+        let job = match cancelled {
+            Cancelled::Ended(change) => {
+                self.publish(&change);
+                change.job
+            }
+            Cancelled::Running(job) => {
+                self.order_cancel(&job);
+                job
+            }
+            Cancelled::AlreadyOver(_) => return Err(DispatchError::Conflict("the job is over".to_owned())),
+        };
+        Ok(records::job(&job, &[]))
+    }
+
+    /// Tells the worker that holds `job` to end it. One that is away hears it when it is back.
+    pub(super) fn order_cancel(&self, job: &Job) {
+        let grace_ms = job.cancel_grace_ms.unwrap_or_else(|| crate::base::clock::millis(job.spec.grace()));
+        if let Some(agent) = self.0.fleet.holder(job.id) {
+            #[expect(clippy::cast_precision_loss, reason = "at most 10¹² milliseconds")]
+            let grace_secs = grace_ms as f64 / 1000.0;
+            agent.order_job(&AgentJobOrder::Cancel(CancelAttempt { job_id: job.id, attempt: job.attempt, grace_secs }));
+        }
+    }
+
+    /// Writes to a running job's standard input.
+    ///
+    /// # Errors
+    /// `not_found`; `conflict` where the job has no input, is over, or (worth a retry) does not run
+    /// yet or its worker is away.
+    pub async fn input(&self, who: &Identity, job: JobRef, bytes: &[u8], eof: bool) -> Result<(), DispatchError> {
+        let (job_id, agent, held) = self.held_job(who, job).await?;
+        if !held.takes_input {
+            return Err(DispatchError::Conflict(
+                "the job has no input: it was submitted without stdin or tty".to_owned(),
+            ));
+        }
+        let (text, base64) =
+            if bytes.is_empty() { (Some(Cow::Borrowed("")), None) } else { Chunk::of(bytes).into_fields() };
+        let input = AgentInput { job_id, attempt: held.attempt, text, base64, eof };
+        let frame = crate::protocol::codec::encode(&AgentJobOrder::Input(input));
+        // Waits for room: a fast typist is held up, not the worker's other orders.
+        let pushed = agent.outbox().push(crate::hub::Item::Frame(frame.into())).await;
+        pushed.map_err(|_| DispatchError::NotYet("the job's worker is away".to_owned()))
+    }
+
+    /// Changes the size of a running job's terminal.
+    ///
+    /// # Errors
+    /// As [`Dispatcher::input`].
+    pub async fn resize(&self, who: &Identity, job: JobRef, cols: u16, rows: u16) -> Result<(), DispatchError> {
+        if cols == 0 || rows == 0 {
+            let field = if cols == 0 { "cols" } else { "rows" };
+            return Err(WireError::bad_field(field, format!("{field} must be 1 or more")).into());
+        }
+        let (job_id, agent, held) = self.held_job(who, job).await?;
+        if !held.has_terminal {
+            return Err(DispatchError::Conflict("the job has no terminal: it was submitted without tty".to_owned()));
+        }
+        agent.order_job(&AgentJobOrder::Resize(AgentResize { job_id, attempt: held.attempt, cols, rows }));
+        Ok(())
+    }
+
+    /// Watches changes of status of the jobs that `who` may see.
+    ///
+    /// # Errors
+    /// The role may not.
+    pub fn watch_jobs(&self, who: &Identity, outbox: &Arc<Outbox>) -> Result<Watch, DispatchError> {
+        Ok(self.0.hub.jobs.watch(audience(who)?, Ring::Jobs, outbox))
+    }
+
+    async fn held_job(
+        &self,
+        who: &Identity,
+        job: JobRef,
+    ) -> Result<(JobId, Arc<super::Agent>, super::fleet::Held), DispatchError> {
+        let job = self.job(who, job).await?;
+        if is_over(job.status) {
+            return Err(DispatchError::Conflict("the job is over".to_owned()));
+        }
+        if job.status == Status::Pending {
+            return Err(DispatchError::NotYet("the job does not run yet".to_owned()));
+        }
+        let away = || DispatchError::NotYet("the job's worker is away".to_owned());
+        let agent = self.0.fleet.holder(job.id).ok_or_else(away)?;
+        let held = agent.held(job.id).ok_or_else(away)?;
+        Ok((job.id, agent, held))
+    }
+
+    /// Facts of the workers where one of `jobs` waits for one, else none.
+    fn facts_for(&self, jobs: &[Arc<Job>]) -> Vec<crate::scheduler::Facts> {
+        if jobs.iter().any(|job| job.status == Status::Pending) { self.0.fleet.facts() } else { Vec::new() }
+    }
+}
+
+/// `limit` of a list as asked for.
+pub(super) fn page_limit(limit: Option<u32>) -> Result<usize, WireError> {
+    match limit {
+        None => Ok(PAGE as usize),
+        Some(0) => Err(WireError::bad_field("limit", "limit must be 1 or more")),
+        Some(limit) => Ok(limit.min(PAGE_MOST) as usize),
+    }
+}
+
+fn check_satisfiable(spec: &JobSpec) -> Result<(), WireError> {
+    let (asked, field) = match &spec.requires.gpus {
+        Gpus::Count(count) => (*count, "requires.gpus"),
+        // Indices count from 0 and are sorted.
+        Gpus::Ids(ids) => (ids.last().map_or(0, |id| id.saturating_add(1)), "requires.gpuIds"),
+    };
+    if asked > GPUS_MOST {
+        let message = format!("no worker ever has {asked} GPUs; {GPUS_MOST} are the most");
+        return Err(WireError::new(ErrorCode::Unsatisfiable, message).field(field));
+    }
+    Ok(())
+}

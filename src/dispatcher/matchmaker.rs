@@ -1,0 +1,187 @@
+//! Claims jobs for the workers connected here.
+//!
+//! One task. It knows which requirement classes may have jobs waiting, asks the scheduler what
+//! each worker could take, and claims that. The set of classes is a hint, kept small so that an
+//! idle instance asks the store nothing; the slow sweep of the reaper makes good what it misses.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+use tracing::warn;
+
+use super::Dispatcher;
+use super::fleet::Agent;
+use crate::model::{Job, Requires};
+use crate::protocol::agent::{AgentJobOrder, Assign};
+use crate::store::jobs::Claim;
+
+/// Wait after the store failed to answer a claim.
+const RETRY_AFTER: Duration = Duration::from_millis(500);
+
+/// The classes that may have jobs waiting.
+#[derive(Debug, Default)]
+pub(super) struct Queue {
+    classes: Mutex<Classes>,
+    bell: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Classes {
+    /// Each with the moment, in additions, when it was last said to have a job.
+    known: HashMap<Requires, u64>,
+    additions: u64,
+}
+
+impl Queue {
+    /// A job of this class may be waiting.
+    pub(super) fn add(&self, class: &Requires) {
+        let mut classes = self.classes.lock();
+        classes.additions += 1;
+        let now = classes.additions;
+        match classes.known.get_mut(class) {
+            Some(at) => *at = now,
+            None => {
+                classes.known.insert(class.clone(), now);
+            }
+        }
+        drop(classes);
+        self.poke();
+    }
+
+    /// Look again: capacity was freed, or a worker came.
+    pub(super) fn poke(&self) {
+        self.bell.notify_one();
+    }
+
+    fn snapshot(&self) -> (Vec<Requires>, u64) {
+        let classes = self.classes.lock();
+        (classes.known.keys().cloned().collect(), classes.additions)
+    }
+
+    /// These were found empty by a claim made after `since` additions.
+    fn exhausted<'a>(&self, empty: impl IntoIterator<Item = &'a Requires>, since: u64) {
+        let mut classes = self.classes.lock();
+        for class in empty {
+            // A job that was added since may have come after the claim looked.
+            if classes.known.get(class).is_some_and(|at| *at <= since) {
+                classes.known.remove(class);
+            }
+        }
+    }
+}
+
+/// Runs until the instance drains.
+pub(super) async fn run(dispatcher: Dispatcher) {
+    let draining = dispatcher.shutdown().draining().clone();
+    loop {
+        tokio::select! {
+            biased;
+            () = draining.cancelled() => return,
+            () = dispatcher.0.queue.bell.notified() => (),
+        }
+        // Outside the select: a claim once made is never dropped half-way.
+        while !draining.is_cancelled() && round(&dispatcher).await {}
+    }
+}
+
+/// Offers every worker what fits it, once; whether anything was claimed.
+async fn round(dispatcher: &Dispatcher) -> bool {
+    let (classes, since) = dispatcher.0.queue.snapshot();
+    if classes.is_empty() {
+        return false;
+    }
+    let mut agents = dispatcher.0.fleet.agents();
+    agents.retain(|agent| agent.free_slots() > 0);
+    // The emptiest first, so that work spreads.
+    agents.sort_by_key(|agent| agent.running());
+    let share = agents.len().max(1);
+    let mut claimed = false;
+    for agent in agents {
+        let Some(mut plan) = agent.plan(&classes) else { continue };
+        plan.limit = plan.limit.div_ceil(share);
+        let claim = Claim {
+            worker: agent.id.clone(),
+            classes: plan.classes.clone(),
+            limit: plan.limit,
+            lease: dispatcher.0.settings.lease,
+        };
+        match dispatcher.0.store.claim(claim).await {
+            Ok(changes) => {
+                if changes.len() < plan.limit {
+                    dispatcher.0.queue.exhausted(plan.classes.iter().map(|(class, _)| class), since);
+                }
+                // A connection that took this one's place meanwhile is the one to hand them to.
+                let agent = dispatcher.0.fleet.agent(&agent.id).unwrap_or(agent);
+                let was_idle = agent.running() == 0;
+                for change in &changes {
+                    claimed = true;
+                    dispatcher.hand_over(&agent, &change.job);
+                    dispatcher.publish(change);
+                }
+                if was_idle && !changes.is_empty() {
+                    dispatcher.worker_changed(&agent.id);
+                }
+            }
+            Err(error) => {
+                warn!(%error, worker = %agent.id, "claim failed; what it may have claimed is looked up");
+                tokio::time::sleep(RETRY_AFTER).await;
+                dispatcher.recover_claims(&agent).await;
+            }
+        }
+    }
+    claimed
+}
+
+impl Dispatcher {
+    /// Sends a job to the worker that it was claimed for. Harmless to repeat: a worker starts an
+    /// attempt once.
+    pub(super) fn hand_over(&self, agent: &Arc<Agent>, job: &Job) {
+        self.0.fleet.place(agent, job);
+        agent.order_job(&AgentJobOrder::Assign(Box::new(Assign {
+            job_id: job.id,
+            attempt: job.attempt,
+            spec: (&*job.spec).into(),
+            gpu_ids: job.gpu_ids.clone(),
+            lease_secs: self.0.settings.lease.as_secs(),
+            window_bytes: self.0.settings.limits.window_bytes,
+        })));
+    }
+
+    /// Assigns what a claim whose answer was lost may have claimed.
+    async fn recover_claims(&self, agent: &Arc<Agent>) {
+        match self.0.store.running_on(&agent.id).await {
+            Ok(jobs) => {
+                for job in jobs.iter().filter(|job| agent.held(job.id).is_none()) {
+                    self.hand_over(agent, job);
+                }
+                self.0.queue.poke();
+            }
+            // Closing makes the worker register again, which looks them up too.
+            Err(_) => agent.close(crate::protocol::CloseCode::StoreUnavailable),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_class_found_empty_is_forgotten_unless_a_job_came_meanwhile() {
+        let queue = Queue::default();
+        let class = Requires::default();
+        queue.add(&class);
+        let (classes, since) = queue.snapshot();
+        queue.exhausted(&classes, since);
+        assert!(queue.snapshot().0.is_empty());
+
+        queue.add(&class);
+        let (classes, since) = queue.snapshot();
+        queue.add(&class);
+        queue.exhausted(&classes, since);
+        assert_eq!(queue.snapshot().0, [class]);
+    }
+}

@@ -1,0 +1,203 @@
+//! The application: named operations that every front door uses.
+//!
+//! One cloneable [`Dispatcher`]. Front doors translate and call; this room decides who may, tells
+//! the store, and passes on what came of it. It owns the tasks that act by themselves: the
+//! matchmaker, which claims jobs for the workers connected here, and the reaper, which does what
+//! time demands.
+//!
+//! Invariants: nothing is shown to anyone before the store has it; no instance places work on
+//! another's worker.
+
+mod error;
+mod fleet;
+mod follow;
+mod intake;
+mod jobs;
+mod matchmaker;
+mod reaper;
+mod records;
+mod register;
+mod workers;
+
+use std::sync::Arc;
+
+use tokio::sync::broadcast;
+
+pub use error::DispatchError;
+pub use fleet::Agent;
+pub use intake::Intake;
+pub use jobs::{Page, Submission};
+pub use register::Registration;
+
+use crate::auth::{Auth, Identity, Revoked};
+use crate::base::clock::Clock;
+use crate::base::shutdown::Shutdown;
+use crate::blobs::Blobs;
+use crate::config::ServerSettings;
+use crate::hub::Hub;
+use crate::model::Role;
+use crate::store::jobs::Change;
+use crate::store::{Store, StoreError};
+
+/// See the module.
+#[derive(Clone)]
+pub struct Dispatcher(Arc<Inner>);
+
+struct Inner {
+    store: Arc<dyn Store>,
+    auth: Auth,
+    blobs: Blobs,
+    hub: Hub,
+    clock: Clock,
+    settings: ServerSettings,
+    instance: String,
+    fleet: fleet::Fleet,
+    queue: matchmaker::Queue,
+    revoked: broadcast::Sender<Revoked>,
+    shutdown: Shutdown,
+}
+
+/// What a dispatcher stands on.
+pub struct Parts {
+    /// Where everything is kept.
+    pub store: Arc<dyn Store>,
+    /// Who may.
+    pub auth: Auth,
+    /// Files.
+    pub blobs: Blobs,
+    /// The time.
+    pub clock: Clock,
+    /// What it was told.
+    pub settings: ServerSettings,
+    /// Owns its tasks.
+    pub shutdown: Shutdown,
+}
+
+impl Dispatcher {
+    /// A dispatcher with its tasks running on the shutdown's tracker.
+    ///
+    /// # Errors
+    /// The store did not answer.
+    pub async fn start(parts: Parts) -> Result<Self, StoreError> {
+        let Parts { store, auth, blobs, clock, settings, shutdown } = parts;
+        let fleet = fleet::Fleet::new(store.workers().await?);
+        let queue = matchmaker::Queue::default();
+        for class in store.ready().await? {
+            queue.add(&class.requires);
+        }
+        let dispatcher = Self(Arc::new(Inner {
+            store,
+            auth,
+            blobs,
+            hub: Hub::new(),
+            clock,
+            settings,
+            instance: uuid::Uuid::new_v4().to_string(),
+            fleet,
+            queue,
+            // A connection sweep that misses this many revocations checks every socket anew.
+            revoked: broadcast::Sender::new(256),
+            shutdown: shutdown.clone(),
+        }));
+        shutdown.spawn(matchmaker::run(dispatcher.clone()));
+        shutdown.spawn(reaper::run(dispatcher.clone()));
+        Ok(dispatcher)
+    }
+
+    /// Which dispatcher this is; new at every start.
+    pub fn instance(&self) -> &str {
+        &self.0.instance
+    }
+
+    /// What it was told.
+    pub fn settings(&self) -> &ServerSettings {
+        &self.0.settings
+    }
+
+    /// The time.
+    pub fn clock(&self) -> &Clock {
+        &self.0.clock
+    }
+
+    /// Accounts and tokens.
+    pub fn auth(&self) -> &Auth {
+        &self.0.auth
+    }
+
+    /// Files.
+    pub fn blobs(&self) -> &Blobs {
+        &self.0.blobs
+    }
+
+    /// Live connections.
+    pub fn hub(&self) -> &Hub {
+        &self.0.hub
+    }
+
+    /// Where everything is kept; for front doors only to read logs.
+    pub fn store(&self) -> &dyn Store {
+        &*self.0.store
+    }
+
+    /// Owns every task.
+    pub fn shutdown(&self) -> &Shutdown {
+        &self.0.shutdown
+    }
+
+    /// Credentials that ended, as they end.
+    pub fn revocations(&self) -> broadcast::Receiver<Revoked> {
+        self.0.revoked.subscribe()
+    }
+
+    /// Tells every connection that credentials have ended.
+    pub fn revoke(&self, revoked: Revoked) {
+        // No receiver means no connection to tell.
+        let _ = self.0.revoked.send(revoked);
+    }
+
+    /// Whether the store answers.
+    ///
+    /// # Errors
+    /// It does not.
+    pub async fn check_store(&self) -> Result<(), StoreError> {
+        self.0.store.worker(&probe_id()).await.map(|_| ())
+    }
+
+    /// Passes a change of status on: to followers, to watchers, and to the queue.
+    fn publish(&self, change: &Change) {
+        let Change { job, entry } = change;
+        self.0.hub.publish(job.id, std::slice::from_ref(entry));
+        self.announce(job);
+        if job.status == crate::protocol::job::Status::Pending {
+            self.0.queue.add(&job.spec.requires);
+        }
+    }
+
+    /// Tells watchers where a job stands now.
+    fn announce(&self, job: &crate::model::Job) {
+        if self.0.hub.jobs.is_watched() {
+            let frame = records::job_changed(job, self.0.clock.now());
+            self.0.hub.jobs.push(Some(job.account.clone()), frame);
+        }
+    }
+}
+
+impl std::fmt::Debug for Dispatcher {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Dispatcher").field("instance", &self.0.instance).finish_non_exhaustive()
+    }
+}
+
+/// Whose jobs `who` may see: its own, or all.
+fn audience(who: &Identity) -> Result<Option<crate::model::AccountName>, DispatchError> {
+    match who.role {
+        Role::Admin => Ok(None),
+        Role::User => Ok(Some(who.account.clone())),
+        Role::Worker | Role::Plugin => Err(DispatchError::Forbidden("this role has no part in clients' frames")),
+    }
+}
+
+/// A name that is valid and that nobody has, to ask the store something cheap.
+fn probe_id() -> crate::protocol::WorkerId {
+    "_".parse().expect("an underscore is a worker id")
+}

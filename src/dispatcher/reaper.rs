@@ -1,0 +1,123 @@
+//! What time demands: leases that ran out, limits that were reached, workers that fell silent,
+//! records that need not be kept.
+
+use std::time::Duration;
+
+use tokio::time::MissedTickBehavior;
+use tracing::{info, warn};
+
+use super::{DispatchError, Dispatcher};
+use crate::base::clock::millis;
+use crate::model::Outcome;
+use crate::protocol::agent::{AgentOrder, Lost};
+use crate::protocol::job::Reason;
+use crate::protocol::{Attempt, JobId};
+use crate::store::jobs::Retention;
+use crate::store::log::AttemptWrite;
+
+/// How late a limit may be noticed.
+const TICK: Duration = Duration::from_millis(500);
+
+/// How often, in ticks, the queue is looked through for classes that the matchmaker missed and
+/// the store is told which workers were heard of.
+const SWEEP_TICKS: u32 = 10;
+
+/// How often, in ticks, uploads that are too old are looked for: once an hour.
+const UPLOADS_TICKS: u32 = 7_200;
+
+/// Runs until everything must end.
+pub(super) async fn run(dispatcher: Dispatcher) {
+    let cut = dispatcher.shutdown().cut().clone();
+    let mut tick = tokio::time::interval(TICK);
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut ticks: u32 = 0;
+    loop {
+        tokio::select! {
+            biased;
+            () = cut.cancelled() => return,
+            _ = tick.tick() => (),
+        }
+        // Outside the select: a pass once begun is never dropped half-way.
+        ticks = ticks.wrapping_add(1);
+        if let Err(error) = pass(&dispatcher, ticks).await {
+            warn!(%error, "a pass over leases and limits failed; next in {TICK:?}");
+        }
+    }
+}
+
+async fn pass(dispatcher: &Dispatcher, ticks: u32) -> Result<(), DispatchError> {
+    let inner = &dispatcher.0;
+    for change in inner.store.expire().await? {
+        let job = &change.job;
+        info!(job = %job.id, status = ?job.status, reason = ?job.reason, "ended or requeued by time");
+        if let Some(agent) = inner.fleet.release(job.id, job.attempt) {
+            agent.order(&AgentOrder::Heartbeat(Lost { lost: vec![(job.id, job.attempt)] }));
+        }
+        dispatcher.publish(&change);
+        inner.queue.poke();
+    }
+    let now = inner.clock.now();
+    for agent in inner.fleet.agents() {
+        for (job, attempt) in agent.overdue(now) {
+            time_out(dispatcher, job, attempt).await?;
+            agent.order(&AgentOrder::Heartbeat(Lost { lost: vec![(job, attempt)] }));
+            dispatcher.release(job, attempt);
+        }
+    }
+    tell_who_is_offline(dispatcher);
+    let retention = &inner.settings.limits;
+    let retention = Retention { age: retention.retention_age, jobs: retention.retention_jobs };
+    for job in inner.store.retain(retention).await? {
+        if let Err(error) = inner.blobs.delete_job(job).await {
+            warn!(%error, %job, "artifacts of a removed job could not be removed");
+        }
+    }
+    if ticks.is_multiple_of(UPLOADS_TICKS)
+        && let Err(error) = inner.blobs.forget_uploads(retention.age).await
+    {
+        warn!(%error, "old uploads could not be removed");
+    }
+    if ticks.is_multiple_of(SWEEP_TICKS) {
+        for class in inner.store.ready().await? {
+            inner.queue.add(&class.requires);
+        }
+        let lease = millis(inner.settings.lease);
+        let mut heard = inner.fleet.agents();
+        heard.retain(|agent| now.saturating_sub(agent.last_heard()) < lease);
+        inner.store.seen(heard.iter().map(|agent| agent.id.clone()).collect()).await?;
+    }
+    Ok(())
+}
+
+/// Ends an attempt whose worker did not keep its time limit.
+async fn time_out(dispatcher: &Dispatcher, job: JobId, attempt: Attempt) -> Result<(), DispatchError> {
+    let inner = &dispatcher.0;
+    let Ok(last_n) = inner.store.last_n(job, attempt).await? else { return Ok(()) };
+    let outcome = Outcome::because(Reason::Timeout, Some("the worker did not end it in time".to_owned()));
+    let write = AttemptWrite { job, attempt, output: Vec::new(), end: Some((last_n + 1, inner.clock.now(), outcome)) };
+    for result in inner.store.append(vec![write.clone()]).await? {
+        match result {
+            Ok(appended) => dispatcher.appended(&write, &appended),
+            // The worker wrote meanwhile; the next pass sees how it stands.
+            Err(error) => info!(%error, "a time limit was overtaken"),
+        }
+    }
+    Ok(())
+}
+
+fn tell_who_is_offline(dispatcher: &Dispatcher) {
+    let inner = &dispatcher.0;
+    let now = inner.clock.now();
+    for known in inner.fleet.all_known().into_iter().filter(|known| !known.told_offline) {
+        let id = &known.worker.id;
+        let last = inner.fleet.agent(id).map_or(known.worker.last_seen, |agent| agent.last_heard());
+        if now.saturating_sub(last) >= millis(inner.settings.lease) {
+            inner.fleet.update_known(id, |known| {
+                known.told_offline = true;
+                known.worker.last_seen = last;
+            });
+            info!(worker = %id, "worker offline");
+            dispatcher.worker_changed(id);
+        }
+    }
+}

@@ -1,0 +1,266 @@
+//! Workers coming, reporting and going.
+
+use std::sync::Arc;
+
+use tracing::{info, warn};
+
+use super::fleet::Agent;
+use super::{DispatchError, Dispatcher, intake};
+use crate::auth::{Credential, Identity};
+use crate::hub::Outbox;
+use crate::model::worker::Gpu;
+use crate::model::{Job, Outcome, Role, Worker};
+use crate::protocol::agent::{
+    AgentOrder, AgentOutput, AttemptEnd, AttemptRef, Heartbeat, Lost, Register, Registered, Reject, Resume,
+    ResumeVerdict, Verdict,
+};
+use crate::protocol::chunk::bytes_of;
+use crate::protocol::{Attempt, CloseCode, JobId, WireError};
+use crate::store::log::NewOutput;
+
+/// Slots of one worker at the most: what one connection's orders are sized for.
+const SLOTS_MOST: u32 = 4_096;
+
+/// A worker that was taken in.
+#[derive(Debug)]
+pub struct Registration {
+    /// Its connection.
+    pub agent: Arc<Agent>,
+    /// The reply.
+    pub reply: Registered,
+    /// Assignments that it may not have got, to be sent after the reply.
+    again: Vec<Arc<Job>>,
+    /// Running jobs whose cancel it may not have heard of.
+    cancels: Vec<Arc<Job>>,
+}
+
+impl Dispatcher {
+    /// Takes a worker in: compares what it holds with what the store says it runs.
+    ///
+    /// # Errors
+    /// `forbidden` for other roles, `conflict` for a smaller `boot` than known, a wrong field, or the store.
+    pub async fn register(
+        &self,
+        who: &Identity,
+        register: Register,
+        outbox: &Arc<Outbox>,
+    ) -> Result<Registration, DispatchError> {
+        if who.role != Role::Worker && who.credential != Credential::Open {
+            return Err(DispatchError::Forbidden("only workers register"));
+        }
+        if !(1..=SLOTS_MOST).contains(&register.slots) {
+            return Err(WireError::bad_field("slots", format!("slots must be 1 to {SLOTS_MOST}")).into());
+        }
+        let now = self.0.clock.now();
+        let resume = register.resume.clone();
+        let before = self.0.store.worker(&register.worker_id).await?;
+        let mut worker = worker_of(register, now);
+        worker.draining = before.as_ref().is_some_and(|before| before.draining);
+        if !self.0.store.register(worker.clone()).await? {
+            return Err(DispatchError::Conflict(format!(
+                "worker {} is registered with a later boot; this one is old",
+                worker.id
+            )));
+        }
+        let restarted = before.is_some_and(|before| before.boot < worker.boot);
+        let agent = Arc::new(Agent::new(&worker, Arc::clone(outbox), now));
+        let mut registration = Registration {
+            reply: Registered {
+                worker_id: worker.id.clone(),
+                heartbeat_secs: self.0.settings.heartbeat.as_secs().max(1),
+                resume: Vec::new(),
+            },
+            agent: Arc::clone(&agent),
+            again: Vec::new(),
+            cancels: Vec::new(),
+        };
+        let running = self.0.store.running_on(&worker.id).await?;
+        for held in &resume {
+            let verdict = self.verdict(held, &running).await?;
+            registration.reply.resume.push(verdict);
+        }
+        for job in running {
+            let resumed = resume.iter().any(|held| held.job_id == job.id && held.attempt == job.attempt);
+            if resumed {
+                agent.take(&job);
+                if job.cancel_grace_ms.is_some() {
+                    registration.cancels.push(job);
+                }
+            } else if restarted {
+                // The process that ran it is gone, and nobody can say how far it came.
+                self.give_up(job.id, job.attempt).await?;
+            }
+        }
+        if let Some(older) = self.0.fleet.join(Arc::clone(&agent), worker) {
+            older.close(CloseCode::Superseded);
+        }
+        // Looked up once this connection can be found: a claim that was under way for the older
+        // one is either seen here, or sees this connection when it is answered.
+        registration.again = self.0.store.running_on(&agent.id).await?;
+        registration.again.retain(|job| agent.held(job.id).is_none());
+        self.0.shutdown.spawn(intake::run(self.clone(), Arc::clone(&agent)));
+        info!(worker = %agent.id, resumed = resume.len(), again = registration.again.len(), "worker registered");
+        Ok(registration)
+    }
+
+    /// Goes on once the reply is on its way.
+    pub fn registered(&self, registration: &Registration) {
+        for job in &registration.again {
+            self.hand_over(&registration.agent, job);
+            if job.cancel_grace_ms.is_some() {
+                self.order_cancel(job);
+            }
+        }
+        for job in &registration.cancels {
+            self.order_cancel(job);
+        }
+        self.worker_changed(&registration.agent.id);
+        self.0.queue.poke();
+    }
+
+    /// A worker's connection has ended. Its jobs stay its own until their leases run out.
+    pub fn disconnected(&self, agent: &Arc<Agent>) {
+        agent.intake.close();
+        self.0.fleet.leave(agent, self.0.clock.now());
+    }
+
+    /// Renews leases; returns what the worker must kill.
+    ///
+    /// # Errors
+    /// The store.
+    pub async fn heartbeat(&self, agent: &Agent, beat: Heartbeat) -> Result<AgentOrder, DispatchError> {
+        let Heartbeat { usage, jobs } = beat;
+        if let Some(usage) = usage {
+            agent.set_usage(usage.clone());
+            self.worker_uses(&agent.id, usage);
+        }
+        let lost = self.0.store.renew(&agent.id, &jobs, self.0.settings.lease).await?;
+        for (job, attempt) in &lost {
+            self.release(*job, *attempt);
+        }
+        Ok(AgentOrder::Heartbeat(Lost { lost }))
+    }
+
+    /// A worker has taken a job.
+    ///
+    /// # Errors
+    /// `stale_attempt` where it is not the worker's.
+    pub fn accept(&self, agent: &Agent, accept: AttemptRef) -> Result<(), DispatchError> {
+        check_held(agent, accept.job_id, accept.attempt)
+    }
+
+    /// A worker refuses a job.
+    ///
+    /// # Errors
+    /// `stale_attempt` where it is not the worker's, or the store.
+    pub async fn reject(&self, agent: &Agent, reject: Reject) -> Result<(), DispatchError> {
+        let Reject { job_id, attempt, reason } = reject;
+        check_held(agent, job_id, attempt)?;
+        let change = self.0.store.reject(job_id, attempt, reason).await??;
+        self.publish(&change);
+        self.release(job_id, attempt);
+        Ok(())
+    }
+
+    /// A worker read output; it is stored in time, and acknowledged then.
+    ///
+    /// # Errors
+    /// A wrong field.
+    pub async fn output(&self, agent: &Agent, output: AgentOutput<'_>) -> Result<(), DispatchError> {
+        let AgentOutput { job_id, attempt, n, stream, offset: _, text, base64, time } = output;
+        if n == 0 {
+            return Err(WireError::bad_field("n", "n counts from 1").into());
+        }
+        let bytes = match (text, base64) {
+            (Some(std::borrow::Cow::Owned(text)), None) => text.into_bytes(),
+            (text, base64) => bytes_of(text.as_deref(), base64.as_deref())?,
+        };
+        let time = time.unwrap_or_else(|| self.0.clock.now());
+        agent.intake.output(job_id, attempt, NewOutput { n, stream, bytes: bytes.into(), time }).await;
+        Ok(())
+    }
+
+    /// A worker's job is over.
+    pub async fn end(&self, agent: &Agent, end: AttemptEnd) {
+        let AttemptEnd { job_id, attempt, n, exit_code, reason, error_message, time } = end;
+        let time = time.unwrap_or_else(|| self.0.clock.now());
+        let outcome = Outcome { reason, exit_code, message: error_message };
+        agent.intake.end(job_id, attempt, n, time, outcome).await;
+    }
+
+    /// Ends or requeues an attempt whose worker is lost.
+    pub(super) async fn give_up(&self, job: JobId, attempt: Attempt) -> Result<(), DispatchError> {
+        match self.0.store.lose(job, attempt).await? {
+            Ok(change) => self.publish(&change),
+            Err(error) => warn!(%error, "an attempt was over before it was given up"),
+        }
+        Ok(())
+    }
+
+    async fn verdict(&self, held: &Resume, running: &[Arc<Job>]) -> Result<ResumeVerdict, DispatchError> {
+        let Resume { job_id, attempt, last_n: _, state: _ } = *held;
+        let mine = running.iter().any(|job| job.id == job_id && job.attempt == attempt);
+        let (verdict, next_n) = match mine {
+            false => (Verdict::Drop, 0),
+            true => match self.0.store.last_n(job_id, attempt).await? {
+                Ok(last_n) => (Verdict::Continue, last_n + 1),
+                Err(_) => (Verdict::Drop, 0),
+            },
+        };
+        Ok(ResumeVerdict { job_id, attempt, verdict, next_n })
+    }
+}
+
+fn check_held(agent: &Agent, job: JobId, attempt: Attempt) -> Result<(), DispatchError> {
+    match agent.held(job) {
+        Some(held) if held.attempt == attempt => Ok(()),
+        Some(held) => Err(stale(job, attempt, held.attempt)),
+        None => Err(stale(job, attempt, attempt)),
+    }
+}
+
+fn stale(job: JobId, stale: Attempt, current: Attempt) -> DispatchError {
+    crate::store::error::AppendError::Stale { job, stale, current }.into()
+}
+
+fn worker_of(register: Register, now: u64) -> Worker {
+    let Register {
+        worker_id,
+        boot,
+        hostname,
+        os,
+        arch,
+        cpu_count,
+        memory_bytes,
+        disk_bytes,
+        gpus,
+        slots,
+        labels,
+        version,
+        images,
+        resume: _,
+    } = register;
+    let mut gpus: Vec<Gpu> = gpus
+        .into_iter()
+        .map(|gpu| Gpu { index: gpu.index, name: gpu.name, uuid: gpu.uuid, memory_bytes: gpu.memory_bytes })
+        .collect();
+    gpus.sort_by_key(|gpu| gpu.index);
+    gpus.dedup_by_key(|gpu| gpu.index);
+    Worker {
+        id: worker_id,
+        boot,
+        hostname,
+        os,
+        arch,
+        version,
+        cpu_count,
+        memory_bytes,
+        disk_bytes,
+        gpus,
+        slots,
+        labels,
+        containers: images.is_some(),
+        draining: false,
+        last_seen: now,
+    }
+}

@@ -1,0 +1,193 @@
+//! Reaching a dispatcher: TCP, the upgrade, its `hello`.
+
+use std::io;
+use std::time::Duration;
+
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tokio_tungstenite::client_async_with_config;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+use tokio_tungstenite::tungstenite::error::Error as WsError;
+use tokio_tungstenite::tungstenite::http::header::{AUTHORIZATION, HeaderValue, USER_AGENT};
+use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
+
+use super::address::Address;
+use super::halves::{Link, LinkEnd, LinkReceiver};
+use crate::base::secret::Secret;
+use crate::protocol::codec::{ToAgent, read_at_agent};
+use crate::protocol::hello::ServerHello;
+use crate::protocol::{CloseCode, ErrorCode, PROTOCOL_VERSION, WireError};
+
+/// Time for each of the three steps. A dispatcher on the same continent needs a few round
+/// trips; ten seconds forgive a lost SYN or two.
+const STEP_WITHIN: Duration = Duration::from_secs(10);
+/// Largest message taken from a dispatcher: well above what its own frames reach.
+const MAX_MESSAGE_BYTES: usize = 4 * 1024 * 1024;
+/// One chunk of output a read.
+const READ_BUFFER_BYTES: usize = 64 * 1024;
+/// Several chunks of output a write.
+const WRITE_BUFFER_BYTES: usize = 256 * 1024;
+/// What may wait in memory when the dispatcher does not read: the writer stops long before.
+const MAX_WRITE_BUFFER_BYTES: usize = 8 * 1024 * 1024;
+
+/// Why there is no link.
+#[derive(Debug, thiserror::Error)]
+pub enum LinkError {
+    /// The address makes no sense.
+    #[error("cannot use {url:?} as the dispatcher's URL: {why}")]
+    BadUrl {
+        /// What was written.
+        url: String,
+        /// What is wrong with it.
+        why: &'static str,
+    },
+    /// The address asks for TLS.
+    #[error("cannot use {url:?}: TLS is not supported yet, use ws:// or a proxy on this machine")]
+    TlsUnsupported {
+        /// What was written.
+        url: String,
+    },
+    /// The token holds characters that no header may.
+    #[error("the token is not one: it holds characters that cannot be sent")]
+    BadToken,
+    /// No TCP connection: refused, unreachable, or a name that does not resolve.
+    #[error("cannot reach {address}: {source}")]
+    Unreachable {
+        /// Whom.
+        address: String,
+        /// The operating system's word.
+        source: io::Error,
+    },
+    /// A step took too long.
+    #[error("{address} did not answer in time ({step})")]
+    TimedOut {
+        /// Whom.
+        address: String,
+        /// Which step.
+        step: &'static str,
+    },
+    /// Something answered, but not with a WebSocket.
+    #[error("{address} did not open a WebSocket: {why}")]
+    NotUpgraded {
+        /// Whom.
+        address: String,
+        /// The HTTP status, where it answered in HTTP.
+        status: Option<u16>,
+        /// What went wrong.
+        why: String,
+    },
+    /// A WebSocket opened, but no dispatcher spoke.
+    #[error("{address} is no Gangline dispatcher: {why}")]
+    NotGangline {
+        /// Whom.
+        address: String,
+        /// What it said instead of `hello`.
+        why: String,
+    },
+    /// The dispatcher speaks another version of the protocol.
+    #[error("the dispatcher speaks protocol version {theirs}, this program version {PROTOCOL_VERSION}")]
+    UnsupportedVersion {
+        /// Its version.
+        theirs: u32,
+    },
+    /// The dispatcher said no instead of `hello`.
+    #[error("the dispatcher refused: {0}")]
+    Refused(WireError),
+    /// The connection ended before `hello`.
+    #[error(transparent)]
+    Ended(#[from] LinkEnd),
+}
+
+impl LinkError {
+    /// Whether dialling again can help.
+    pub fn retry(&self) -> bool {
+        match self {
+            Self::BadUrl { .. } | Self::TlsUnsupported { .. } | Self::BadToken | Self::UnsupportedVersion { .. } => {
+                false
+            }
+            // What is no dispatcher may be one soon, as while a machine boots.
+            Self::Unreachable { .. } | Self::TimedOut { .. } | Self::NotGangline { .. } => true,
+            // A proxy in front of a dispatcher that is away answers in 5xx; 429 asks for patience.
+            Self::NotUpgraded { status, .. } => status.is_none_or(|status| status >= 500 || status == 429),
+            Self::Refused(error) => error.retry,
+            Self::Ended(end) => end.should_reconnect(),
+        }
+    }
+
+    /// Whether the token was refused.
+    pub fn unauthorized(&self) -> bool {
+        match self {
+            Self::Refused(error) => error.code == ErrorCode::Unauthorized,
+            Self::Ended(end) => end.code == Some(CloseCode::Unauthorized.code()),
+            Self::NotUpgraded { status, .. } => *status == Some(401),
+            Self::BadToken => true,
+            Self::BadUrl { .. }
+            | Self::TlsUnsupported { .. }
+            | Self::Unreachable { .. }
+            | Self::TimedOut { .. }
+            | Self::NotGangline { .. }
+            | Self::UnsupportedVersion { .. } => false,
+        }
+    }
+}
+
+/// Connects to the dispatcher at `address`, presents `token`, and reads its `hello`.
+///
+/// A wrong token shows later, as an `unauthorized` error frame and close code 4501: the
+/// dispatcher opens the socket first, so that browsers can tell, too.
+///
+/// # Errors
+/// See [`LinkError`]; [`LinkError::retry`] says whether to try again.
+pub async fn dial(address: &Address, token: Option<&Secret>) -> Result<Link, LinkError> {
+    let name = || address.to_string();
+    let late = |step| move |_| LinkError::TimedOut { address: address.to_string(), step };
+
+    let tcp = timeout(STEP_WITHIN, TcpStream::connect((address.host(), address.port())))
+        .await
+        .map_err(late("connecting"))?
+        .map_err(|source| LinkError::Unreachable { address: name(), source })?;
+    // Frames are small and each is waited for: Nagle's algorithm would only hold them back.
+    tcp.set_nodelay(true).map_err(|source| LinkError::Unreachable { address: name(), source })?;
+
+    let not_upgraded = |error: WsError| match &error {
+        WsError::Http(response) => LinkError::NotUpgraded {
+            address: name(),
+            status: Some(response.status().as_u16()),
+            why: format!("HTTP status {}", response.status()),
+        },
+        _ => LinkError::NotUpgraded { address: name(), status: None, why: error.to_string() },
+    };
+    let mut request = address.socket_url().into_client_request().map_err(not_upgraded)?;
+    request.headers_mut().insert(USER_AGENT, HeaderValue::from_static(concat!("gangline/", env!("CARGO_PKG_VERSION"))));
+    if let Some(token) = token {
+        let mut value =
+            HeaderValue::from_str(&format!("Bearer {}", token.expose())).map_err(|_| LinkError::BadToken)?;
+        value.set_sensitive(true);
+        request.headers_mut().insert(AUTHORIZATION, value);
+    }
+    let config = WebSocketConfig::default()
+        .read_buffer_size(READ_BUFFER_BYTES)
+        .write_buffer_size(WRITE_BUFFER_BYTES)
+        .max_write_buffer_size(MAX_WRITE_BUFFER_BYTES)
+        .max_message_size(Some(MAX_MESSAGE_BYTES))
+        .max_frame_size(Some(MAX_MESSAGE_BYTES));
+    let upgrade = Box::pin(client_async_with_config(request, tcp, Some(config)));
+    let (socket, _response) =
+        timeout(STEP_WITHIN, upgrade).await.map_err(late("opening the WebSocket"))?.map_err(not_upgraded)?;
+
+    let (sender, mut receiver) = super::halves::split(socket);
+    let hello = timeout(STEP_WITHIN, read_hello(&mut receiver, address)).await.map_err(late("waiting for hello"))??;
+    Ok(Link { hello, sender, receiver })
+}
+
+async fn read_hello(receiver: &mut LinkReceiver, address: &Address) -> Result<ServerHello, LinkError> {
+    let text = receiver.recv().await?;
+    // `hello` and `error` look the same to workers and to clients.
+    match read_at_agent(&text) {
+        Ok((ToAgent::Hello(hello), _)) if hello.protocol == PROTOCOL_VERSION => Ok(hello),
+        Ok((ToAgent::Hello(hello), _)) => Err(LinkError::UnsupportedVersion { theirs: hello.protocol }),
+        Ok((ToAgent::Error(error), _)) => Err(LinkError::Refused(error)),
+        Ok(_) => Err(LinkError::NotGangline { address: address.to_string(), why: "it did not say hello".to_owned() }),
+        Err((_, error)) => Err(LinkError::NotGangline { address: address.to_string(), why: error.message }),
+    }
+}
