@@ -1,4 +1,5 @@
 //! The agent.
 pub mod chunker;
+mod executor;
 mod outgoing;
 mod spill;
