@@ -205,7 +205,8 @@ impl Agent {
         self.gone.load(Ordering::Acquire)
     }
 
-    pub(super) fn heard(&self, now: Millis) {
+    /// Notes that it was heard of.
+    pub fn heard(&self, now: Millis) {
         self.last_heard.store(now, Ordering::Relaxed);
     }
 
@@ -223,10 +224,6 @@ impl Agent {
 
     pub(super) fn set_draining(&self, draining: bool) {
         self.state.lock().facts.draining = draining;
-    }
-
-    pub(super) fn is_draining(&self) -> bool {
-        self.state.lock().facts.draining
     }
 
     /// Jobs that it holds.

@@ -4,7 +4,8 @@
 //! and refuses the rest with an error that names the field. Nothing here panics on any input.
 
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::de::IgnoredAny;
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 
 use super::agent::{AgentJobOrder, AgentJobReport, AgentOrder, AgentOutput, AgentReport};
@@ -202,7 +203,7 @@ pub fn open(text: &str) -> Result<Envelope<'_>, FrameError> {
     struct Outer<'a> {
         #[serde(borrow, default)]
         r#type: Option<&'a RawValue>,
-        #[serde(borrow, default)]
+        #[serde(borrow, default, deserialize_with = "given")]
         id: Option<&'a RawValue>,
         #[serde(borrow, default)]
         data: Option<&'a RawValue>,
@@ -213,14 +214,22 @@ pub fn open(text: &str) -> Result<Envelope<'_>, FrameError> {
         opt: Option<&'a RawValue>,
     }
 
+    /// Tells `null`, which is no id, from nothing at all.
+    fn given<'de, D: Deserializer<'de>>(id: D) -> Result<Option<&'de RawValue>, D::Error> {
+        Deserialize::deserialize(id).map(Some)
+    }
+
     // A peer that types an empty line gets a clear answer, too.
     if !text.trim_start().starts_with('{') {
         return Err((None, WireError::new(ErrorCode::BadFrame, "a frame is one JSON object on one line")));
     }
-    let outer: Outer<'_> = serde_json::from_str(text)
-        .map_err(|error| (None, WireError::new(ErrorCode::BadFrame, format!("bad JSON: {error}"))))?;
+    let outer: Outer<'_> = serde_json::from_str(text).map_err(|error| {
+        let message = format!("bad JSON: {error}");
+        let error = WireError::new(ErrorCode::BadFrame, message.clone());
+        (None, named_by_serde(&message).map_or(error.clone(), |field| error.field(field)))
+    })?;
     let id = match outer.id.map(RawValue::get) {
-        None | Some("null") => None,
+        None => None,
         Some(raw) if raw.starts_with(['"', '-']) || raw.starts_with(|c: char| c.is_ascii_digit()) => {
             outer.id.map(|raw| FrameId(raw.to_owned()))
         }
@@ -251,7 +260,8 @@ pub fn open(text: &str) -> Result<Envelope<'_>, FrameError> {
             Ok(opt) => opt,
             Err(_) => return Err((id, WireError::bad_field("opt", "opt must be a string"))),
         },
-        Err(error) => return Err((id, WireError::new(ErrorCode::BadFrame, format!("data: {error}")))),
+        // The text is JSON by now, so only an `opt` that comes twice can be wrong.
+        Err(error) => return Err((id, WireError::bad_field("opt", format!("data: {error}")))),
     };
     Ok(Envelope { noun, id, opt, data })
 }
@@ -413,8 +423,7 @@ pub(crate) fn typed<'a, T: Deserialize<'a>>(data: &'a str) -> Result<T, WireErro
         let path = error.path().to_string();
         let message = error.inner().to_string();
         let message = message.split(" at line ").next().unwrap_or(&message).to_owned();
-        let missing = message.strip_prefix("missing field `").and_then(|rest| rest.strip_suffix('`'));
-        let field = match (path.as_str(), missing) {
+        let field = match (path.as_str(), named_by_serde(&message)) {
             (".", Some(name)) => name.to_owned(),
             (parent, Some(name)) => format!("{parent}.{name}"),
             (".", None) => "data".to_owned(),
@@ -422,6 +431,12 @@ pub(crate) fn typed<'a, T: Deserialize<'a>>(data: &'a str) -> Result<T, WireErro
         };
         WireError::bad_field(field.clone(), format!("{field}: {message}"))
     })
+}
+
+/// The field that serde's message speaks of where the path to the error ends above it.
+fn named_by_serde(message: &str) -> Option<&str> {
+    let (_, rest) = message.split_once("missing field `").or_else(|| message.split_once("duplicate field `"))?;
+    rest.split('`').next()
 }
 
 /// The answer to a verb that is not there.
@@ -437,18 +452,29 @@ pub(crate) fn unknown_verb(opt: &str, known: &[&str]) -> WireError {
 
 /// Reads an `output` frame in one pass where it begins the way this crate writes it. Output is
 /// nearly all that crosses a busy socket, and the general way reads every byte three times.
+/// It takes what the general way takes, and does not notice an `opt` that comes twice.
 fn read_output<'a, T: Deserialize<'a>>(text: &'a str) -> Option<T> {
     #[derive(Deserialize)]
     struct Frame<T> {
+        #[serde(rename = "type")]
+        _noun: IgnoredAny,
+        #[serde(default)]
+        id: Option<IgnoredAny>,
         data: T,
     }
     if !text.starts_with(r#"{"type":"job","data":{"opt":"output","#) {
         return None;
     }
     // What fails here is read again the general way, which says what is wrong with it.
-    serde_json::from_str::<Frame<T>>(text).ok().map(|frame| frame.data)
+    serde_json::from_str::<Frame<T>>(text).ok().filter(|frame| frame.id.is_none()).map(|frame| frame.data)
 }
 
+/// Whether `data` names a worker at all, be it wrongly: then it is a client's, who is told so.
 fn names_worker(data: &str) -> bool {
-    typed::<super::worker::NamedWorker>(data).is_ok()
+    #[derive(Deserialize)]
+    struct Probe {
+        #[serde(rename = "workerId", alias = "worker_id", alias = "machine_id", alias = "machineId")]
+        _worker: IgnoredAny,
+    }
+    serde_json::from_str::<Probe>(data).is_ok()
 }

@@ -79,10 +79,22 @@ pub struct WireError {
     pub retry_after_ms: Option<u64>,
 }
 
+/// Longest message and longest field name: a peer's own words come back in both, and an error
+/// must stay smaller than the frame that it is about.
+const LONGEST: usize = 500;
+
+fn clipped(mut text: String) -> String {
+    if text.len() > LONGEST {
+        text.truncate(text.floor_char_boundary(LONGEST));
+        text.push('…');
+    }
+    text
+}
+
 impl WireError {
-    /// An error with no field.
+    /// An error with no field. A long message is cut short.
     pub fn new(code: ErrorCode, message: impl Into<String>) -> Self {
-        Self { code, message: message.into(), field: None, retry: code.retry(), retry_after_ms: None }
+        Self { code, message: clipped(message.into()), field: None, retry: code.retry(), retry_after_ms: None }
     }
 
     /// A field that is missing or wrong.
@@ -93,7 +105,7 @@ impl WireError {
     /// Names the field at fault.
     #[must_use]
     pub fn field(mut self, field: impl Into<String>) -> Self {
-        self.field = Some(field.into());
+        self.field = Some(clipped(field.into()));
         self
     }
 

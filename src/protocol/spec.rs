@@ -1,9 +1,12 @@
 //! What a job is asked to be: the fields of `submit`, and of `assign` on its way to a worker.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{self, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use super::id::WorkerId;
 
@@ -77,8 +80,8 @@ pub struct JobSpec {
 }
 
 /// `tty`: `true`, `false` or a size.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(untagged, expecting = "expected true, false or {\"cols\":80,\"rows\":24}")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(untagged)]
 pub enum Tty {
     /// `true` is a terminal of 80 by 24.
     Switch(bool),
@@ -89,6 +92,35 @@ pub enum Tty {
         /// Rows.
         rows: u16,
     },
+}
+
+// By hand, because the derived reader of an untagged enum forgets which field is wrong.
+impl<'de> Deserialize<'de> for Tty {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        struct Size {
+            cols: u16,
+            rows: u16,
+        }
+        struct Either;
+        impl<'de> Visitor<'de> for Either {
+            type Value = Tty;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("true, false or {\"cols\":80,\"rows\":24}")
+            }
+
+            fn visit_bool<E: de::Error>(self, on: bool) -> Result<Tty, E> {
+                Ok(Tty::Switch(on))
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Tty, A::Error> {
+                let Size { cols, rows } = Deserialize::deserialize(MapAccessDeserializer::new(map))?;
+                Ok(Tty::Size { cols, rows })
+            }
+        }
+        deserializer.deserialize_any(Either)
+    }
 }
 
 impl Default for Tty {

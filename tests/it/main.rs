@@ -6,5 +6,7 @@
 #![cfg(test)]
 
 mod floors;
+mod fuzz;
 mod golden;
+mod protocol_docs;
 mod samples;
