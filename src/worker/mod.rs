@@ -3,3 +3,4 @@ pub mod chunker;
 mod executor;
 mod outgoing;
 mod spill;
+mod workspace;
