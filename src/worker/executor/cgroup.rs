@@ -125,7 +125,7 @@ pub(crate) fn remove_stale(root: &Path) {
         for _ in 0..REMOVE_TRIES {
             match fs::remove_dir(&group) {
                 Err(error) if error.kind() == io::ErrorKind::ResourceBusy => {
-                    std::thread::sleep(Duration::from_millis(10))
+                    std::thread::sleep(Duration::from_millis(10));
                 }
                 Ok(()) | Err(_) => break,
             }

@@ -5,7 +5,6 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::io::Read;
-use std::path::PathBuf;
 
 use nix::unistd::Pid;
 
@@ -61,11 +60,6 @@ pub(crate) fn environ(pid: Pid) -> Vec<u8> {
 pub(crate) fn cgroup(pid: Pid) -> Option<String> {
     let text = fs::read_to_string(format!("/proc/{pid}/cgroup")).ok()?;
     text.lines().find_map(|line| line.strip_prefix("0::")).map(str::to_owned)
-}
-
-/// The directory that `pid` works in.
-pub(crate) fn cwd(pid: Pid) -> Option<PathBuf> {
-    fs::read_link(format!("/proc/{pid}/cwd")).ok()
 }
 
 /// Every process there is.
@@ -132,7 +126,6 @@ mod tests {
         let stat = stat(own).unwrap();
         assert!(stat.started <= ticks_now());
         assert!(tree(own).contains(&own) && all().contains(&own));
-        assert_eq!(cwd(own), Some(std::env::current_dir().unwrap()));
         assert_eq!(parent(own), Some(Pid::parent()));
     }
 }
