@@ -17,7 +17,10 @@ mod error;
 mod login;
 mod origin;
 mod password;
+#[cfg(test)]
+mod tests;
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -54,6 +57,12 @@ struct Inner {
     changes: Mutex<()>,
 }
 
+impl fmt::Debug for Auth {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Auth").finish_non_exhaustive()
+    }
+}
+
 /// Who someone proved to be.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Identity {
@@ -74,7 +83,7 @@ pub enum Credential {
     ApiToken(TokenId),
     /// An access token.
     Access {
-        /// The account's `tokens_valid_from` when the password was checked; see [`Keys`].
+        /// The account's `tokens_valid_from` when the password was checked; a change of the password moves on from it.
         epoch: Millis,
     },
     /// None was needed.

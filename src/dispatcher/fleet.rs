@@ -262,6 +262,9 @@ impl Agent {
     /// Holds a job from now on, and what it costs.
     pub(super) fn take(&self, job: &Job) {
         let mut state = self.state.lock();
+        if state.held.get(&job.id).is_some_and(|held| held.attempt == job.attempt) {
+            return;
+        }
         let cost = scheduler::cost(&job.spec.requires, &job.gpu_ids);
         let held = Held {
             attempt: job.attempt,

@@ -36,9 +36,6 @@ pub enum ServeError {
     /// The store did not answer at the start.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// No connection can be taken any more.
-    #[error("accepting connections failed: {0}")]
-    Accept(io::Error),
     /// The thread that opened the store panicked: a defect.
     #[error("opening the store was cut short: {0}")]
     Join(#[from] tokio::task::JoinError),

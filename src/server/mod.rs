@@ -1,5 +1,6 @@
 //! A dispatcher as a process part: open everything, listen, serve, drain, end.
 
+mod accept;
 mod error;
 
 use std::net::SocketAddr;
@@ -8,7 +9,6 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::routing::any;
-use axum::serve::ListenerExt;
 use tokio::net::TcpListener;
 use tracing::{info, warn};
 
@@ -102,26 +102,19 @@ impl Server {
         let router = http::router(dispatcher.clone()).merge(
             Router::new()
                 .route("/ws", any(ws::upgrade))
-                .with_state(WsState { dispatcher: dispatcher.clone(), registry }),
+                .with_state(WsState { dispatcher: dispatcher.clone(), registry: registry.clone() }),
         );
-        let listener = listener.tap_io(|io| {
-            // Frames are small and must leave at once; a socket that refuses is merely slower.
-            let _ = io.set_nodelay(true);
-        });
         info!(%address, instance = dispatcher.instance(), "serving");
-        let draining = shutdown.draining().clone();
-        let serving = axum::serve(listener, router).with_graceful_shutdown(draining.cancelled_owned());
-        let cut = shutdown.cut().clone();
-        let deadline = async {
-            shutdown.draining().cancelled().await;
-            tokio::select! {
-                () = cut.cancelled() => (),
-                () = tokio::time::sleep(drain_timeout) => warn!("requests did not end in time; cutting"),
-            }
+        let requests = accept::run(listener, router, &shutdown).await;
+        // Sockets are told 4000 and answer; requests that are under way end.
+        let quiet = async {
+            registry.emptied().await;
+            requests.wait().await;
         };
         tokio::select! {
-            served = async { serving.await } => served.map_err(ServeError::Accept)?,
-            () = deadline => (),
+            () = quiet => (),
+            () = shutdown.cut().cancelled() => (),
+            () = tokio::time::sleep(drain_timeout) => warn!("connections did not end in {drain_timeout:?}; cutting"),
         }
         shutdown.start_cut();
         if !shutdown.finished(CUT_WITHIN).await {

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use dashmap::DashMap;
 use parking_lot::Mutex;
+use tokio::sync::Notify;
 use tokio::sync::broadcast::error::RecvError;
 use tokio_util::sync::CancellationToken;
 
@@ -32,6 +33,8 @@ pub struct Registry(Arc<Inner>);
 struct Inner {
     sessions: DashMap<u64, Arc<Session>>,
     next: AtomicU64,
+    /// Rung when the last connection has ended.
+    emptied: Notify,
 }
 
 /// What is shared of one connection.
@@ -59,6 +62,17 @@ impl Registry {
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
         self.0.sessions.is_empty()
+    }
+
+    /// Waits until there is none.
+    pub async fn emptied(&self) {
+        loop {
+            let emptied = self.0.emptied.notified();
+            if self.is_empty() {
+                return;
+            }
+            emptied.await;
+        }
     }
 
     /// Watches over all connections until everything must end.
@@ -109,6 +123,9 @@ impl Registry {
 
     pub(super) fn close(&self, session: &Session) {
         self.0.sessions.remove(&session.id);
+        if self.0.sessions.is_empty() {
+            self.0.emptied.notify_waiters();
+        }
     }
 
     fn revoke(&self, revoked: &Revoked) {
