@@ -16,9 +16,11 @@
 //!
 //! `tests/it/floors.rs` reads the `crate::` paths and fails on an arrow that points up.
 
+pub mod api;
 pub mod auth;
 pub mod base;
 pub mod blobs;
+pub mod client;
 pub mod config;
 pub mod dispatcher;
 pub mod hub;
@@ -26,4 +28,6 @@ pub mod link;
 pub mod model;
 pub mod protocol;
 pub mod scheduler;
+pub mod server;
 pub mod store;
+pub mod worker;

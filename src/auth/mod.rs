@@ -17,7 +17,10 @@ mod error;
 mod login;
 mod origin;
 mod password;
+#[cfg(test)]
+mod tests;
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -52,6 +55,12 @@ struct Inner {
     /// Held while an account is read, judged and written: two administrators who remove each
     /// other at the same moment must not both succeed. Async, because the store is.
     changes: Mutex<()>,
+}
+
+impl fmt::Debug for Auth {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Auth").finish_non_exhaustive()
+    }
 }
 
 /// Who someone proved to be.

@@ -29,7 +29,7 @@ pub use self::io::Blob;
 pub use self::upload::Upload;
 
 /// Uploads and artifacts under one local directory. Clones share it.
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 pub struct Blobs {
     store: Arc<LocalFileSystem>,
     root: Arc<FsPath>,

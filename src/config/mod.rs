@@ -12,6 +12,7 @@ mod file;
 pub mod options;
 pub mod server;
 mod value;
+pub mod worker;
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -22,6 +23,7 @@ pub use client::{ClientSettings, DEFAULT_URL};
 pub use options::{CommonOptions, DrainOption, LimitOptions, LogFormat, ServerOptions, WorkerOptions};
 pub use server::{Durability, Limits, ServerSettings};
 pub use value::{InvalidValue, Pair, Size, Span};
+pub use worker::WorkerSettings;
 
 use file::File;
 
@@ -95,10 +97,9 @@ impl Config {
             (file.token.clone(), file.token_file.clone()),
         ];
         let token = match layers.into_iter().find(|(token, file)| token.is_some() || file.is_some()) {
-            None => None,
             Some((Some(token), _)) => Some(Secret::new(token.trim())),
             Some((None, Some(path))) => Some(read_token(&path)?),
-            Some((None, None)) => None,
+            Some((None, None)) | None => None,
         };
         let named = data_dir.or_else(|| file.data_dir.clone());
         let data_dir_named = named.is_some();
@@ -152,7 +153,7 @@ impl Config {
         drain: DrainOption,
     ) -> Result<ServerSettings, ConfigError> {
         let options = flags.or(self.file.server.clone());
-        let limits = limits.or(self.file.limits.clone());
+        let limits = limits.or(self.file.limits);
         server::resolve(options, limits, drain, self.data_dir.clone())
     }
 

@@ -14,6 +14,7 @@ use super::value::{Pair, Size, Span};
 use crate::protocol::WorkerId;
 
 /// What every command understands. In the file these stand at the top, above all sections.
+#[expect(clippy::doc_markdown, reason = "shown in a terminal, where backticks are noise")]
 #[derive(Debug, Clone, Default, clap::Args)]
 #[command(next_help_heading = "Everywhere")]
 pub struct CommonOptions {
@@ -91,7 +92,7 @@ pub struct ServerOptions {
 }
 
 /// `[limits]`: sizes and counts of a dispatcher.
-#[derive(Debug, Clone, Default, PartialEq, clap::Args, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, clap::Args, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
 #[command(next_help_heading = "Limits of the dispatcher")]
 pub struct LimitOptions {

@@ -43,7 +43,9 @@ impl DispatchError {
         match self {
             Self::Invalid(error) => error.clone(),
             Self::Forbidden(why) => WireError::new(ErrorCode::Forbidden, *why),
-            Self::NotFound(_) => WireError::new(ErrorCode::NotFound, self.to_string()),
+            Self::NotFound(_) | Self::Append(AppendError::NotFound(_)) => {
+                WireError::new(ErrorCode::NotFound, self.to_string())
+            }
             Self::Conflict(why) => WireError::new(ErrorCode::Conflict, why),
             Self::NotYet(why) => {
                 let mut error = WireError::new(ErrorCode::Conflict, why);
@@ -56,7 +58,6 @@ impl DispatchError {
             Self::Submit(SubmitError::Store(error)) | Self::Store(error) => store_error(error),
             Self::Append(AppendError::Stale { .. }) => WireError::new(ErrorCode::StaleAttempt, self.to_string()),
             Self::Append(AppendError::Gap { .. }) => WireError::bad_field("n", self.to_string()),
-            Self::Append(AppendError::NotFound(_)) => WireError::new(ErrorCode::NotFound, self.to_string()),
             Self::Auth(error) => error.to_wire(),
         }
     }

@@ -205,7 +205,8 @@ impl Agent {
         self.gone.load(Ordering::Acquire)
     }
 
-    pub(super) fn heard(&self, now: Millis) {
+    /// Notes that it was heard of.
+    pub fn heard(&self, now: Millis) {
         self.last_heard.store(now, Ordering::Relaxed);
     }
 
@@ -223,10 +224,6 @@ impl Agent {
 
     pub(super) fn set_draining(&self, draining: bool) {
         self.state.lock().facts.draining = draining;
-    }
-
-    pub(super) fn is_draining(&self) -> bool {
-        self.state.lock().facts.draining
     }
 
     /// Jobs that it holds.
@@ -265,6 +262,9 @@ impl Agent {
     /// Holds a job from now on, and what it costs.
     pub(super) fn take(&self, job: &Job) {
         let mut state = self.state.lock();
+        if state.held.get(&job.id).is_some_and(|held| held.attempt == job.attempt) {
+            return;
+        }
         let cost = scheduler::cost(&job.spec.requires, &job.gpu_ids);
         let held = Held {
             attempt: job.attempt,

@@ -120,10 +120,10 @@ impl Dispatcher {
         Ok(Page { jobs: jobs.iter().map(|job| records::job(job, &facts)).collect(), next })
     }
 
-    /// Cancels a job; returns it as it stands. One that is over stays as it is.
+    /// Cancels a job; returns it as it stands: over if it was pending, else its worker is told.
     ///
     /// # Errors
-    /// `not_found`, a wrong grace, or the store.
+    /// `not_found`, `conflict` where it is over, a wrong grace, or the store.
     pub async fn cancel(&self, who: &Identity, cancel: &Cancel) -> Result<JobRecord, DispatchError> {
         let job = self.job(who, cancel.job_id).await?;
         let grace_ms = millis("graceSecs", cancel.grace_secs, true)?;
@@ -137,9 +137,9 @@ impl Dispatcher {
                 self.order_cancel(&job);
                 job
             }
-            Cancelled::AlreadyOver(job) => job,
+            Cancelled::AlreadyOver(_) => return Err(DispatchError::Conflict("the job is over".to_owned())),
         };
-        Ok(records::job(&job, &self.facts_for(std::slice::from_ref(&job))))
+        Ok(records::job(&job, &[]))
     }
 
     /// Tells the worker that holds `job` to end it. One that is away hears it when it is back.

@@ -113,11 +113,12 @@ async fn round(dispatcher: &Dispatcher) -> bool {
                 if changes.len() < plan.limit {
                     dispatcher.0.queue.exhausted(plan.classes.iter().map(|(class, _)| class), since);
                 }
+                // A connection that took this one's place meanwhile is the one to hand them to.
+                let agent = dispatcher.0.fleet.agent(&agent.id).unwrap_or(agent);
                 let was_idle = agent.running() == 0;
                 for change in &changes {
                     claimed = true;
-                    dispatcher.0.fleet.place(&agent, &change.job);
-                    dispatcher.assign(&agent, &change.job);
+                    dispatcher.hand_over(&agent, &change.job);
                     dispatcher.publish(change);
                 }
                 if was_idle && !changes.is_empty() {
@@ -135,8 +136,10 @@ async fn round(dispatcher: &Dispatcher) -> bool {
 }
 
 impl Dispatcher {
-    /// Sends a job to the worker that it was claimed for.
-    pub(super) fn assign(&self, agent: &Agent, job: &Job) {
+    /// Sends a job to the worker that it was claimed for. Harmless to repeat: a worker starts an
+    /// attempt once.
+    pub(super) fn hand_over(&self, agent: &Arc<Agent>, job: &Job) {
+        self.0.fleet.place(agent, job);
         agent.order_job(&AgentJobOrder::Assign(Box::new(Assign {
             job_id: job.id,
             attempt: job.attempt,
@@ -152,8 +155,7 @@ impl Dispatcher {
         match self.0.store.running_on(&agent.id).await {
             Ok(jobs) => {
                 for job in jobs.iter().filter(|job| agent.held(job.id).is_none()) {
-                    self.0.fleet.place(agent, job);
-                    self.assign(agent, job);
+                    self.hand_over(agent, job);
                 }
                 self.0.queue.poke();
             }

@@ -70,6 +70,9 @@ async fn pass(dispatcher: &Dispatcher, sweep: bool) -> Result<(), DispatchError>
         }
     }
     if sweep {
+        if let Err(error) = inner.blobs.forget_uploads(retention.age).await {
+            warn!(%error, "old uploads could not be removed");
+        }
         for class in inner.store.ready().await? {
             inner.queue.add(&class.requires);
         }

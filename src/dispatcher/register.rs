@@ -81,22 +81,23 @@ impl Dispatcher {
         }
         for job in running {
             let resumed = resume.iter().any(|held| held.job_id == job.id && held.attempt == job.attempt);
-            if !resumed && restarted {
+            if resumed {
+                agent.take(&job);
+                if job.cancel_grace_ms.is_some() {
+                    registration.cancels.push(job);
+                }
+            } else if restarted {
                 // The process that ran it is gone, and nobody can say how far it came.
                 self.give_up(job.id, job.attempt).await?;
-                continue;
-            }
-            agent.take(&job);
-            if !resumed {
-                registration.again.push(Arc::clone(&job));
-            }
-            if job.cancel_grace_ms.is_some() {
-                registration.cancels.push(job);
             }
         }
         if let Some(older) = self.0.fleet.join(Arc::clone(&agent), worker) {
             older.close(CloseCode::Superseded);
         }
+        // Looked up once this connection can be found: a claim that was under way for the older
+        // one is either seen here, or sees this connection when it is answered.
+        registration.again = self.0.store.running_on(&agent.id).await?;
+        registration.again.retain(|job| agent.held(job.id).is_none());
         self.0.shutdown.spawn(intake::run(self.clone(), Arc::clone(&agent)));
         info!(worker = %agent.id, resumed = resume.len(), again = registration.again.len(), "worker registered");
         Ok(registration)
@@ -105,7 +106,10 @@ impl Dispatcher {
     /// Goes on once the reply is on its way.
     pub fn registered(&self, registration: &Registration) {
         for job in &registration.again {
-            self.assign(&registration.agent, job);
+            self.hand_over(&registration.agent, job);
+            if job.cancel_grace_ms.is_some() {
+                self.order_cancel(job);
+            }
         }
         for job in &registration.cancels {
             self.order_cancel(job);

@@ -8,7 +8,7 @@ use crate::protocol::job::{EndEvent, JobEvent, OutputEvent, StatusEvent};
 use crate::protocol::{Chunk, JobId};
 
 /// The frame of a log entry: the same bytes for every follower, live or replayed.
-pub fn of_entry(job_id: JobId, entry: &Entry) -> Utf8Bytes {
+pub(super) fn of_entry(job_id: JobId, entry: &Entry) -> Utf8Bytes {
     let Entry { at, time, kind } = entry;
     let (at, time) = (*at, *time);
     let event = match kind {

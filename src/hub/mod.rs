@@ -9,7 +9,7 @@
 
 pub mod feed;
 pub mod follow;
-pub mod frames;
+mod frames;
 pub mod outbox;
 pub mod tail;
 
@@ -20,7 +20,7 @@ use dashmap::DashMap;
 pub use feed::{Feed, Watch};
 pub use follow::Follow;
 pub use outbox::{Item, Outbox, Ring};
-pub use tail::{Attached, Pulled, Tail};
+pub use tail::{Attached, Pulled, Sendable, Tail};
 
 use crate::model::Entry;
 use crate::protocol::JobId;

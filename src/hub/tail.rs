@@ -11,7 +11,8 @@ use parking_lot::Mutex;
 
 use super::frames;
 use super::outbox::{Outbox, Ring};
-use crate::model::Entry;
+use crate::model::{Entry, EntryKind};
+use crate::protocol::job::Status;
 use crate::protocol::{Cursor, JobId};
 
 /// Bytes of frames that a tail keeps: enough that a follower which is merely busy finds its
@@ -28,9 +29,20 @@ pub struct Tail {
 
 #[derive(Debug, Default)]
 struct Inner {
-    frames: VecDeque<(Cursor, Utf8Bytes)>,
+    frames: VecDeque<Sendable>,
     bytes: usize,
     followers: Vec<Follower>,
+}
+
+/// An entry, ready to send.
+#[derive(Debug, Clone)]
+pub struct Sendable {
+    /// Its place.
+    pub at: Cursor,
+    /// The job's status from here on, where the entry changes it.
+    pub status: Option<Status>,
+    /// Its frame.
+    pub frame: Utf8Bytes,
 }
 
 #[derive(Debug)]
@@ -60,8 +72,8 @@ impl Tail {
     pub fn push(&self, entries: &[Entry]) {
         let mut inner = self.inner.lock();
         for entry in entries {
-            if let Some((last, _)) = inner.frames.back() {
-                if entry.at <= *last {
+            if let Some(last) = inner.frames.back().map(|last| last.at) {
+                if entry.at <= last {
                     continue;
                 }
                 // Only within an attempt can the tail itself tell that nothing is missing.
@@ -69,33 +81,33 @@ impl Tail {
                     inner.forget();
                 }
             }
-            let frame = frames::of_entry(self.job, entry);
-            inner.bytes += frame.len();
-            inner.frames.push_back((entry.at, frame));
+            let sendable = Sendable::of(self.job, entry);
+            inner.bytes += sendable.frame.len();
+            inner.frames.push_back(sendable);
         }
         while inner.bytes > KEEP_BYTES && inner.frames.len() > 1 {
-            if let Some((_, frame)) = inner.frames.pop_front() {
-                inner.bytes -= frame.len();
+            if let Some(oldest) = inner.frames.pop_front() {
+                inner.bytes -= oldest.frame.len();
             }
         }
         inner.ring(Ring::Log(self.job));
     }
 
     /// Adds frames after `after` to `out`, about `max_bytes` at the most.
-    pub fn pull(&self, after: Cursor, max_bytes: usize, out: &mut Vec<(Cursor, Utf8Bytes)>) -> Pulled {
+    pub fn pull(&self, after: Cursor, max_bytes: usize, out: &mut Vec<Sendable>) -> Pulled {
         let inner = self.inner.lock();
-        let start = inner.frames.partition_point(|(at, _)| *at <= after);
-        let Some((first, _)) = inner.frames.get(start) else { return Pulled::CaughtUp };
-        if start == 0 && !directly_follows(after, *first) {
+        let start = inner.frames.partition_point(|entry| entry.at <= after);
+        let Some(first) = inner.frames.get(start) else { return Pulled::CaughtUp };
+        if start == 0 && !directly_follows(after, first.at) {
             return Pulled::Behind;
         }
         let mut bytes = 0;
-        for (at, frame) in inner.frames.range(start..) {
+        for entry in inner.frames.range(start..) {
             if bytes >= max_bytes {
                 break;
             }
-            bytes += frame.len();
-            out.push((*at, frame.clone()));
+            bytes += entry.frame.len();
+            out.push(entry.clone());
         }
         Pulled::Some
     }
@@ -104,6 +116,17 @@ impl Tail {
         let mut inner = self.inner.lock();
         inner.followers.retain(Follower::is_alive);
         !inner.followers.is_empty()
+    }
+}
+
+impl Sendable {
+    /// Serialises an entry.
+    pub fn of(job: JobId, entry: &Entry) -> Self {
+        let status = match &entry.kind {
+            EntryKind::Status { status, .. } | EntryKind::End { status, .. } => Some(*status),
+            EntryKind::Output { .. } => None,
+        };
+        Self { at: entry.at, status, frame: frames::of_entry(job, entry) }
     }
 }
 
@@ -153,7 +176,7 @@ impl Attached {
     }
 
     /// See [`Tail::pull`].
-    pub fn pull(&self, after: Cursor, max_bytes: usize, out: &mut Vec<(Cursor, Utf8Bytes)>) -> Pulled {
+    pub fn pull(&self, after: Cursor, max_bytes: usize, out: &mut Vec<Sendable>) -> Pulled {
         self.tail.pull(after, max_bytes, out)
     }
 }
@@ -161,7 +184,6 @@ impl Attached {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::EntryKind;
     use crate::protocol::StreamName;
 
     const JOB: JobId = JobId { number: 1, nonce: 0 };
@@ -178,7 +200,7 @@ mod tests {
     fn pull(tail: &Tail, after: Cursor) -> (Pulled, Vec<Cursor>) {
         let mut out = Vec::new();
         let pulled = tail.pull(after, usize::MAX, &mut out);
-        (pulled, out.into_iter().map(|(at, _)| at).collect())
+        (pulled, out.into_iter().map(|entry| entry.at).collect())
     }
 
     #[test]

@@ -11,12 +11,15 @@ pub mod accounts;
 pub mod error;
 pub mod jobs;
 pub mod log;
+pub mod sqlite;
+mod transition;
 pub mod workers;
 
 pub use accounts::AccountStore;
 pub use error::StoreError;
 pub use jobs::JobStore;
 pub use log::LogStore;
+pub use sqlite::SqliteStore;
 pub use workers::WorkerStore;
 
 /// Everything that Gangline keeps.

@@ -8,5 +8,6 @@
 mod floors;
 mod fuzz;
 mod golden;
+mod http;
 mod protocol_docs;
 mod samples;

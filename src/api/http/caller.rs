@@ -1,0 +1,90 @@
+//! Who asks, and which jobs that one may see.
+
+use std::sync::Arc;
+
+use axum::extract::FromRequestParts;
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, header};
+
+use super::HttpError;
+use crate::auth::{Identity, origin_allowed};
+use crate::dispatcher::Dispatcher;
+use crate::model::{Job, Role};
+use crate::protocol::JobRef;
+
+/// Whoever sent a request: proven by its token, or anonymous under `--open`.
+pub(super) struct Caller(pub(super) Identity);
+
+impl FromRequestParts<Dispatcher> for Caller {
+    type Rejection = HttpError;
+
+    async fn from_request_parts(parts: &mut Parts, dispatcher: &Dispatcher) -> Result<Self, HttpError> {
+        let settings = dispatcher.settings();
+        let text = |name| parts.headers.get(name).map(|value| value.to_str().unwrap_or_default());
+        // Under `--open` nothing but this keeps any web page from acting as an administrator.
+        if !origin_allowed(text(header::ORIGIN), text(header::HOST), &settings.allowed_origins, settings.open) {
+            return Err(HttpError::forbidden("this origin may not connect"));
+        }
+        let who = match bearer(&parts.headers) {
+            Some(token) => dispatcher.auth().authenticate(token).await?,
+            None if settings.open => Identity::anonymous(),
+            None => return Err(HttpError::unauthorized()),
+        };
+        match who.role {
+            Role::User | Role::Admin | Role::Worker => Ok(Self(who)),
+            Role::Plugin => Err(HttpError::forbidden("plugins speak the WebSocket only")),
+        }
+    }
+}
+
+impl Caller {
+    /// A job by id or number.
+    ///
+    /// # Errors
+    /// `not_found` where there is none, or it is another's: which of the two is not told.
+    pub(super) async fn job(&self, dispatcher: &Dispatcher, named: &str) -> Result<Arc<Job>, HttpError> {
+        let named: JobRef = named.parse().map_err(|_| HttpError::not_found("job"))?;
+        let visible = |job: &Arc<Job>| match self.0.role {
+            Role::Admin | Role::Worker => true,
+            Role::User => job.account == self.0.account,
+            Role::Plugin => false,
+        };
+        let found = dispatcher.store().job(named).await?;
+        found.filter(|job| named.names(job.id) && visible(job)).ok_or_else(|| HttpError::not_found("job"))
+    }
+}
+
+/// The token of an `Authorization` header: `Bearer <token>` in any letter case, or the bare token.
+///
+/// An empty string, which is no token of anyone's, stands for a header that holds none.
+pub fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let value = headers.get(header::AUTHORIZATION)?.to_str().unwrap_or_default().trim();
+    match value.split_once(char::is_whitespace) {
+        Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => Some(token.trim_start()),
+        Some(_) => Some(""),
+        None => Some(value),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::http::HeaderValue;
+
+    use super::*;
+
+    #[test]
+    fn tokens_are_found_however_they_are_written() {
+        let token = |value: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::AUTHORIZATION, HeaderValue::from_str(value).unwrap());
+            bearer(&headers).map(str::to_owned)
+        };
+        for value in ["Bearer gl_1", "bearer gl_1", "BEARER   gl_1", " gl_1 ", "gl_1"] {
+            assert_eq!(token(value).as_deref(), Some("gl_1"), "{value:?}");
+        }
+        for value in ["Basic Z2w6MQ==", "", "größe"] {
+            assert_eq!(token(value).as_deref(), Some(""), "{value:?}");
+        }
+        assert_eq!(bearer(&HeaderMap::new()), None);
+    }
+}

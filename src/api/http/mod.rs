@@ -1,0 +1,49 @@
+//! HTTP beside the WebSocket: health, files, raw output.
+//!
+//! Every answer that is no file is JSON, errors as `{"error": {…}}` with the fields of an `error`
+//! frame. Bodies stream in both directions, so that memory does not grow with the size of a file.
+//! Not here: frames (`api::ws`), what a role may do with jobs (`dispatcher`).
+
+mod artifacts;
+mod caller;
+mod disposition;
+mod error;
+mod health;
+mod output;
+mod ranges;
+mod uploads;
+
+use axum::Router;
+use axum::http::{HeaderValue, header};
+use axum::response::Response;
+use axum::routing::{get, post};
+
+use crate::dispatcher::Dispatcher;
+
+pub use self::caller::bearer;
+pub use self::error::HttpError;
+
+/// All routes but the WebSocket's. Routes that are added to it later answer a wrong method by
+/// themselves.
+pub fn router(dispatcher: Dispatcher) -> Router {
+    Router::new()
+        .route("/", get(health::front_page))
+        .route("/healthz", get(health::healthz))
+        .route("/readyz", get(health::readyz))
+        .route("/metrics", get(health::metrics))
+        .route("/api/uploads", post(uploads::put))
+        .route("/uploads/{id}/{name}", get(uploads::get))
+        .route("/api/jobs/{job}/output", get(output::get))
+        .route("/api/jobs/{job}/artifacts", get(artifacts::list))
+        .route("/api/jobs/{job}/artifacts/{*path}", get(artifacts::get).put(artifacts::put))
+        .method_not_allowed_fallback(async || HttpError::method_not_allowed())
+        .fallback(async || HttpError::no_route())
+        .layer(axum::middleware::map_response(never_guess))
+        .with_state(dispatcher)
+}
+
+/// What a job wrote is never to be taken for something else than it is declared as.
+async fn never_guess(mut response: Response) -> Response {
+    response.headers_mut().insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    response
+}

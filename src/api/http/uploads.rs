@@ -1,0 +1,149 @@
+//! `POST /api/uploads` and `GET /uploads/…`: files for jobs to start from.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use axum::Json;
+use axum::body::{Body, Bytes};
+use axum::extract::rejection::{PathRejection, QueryRejection};
+use axum::extract::{DefaultBodyLimit, FromRequest, Multipart, Path, Query, Request, State};
+use axum::http::{HeaderMap, header};
+use axum::response::Response;
+use futures_util::{Stream, StreamExt};
+use serde_json::{Value, json};
+
+use super::HttpError;
+use super::caller::Caller;
+use super::disposition::attach;
+use super::ranges::Part;
+use crate::blobs::{PutError, Upload};
+use crate::dispatcher::Dispatcher;
+use crate::model::Role;
+use crate::protocol::WireError;
+
+/// What may come before the file in a multipart body: other fields, headers of parts.
+const PREAMBLE: u64 = 1024 * 1024;
+/// How much of a refused body is still read. A peer that gets its connection reset while it
+/// sends often does not see the answer.
+const DRAIN_BYTES: usize = 16 * 1024 * 1024;
+/// And for how long.
+const DRAIN_FOR: Duration = Duration::from_secs(5);
+
+/// Takes a file: the field `file` of a multipart body, or the body itself with `?filename=`.
+pub(super) async fn put(
+    State(dispatcher): State<Dispatcher>,
+    caller: Caller,
+    query: Result<Query<HashMap<String, String>>, QueryRejection>,
+    request: Request,
+) -> Result<Json<Value>, HttpError> {
+    match caller.0.role {
+        Role::User | Role::Admin => (),
+        Role::Worker | Role::Plugin => return Err(HttpError::forbidden("uploads are made by those who submit jobs")),
+    }
+    let limit = dispatcher.settings().limits.upload_bytes;
+    let blobs = dispatcher.blobs();
+    let Upload { url, filename, bytes } = if is_multipart(request.headers()) {
+        let found = Arc::new(AtomicBool::new(false));
+        let mut multipart = multipart(request, Arc::clone(&found)).await?;
+        loop {
+            let field = multipart.next_field().await.map_err(|error| PutError::Body(error.body_text()))?;
+            let Some(mut field) = field else {
+                return Err(WireError::bad_field("file", "a multipart body must have a field named file").into());
+            };
+            if field.name() == Some("file") {
+                found.store(true, Ordering::Relaxed);
+                let filename = field.file_name().unwrap_or("file").to_owned();
+                break match blobs.put_upload(&filename, &mut field, limit).await {
+                    Ok(upload) => upload,
+                    Err(error) => return Err(refuse(error, field).await),
+                };
+            }
+        }
+    } else {
+        let Query(query) = query?;
+        let filename = query.get("filename").filter(|name| !name.is_empty());
+        let Some(filename) = filename else {
+            return Err(WireError::bad_field("filename", "a raw body needs ?filename=").into());
+        };
+        take(request, limit, async |body| blobs.put_upload(filename, body, limit).await).await?
+    };
+    Ok(Json(json!({ "fileUrl": url, "filename": filename, "bytes": bytes })))
+}
+
+/// Hands an upload out to whoever knows its address and has a token.
+pub(super) async fn get(
+    State(dispatcher): State<Dispatcher>,
+    _caller: Caller,
+    path: Result<Path<(String, String)>, PathRejection>,
+    headers: HeaderMap,
+) -> Result<Response, HttpError> {
+    let Path((id, name)) = path?;
+    let blob = dispatcher.blobs().upload(&id, &name).await?.ok_or_else(|| HttpError::not_found("upload"))?;
+    let part = Part::asked(&headers, blob.bytes, None)?;
+    let body = Body::from_stream(blob.read(part.range.clone()).await?);
+    let mut response = part.response(blob.content_type, body);
+    attach(response.headers_mut(), &name);
+    Ok(response)
+}
+
+/// Passes the body of a request to `put`, unless it says by itself that it is over the limit.
+pub(super) async fn take<T>(
+    request: Request,
+    limit: u64,
+    put: impl AsyncFnOnce(&mut axum::body::BodyDataStream) -> Result<T, PutError>,
+) -> Result<T, HttpError> {
+    let declared = request.headers().get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
+    let mut body = request.into_body().into_data_stream();
+    let taken = match declared {
+        Some(bytes) if limit < bytes => Err(PutError::TooLarge { limit }),
+        Some(_) | None => put(&mut body).await,
+    };
+    match taken {
+        Ok(taken) => Ok(taken),
+        Err(error) => Err(refuse(error, body).await),
+    }
+}
+
+async fn refuse<E>(error: PutError, rest: impl Stream<Item = Result<Bytes, E>>) -> HttpError {
+    let mut rest = std::pin::pin!(rest);
+    let drain = async {
+        let mut left = DRAIN_BYTES;
+        while let Some(Ok(chunk)) = rest.next().await
+            && let Some(less) = left.checked_sub(chunk.len())
+        {
+            left = less;
+        }
+    };
+    // However it ends, the answer is the same.
+    let _ = tokio::time::timeout(DRAIN_FOR, drain).await;
+    error.into()
+}
+
+fn is_multipart(headers: &HeaderMap) -> bool {
+    let content_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    content_type.is_some_and(|value| value.trim_start().to_ascii_lowercase().starts_with("multipart/"))
+}
+
+/// Reads a multipart body of any size, but not without end while the file is not `found`: the
+/// headers of a part are gathered in memory.
+async fn multipart(request: Request, found: Arc<AtomicBool>) -> Result<Multipart, HttpError> {
+    let (parts, body) = request.into_parts();
+    let mut seen = 0;
+    let body = body.into_data_stream().map(move |chunk| {
+        let chunk = chunk?;
+        // Judged before this chunk is added: it may be the one that holds the beginning of the file.
+        if seen > PREAMBLE && !found.load(Ordering::Relaxed) {
+            return Err(axum::Error::new("too much before the file"));
+        }
+        seen += chunk.len() as u64;
+        Ok(chunk)
+    });
+    let mut request = Request::from_parts(parts, Body::from_stream(body));
+    // The file itself is limited where it is written.
+    DefaultBodyLimit::disable().apply(&mut request);
+    Multipart::from_request(request, &())
+        .await
+        .map_err(|error| WireError::bad_field("content-type", error.body_text()).into())
+}

@@ -1,0 +1,4 @@
+//! Front doors. They only translate: what is asked goes to `dispatcher`, what comes of it goes back.
+
+pub mod http;
+pub mod ws;

@@ -1,0 +1,69 @@
+//! Frames of workers.
+
+use super::session::{Failure, Reader};
+use crate::auth::Identity;
+use crate::dispatcher::DispatchError;
+use crate::protocol::agent::{AgentJobReport, AgentOrder, AgentReport};
+use crate::protocol::codec::{FrameId, Nothing};
+
+impl Reader {
+    /// A worker's frame about itself.
+    pub(super) async fn agent(
+        &mut self,
+        who: &Identity,
+        id: Option<&FrameId>,
+        report: AgentReport,
+    ) -> Result<(), Failure> {
+        let report = match report {
+            AgentReport::Register(register) => {
+                if self.agent.is_some() {
+                    return Err(DispatchError::Conflict("this connection is registered".to_owned()).into());
+                }
+                let registration = self.dispatcher.register(who, *register, &self.session.outbox).await?;
+                self.agent = Some(std::sync::Arc::clone(&registration.agent));
+                self.reply(id, &AgentOrder::Registered(registration.reply.clone())).await?;
+                self.dispatcher.registered(&registration);
+                return Ok(());
+            }
+            report => report,
+        };
+        let Some(agent) = self.agent.clone() else { return Err(unregistered()) };
+        agent.heard(self.dispatcher.clock().now());
+        match report {
+            // Taken above.
+            AgentReport::Register(_) => Ok(()),
+            AgentReport::Heartbeat(beat) => {
+                let reply = self.dispatcher.heartbeat(&agent, beat).await?;
+                Ok(self.reply(id, &reply).await?)
+            }
+            AgentReport::Drain(_) => {
+                self.dispatcher.drain_worker(&agent.id, true).await?;
+                Ok(self.reply(id, &AgentOrder::Drain(Nothing {})).await?)
+            }
+            AgentReport::Undrain(_) => {
+                self.dispatcher.drain_worker(&agent.id, false).await?;
+                Ok(self.reply(id, &AgentOrder::Undrain(Nothing {})).await?)
+            }
+        }
+    }
+
+    /// A worker's frame about a job.
+    pub(super) async fn agent_job(&mut self, id: Option<&FrameId>, report: AgentJobReport<'_>) -> Result<(), Failure> {
+        let Some(agent) = self.agent.clone() else { return Err(unregistered()) };
+        agent.heard(self.dispatcher.clock().now());
+        // Accepts, output and ends are answered by what follows from them: acks come when the
+        // store has taken them.
+        let _ = id;
+        match report {
+            AgentJobReport::Accept(accept) => self.dispatcher.accept(&agent, accept)?,
+            AgentJobReport::Reject(reject) => self.dispatcher.reject(&agent, reject).await?,
+            AgentJobReport::Output(output) => self.dispatcher.output(&agent, output).await?,
+            AgentJobReport::End(end) => self.dispatcher.end(&agent, end).await,
+        }
+        Ok(())
+    }
+}
+
+fn unregistered() -> Failure {
+    DispatchError::Forbidden("register as a worker first").into()
+}

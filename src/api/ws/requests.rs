@@ -1,0 +1,164 @@
+//! Frames of clients about jobs and workers.
+
+use std::sync::atomic::Ordering;
+
+use super::session::{Failure, Reader};
+use crate::auth::Identity;
+use crate::hub::Item;
+use crate::protocol::chunk::bytes_of;
+use crate::protocol::codec::{Acknowledged, FrameId, encode_with};
+use crate::protocol::job::{Follow, Input, JobEvent, JobReply, JobRequest, JobsReply, Named, Resize, Submit};
+use crate::protocol::worker::{NamedWorker, WorkerEvent, WorkerReply, WorkerRequest, WorkersReply};
+use crate::protocol::{ErrorCode, WireError};
+
+impl Reader {
+    /// A client's frame about jobs.
+    pub(super) async fn job(
+        &mut self,
+        who: &Identity,
+        id: Option<&FrameId>,
+        request: JobRequest<'_>,
+    ) -> Result<(), Failure> {
+        match request {
+            JobRequest::Submit(submit) => self.submit(who, id, *submit).await,
+            JobRequest::Follow(follow) => self.follow(who, id, follow).await,
+            JobRequest::Unfollow(Named { job_id }) => {
+                let job = self.dispatcher.job(who, job_id).await?;
+                self.session.outbox.push(Item::Unfollow(job.id)).await.map_err(|_| Failure::Hangup)?;
+                self.acknowledge(id, "unfollow").await
+            }
+            JobRequest::Get(Named { job_id }) => {
+                let job = self.dispatcher.get(who, job_id).await?;
+                Ok(self.reply(id, &JobEvent::Job(Box::new(JobReply { job }))).await?)
+            }
+            JobRequest::List(list) => {
+                let page = self.dispatcher.list(who, &list).await?;
+                let next = page.next.map(|id| id.to_string());
+                Ok(self.reply(id, &JobEvent::Jobs(JobsReply { jobs: page.jobs, next })).await?)
+            }
+            JobRequest::Watch(_) => {
+                let watch = self.dispatcher.watch_jobs(who, &self.session.outbox)?;
+                // The reply first: what is watched comes after it.
+                self.acknowledge(id, "watch").await?;
+                self.queue(Item::WatchJobs(Some(watch))).await
+            }
+            JobRequest::Unwatch(_) => {
+                self.queue(Item::WatchJobs(None)).await?;
+                self.acknowledge(id, "unwatch").await
+            }
+            JobRequest::Input(Input { job_id, text, base64, eof }) => {
+                // `eof` alone needs no bytes.
+                let bytes = match (&text, &base64) {
+                    (None, None) if eof => Vec::new(),
+                    _ => bytes_of(text.as_deref(), base64.as_deref())?,
+                };
+                self.dispatcher.input(who, job_id, &bytes, eof).await?;
+                self.acknowledge_if_asked(id, "input").await
+            }
+            JobRequest::Resize(Resize { job_id, cols, rows }) => {
+                self.dispatcher.resize(who, job_id, cols, rows).await?;
+                self.acknowledge_if_asked(id, "resize").await
+            }
+            JobRequest::Cancel(cancel) => {
+                self.dispatcher.cancel(who, &cancel).await?;
+                self.acknowledge(id, "cancel").await
+            }
+        }
+    }
+
+    /// A client's frame about workers.
+    pub(super) async fn worker(
+        &mut self,
+        who: &Identity,
+        id: Option<&FrameId>,
+        request: WorkerRequest,
+    ) -> Result<(), Failure> {
+        match request {
+            WorkerRequest::List(list) => {
+                let (workers, next) = self.dispatcher.workers(who, &list)?;
+                let next = next.map(|id| id.to_string());
+                Ok(self.reply(id, &WorkerEvent::Workers(WorkersReply { workers, next })).await?)
+            }
+            WorkerRequest::Get(NamedWorker { worker_id }) => {
+                let worker = self.dispatcher.worker(who, &worker_id)?;
+                Ok(self.reply(id, &WorkerEvent::Worker(Box::new(WorkerReply { worker }))).await?)
+            }
+            WorkerRequest::Watch(_) => {
+                let watch = self.dispatcher.watch_workers(who, &self.session.outbox)?;
+                self.acknowledge_worker(id, "watch").await?;
+                self.queue(Item::WatchWorkers(Some(watch))).await
+            }
+            WorkerRequest::Unwatch(_) => {
+                self.queue(Item::WatchWorkers(None)).await?;
+                self.acknowledge_worker(id, "unwatch").await
+            }
+            WorkerRequest::Drain(NamedWorker { worker_id }) => {
+                self.dispatcher.set_draining(who, &worker_id, true).await?;
+                self.acknowledge_worker(id, "drain").await
+            }
+            WorkerRequest::Undrain(NamedWorker { worker_id }) => {
+                self.dispatcher.set_draining(who, &worker_id, false).await?;
+                self.acknowledge_worker(id, "undrain").await
+            }
+        }
+    }
+
+    async fn submit(&mut self, who: &Identity, id: Option<&FrameId>, submit: Submit) -> Result<(), Failure> {
+        let follows = submit.follow.unwrap_or(true);
+        if follows {
+            self.check_follows()?;
+        }
+        let follower = follows.then_some(&self.session.outbox);
+        let submission = self.dispatcher.submit(who, submit, follower).await?;
+        self.reply(id, &JobEvent::Submitted(submission.reply)).await?;
+        match submission.follow {
+            Some(follow) => self.take_up(follow).await,
+            None => Ok(()),
+        }
+    }
+
+    async fn follow(&mut self, who: &Identity, id: Option<&FrameId>, follow: Follow) -> Result<(), Failure> {
+        self.check_follows()?;
+        let Follow { job_id, after } = follow;
+        let (reply, follow) = self.dispatcher.follow(who, job_id, after, &self.session.outbox).await?;
+        self.reply(id, &JobEvent::Following(reply)).await?;
+        self.take_up(follow).await
+    }
+
+    async fn take_up(&self, follow: crate::hub::Follow) -> Result<(), Failure> {
+        self.session.follows.fetch_add(1, Ordering::Relaxed);
+        self.queue(Item::Follow(Box::new(follow))).await
+    }
+
+    fn check_follows(&self) -> Result<(), WireError> {
+        let most = self.dispatcher.settings().limits.follows;
+        if self.session.follows.load(Ordering::Relaxed) >= most as u64 {
+            let message = format!("this connection follows {most} logs, which is the limit; unfollow one");
+            return Err(WireError::new(ErrorCode::LimitExceeded, message));
+        }
+        Ok(())
+    }
+
+    async fn queue(&self, item: Item) -> Result<(), Failure> {
+        self.session.outbox.push(item).await.map_err(|_| Failure::Hangup)
+    }
+
+    async fn acknowledge(&self, id: Option<&FrameId>, verb: &str) -> Result<(), Failure> {
+        Ok(self.reply(id, &JobEvent::Ok(Acknowledged::of(verb))).await?)
+    }
+
+    async fn acknowledge_worker(&self, id: Option<&FrameId>, verb: &str) -> Result<(), Failure> {
+        Ok(self.reply(id, &WorkerEvent::Ok(Acknowledged::of(verb))).await?)
+    }
+
+    /// Keystrokes are not answered one by one, unless an `id` asks for it.
+    async fn acknowledge_if_asked(&self, id: Option<&FrameId>, verb: &str) -> Result<(), Failure> {
+        match id {
+            None => Ok(()),
+            Some(_) => {
+                let frame = encode_with(&JobEvent::Ok(Acknowledged::of(verb)), id);
+                self.queue(Item::Frame(frame.into())).await
+            }
+        }
+    }
+}

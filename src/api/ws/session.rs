@@ -1,0 +1,331 @@
+//! One connection's reader: frames in, operations out, one reply each.
+
+use std::num::NonZeroU32;
+use std::sync::Arc;
+
+use axum::extract::ws::{Message, WebSocket};
+use futures_util::StreamExt;
+use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
+use tokio_tungstenite::tungstenite;
+use tracing::debug;
+
+use super::registry::{Registry, Session};
+use super::writer;
+use crate::auth::Identity;
+use crate::base::clock::{Millis, millis};
+use crate::dispatcher::{Agent, DispatchError, Dispatcher};
+use crate::hub::{Item, outbox::Closed};
+use crate::model::Role;
+use crate::protocol::auth::{AuthEvent, AuthOk};
+use crate::protocol::codec::{self, FrameId, Payload, Pong, ToServer};
+use crate::protocol::hello::{AuthMode, ClientHello, ServerHello};
+use crate::protocol::limits::{ERRORS_PER_MINUTE, PING_EVERY, UNAUTHENTICATED_FRAME_BYTES};
+use crate::protocol::{CloseCode, ErrorCode, PROTOCOL_VERSION, WireError};
+
+/// Wrong credentials after which a socket is closed.
+const WRONG_LOGINS: u32 = 3;
+
+/// What is known of a peer when its socket opens.
+#[derive(Debug)]
+pub(super) enum Opening {
+    /// It has shown a token, or needs none.
+    Known(Identity),
+    /// It has yet to.
+    Unknown,
+    /// It may not stay: it is told why, and closed.
+    Refused(CloseCode, Option<WireError>),
+}
+
+/// Serves a connection until it ends.
+pub(super) async fn run(socket: WebSocket, dispatcher: Dispatcher, registry: Registry, opening: Opening) {
+    let (sink, mut stream) = socket.split();
+    let now = dispatcher.clock().now();
+    let (identity, refused) = match opening {
+        Opening::Known(identity) => (Some(identity), None),
+        Opening::Unknown => (None, None),
+        Opening::Refused(code, error) => (None, Some((code, error))),
+    };
+    let session = registry.open(now, identity.clone());
+    dispatcher.shutdown().spawn(writer::run(dispatcher.clone(), Arc::clone(&session), sink));
+    let mut reader = Reader::new(dispatcher, Arc::clone(&session), identity);
+    // Once it has hung up it only waits for the peer's answer to the close.
+    let mut hung_up = reader.greet(refused).await.is_err();
+    loop {
+        let message = tokio::select! {
+            biased;
+            () = session.ended.cancelled() => break,
+            message = stream.next() => message,
+        };
+        match message {
+            Some(Ok(_)) if hung_up => (),
+            // Boxed, so that a connection that waits for its next frame stays small.
+            Some(Ok(message)) => hung_up = Box::pin(reader.message(message)).await.is_err(),
+            Some(Err(error)) => {
+                debug!(%error, "socket failed");
+                if reader.says_too_large(&error).await {
+                    session.ended.cancelled().await;
+                }
+                break;
+            }
+            None => break,
+        }
+    }
+    session.ended.cancel();
+    if let Some(agent) = &reader.agent {
+        reader.dispatcher.disconnected(agent);
+    }
+    registry.close(&session);
+}
+
+/// A connection's reading half.
+pub(super) struct Reader {
+    pub(super) dispatcher: Dispatcher,
+    pub(super) session: Arc<Session>,
+    pub(super) identity: Option<Identity>,
+    /// Once it has registered as a worker.
+    pub(super) agent: Option<Arc<Agent>>,
+    pub(super) wrong_logins: u32,
+    rate: Option<Box<DefaultDirectRateLimiter>>,
+    errors: Strikes,
+    rate_errors: Strikes,
+}
+
+/// The connection cannot go on.
+#[derive(Debug)]
+pub(super) struct Hangup;
+
+impl From<Closed> for Hangup {
+    fn from(_: Closed) -> Self {
+        Self
+    }
+}
+
+/// Counts in windows of a minute.
+#[derive(Debug, Default)]
+struct Strikes {
+    since: Millis,
+    count: u32,
+}
+
+impl Strikes {
+    fn add(&mut self, now: Millis) -> u32 {
+        if now.saturating_sub(self.since) >= 60_000 {
+            *self = Self { since: now, count: 0 };
+        }
+        self.count += 1;
+        self.count
+    }
+}
+
+impl Reader {
+    fn new(dispatcher: Dispatcher, session: Arc<Session>, identity: Option<Identity>) -> Self {
+        Self {
+            dispatcher,
+            session,
+            identity,
+            agent: None,
+            wrong_logins: 0,
+            rate: None,
+            errors: Strikes::default(),
+            rate_errors: Strikes::default(),
+        }
+    }
+
+    async fn greet(&mut self, refused: Option<(CloseCode, Option<WireError>)>) -> Result<(), Hangup> {
+        let settings = self.dispatcher.settings();
+        let hello = ServerHello {
+            protocol: PROTOCOL_VERSION,
+            server: concat!("gangline/", env!("CARGO_PKG_VERSION")).to_owned(),
+            instance: self.dispatcher.instance().to_owned(),
+            now: self.dispatcher.clock().now(),
+            auth: if settings.open { AuthMode::Open } else { AuthMode::Required },
+            ping_secs: PING_EVERY.as_secs(),
+            max_frame_bytes: match &self.identity {
+                Some(identity) if identity.role == Role::Worker => settings.limits.worker_frame_bytes,
+                Some(_) | None => settings.limits.client_frame_bytes,
+            },
+        };
+        self.reply(None, &hello).await?;
+        if let Some((code, error)) = refused {
+            if let Some(error) = error {
+                self.reply(None, &error).await?;
+            }
+            self.session.outbox.close(code);
+        } else if let Some(identity) = self.identity.clone()
+            && identity != Identity::anonymous()
+        {
+            self.reply(None, &AuthEvent::Ok(auth_ok(&identity, None))).await?;
+        }
+        Ok(())
+    }
+
+    async fn message(&mut self, message: Message) -> Result<(), Hangup> {
+        let now = self.dispatcher.clock().now();
+        self.session.heard(now);
+        match message {
+            Message::Text(text) => self.text(text.as_str(), now).await,
+            Message::Binary(_) => {
+                self.fail(None, &WireError::new(ErrorCode::BadFrame, "send text frames, not binary ones")).await
+            }
+            // The end of the stream follows a close.
+            Message::Ping(_) | Message::Pong(_) | Message::Close(_) => Ok(()),
+        }
+    }
+
+    async fn text(&mut self, text: &str, now: Millis) -> Result<(), Hangup> {
+        let most = self.frame_bytes();
+        if text.len() > most {
+            let message = format!("a frame of {} bytes; this connection may send {most}", text.len());
+            self.fail(None, &WireError::new(ErrorCode::TooLarge, message)).await?;
+            self.session.outbox.close(CloseCode::TooLarge);
+            return Ok(());
+        }
+        if let Err(wait_ms) = self.check_rate() {
+            let error = WireError::new(ErrorCode::RateLimited, "too many frames").retry_after(wait_ms);
+            if self.rate_errors.add(now) > ERRORS_PER_MINUTE {
+                self.session.outbox.close(CloseCode::RateLimited);
+                return Ok(());
+            }
+            return self.reply(None, &error).await;
+        }
+        let (frame, id) = match codec::read_at_server(text) {
+            Ok(read) => read,
+            Err((id, error)) => return self.fail(id.as_ref(), &error).await,
+        };
+        let done = match frame {
+            ToServer::Ping => return self.reply(id.as_ref(), &Pong {}).await,
+            ToServer::Pong => return Ok(()),
+            ToServer::Hello(ClientHello { protocol }) => return self.hello(id.as_ref(), protocol).await,
+            ToServer::Auth(request) => self.auth(id.as_ref(), request).await,
+            frame => match self.identity.clone() {
+                None => Err(WireError::new(ErrorCode::Unauthorized, "send an auth frame first").into()),
+                Some(who) => self.act(&who, id.as_ref(), frame).await,
+            },
+        };
+        match done {
+            Ok(()) => Ok(()),
+            Err(Failure::Hangup) => Err(Hangup),
+            Err(Failure::Refused(error)) => self.fail(id.as_ref(), &error.to_wire()).await,
+        }
+    }
+
+    /// Performs what a known peer asks.
+    async fn act(&mut self, who: &Identity, id: Option<&FrameId>, frame: ToServer<'_>) -> Result<(), Failure> {
+        let forbidden = |why| Err(DispatchError::Forbidden(why).into());
+        match frame {
+            ToServer::AgentJob(report) => self.agent_job(id, report).await,
+            ToServer::Agent(report) => self.agent(who, id, report).await,
+            ToServer::Job(_) | ToServer::Worker(_) | ToServer::Container if who.role == Role::Worker => {
+                forbidden("workers send no clients' frames")
+            }
+            ToServer::Job(request) => self.job(who, id, request).await,
+            ToServer::Worker(request) => self.worker(who, id, request).await,
+            ToServer::Container => {
+                let message = "no worker with a container engine is connected";
+                Err(WireError::new(ErrorCode::Unsatisfiable, message).into())
+            }
+            ToServer::Plugin => forbidden("only plugins send plugin frames"),
+            ToServer::Hello(_) | ToServer::Auth(_) | ToServer::Ping | ToServer::Pong => Ok(()),
+        }
+    }
+
+    async fn hello(&mut self, id: Option<&FrameId>, protocol: u32) -> Result<(), Hangup> {
+        if protocol == PROTOCOL_VERSION {
+            let done = codec::Acknowledged::of("hello");
+            return self.reply(id, &AuthEvent::Done(done)).await;
+        }
+        let message = format!("this server speaks protocol {PROTOCOL_VERSION}, not {protocol}");
+        self.reply(id, &WireError::new(ErrorCode::UnsupportedVersion, message).field("protocol")).await?;
+        self.session.outbox.close(CloseCode::UnsupportedVersion);
+        Ok(())
+    }
+
+    /// Queues a reply.
+    pub(super) async fn reply<P: Payload>(&self, id: Option<&FrameId>, data: &P) -> Result<(), Hangup> {
+        Ok(self.session.outbox.push(Item::Frame(codec::encode_with(data, id).into())).await?)
+    }
+
+    /// Queues an error, and counts it.
+    async fn fail(&mut self, id: Option<&FrameId>, error: &WireError) -> Result<(), Hangup> {
+        self.reply(id, error).await?;
+        if self.errors.add(self.dispatcher.clock().now()) > ERRORS_PER_MINUTE {
+            self.session.outbox.close(CloseCode::Abuse);
+        }
+        Ok(())
+    }
+
+    /// Whether the socket failed on a message over its own limit, and the peer is being told so.
+    async fn says_too_large(&mut self, error: &axum::Error) -> bool {
+        let too_long = |source: &(dyn std::error::Error + 'static)| {
+            matches!(source.downcast_ref::<tungstenite::Error>(), Some(tungstenite::Error::Capacity(_)))
+        };
+        if !std::error::Error::source(error).is_some_and(too_long) {
+            return false;
+        }
+        let error = WireError::new(ErrorCode::TooLarge, "the message is over every limit");
+        let told = self.fail(None, &error).await.is_ok();
+        self.session.outbox.close(CloseCode::TooLarge);
+        told
+    }
+
+    fn frame_bytes(&self) -> usize {
+        let limits = &self.dispatcher.settings().limits;
+        match &self.identity {
+            None => UNAUTHENTICATED_FRAME_BYTES,
+            Some(_) if self.agent.is_some() => limits.worker_frame_bytes,
+            Some(identity) => match identity.role {
+                Role::Worker => limits.worker_frame_bytes,
+                Role::User | Role::Admin | Role::Plugin => limits.client_frame_bytes,
+            },
+        }
+    }
+
+    /// Whether this frame is within the connection's rate; if not, when the next one is, in
+    /// milliseconds. Administrators are exempt, and workers, whose flow the window bounds.
+    fn check_rate(&mut self) -> Result<(), u64> {
+        if self.identity.as_ref().is_some_and(|who| matches!(who.role, Role::Admin | Role::Worker)) {
+            return Ok(());
+        }
+        let limits = &self.dispatcher.settings().limits;
+        let (Some(rate), Some(burst)) =
+            (NonZeroU32::new(limits.frames_per_second), NonZeroU32::new(limits.frame_burst))
+        else {
+            return Ok(());
+        };
+        let quota = Quota::per_second(rate).allow_burst(burst);
+        let limiter = self.rate.get_or_insert_with(|| Box::new(RateLimiter::direct(quota)));
+        limiter.check().map_err(|until| {
+            millis(until.wait_time_from(governor::clock::Clock::now(&governor::clock::DefaultClock::default())))
+        })
+    }
+}
+
+/// Why a request has no reply of its own.
+pub(super) enum Failure {
+    /// The peer is told.
+    Refused(DispatchError),
+    /// There is no peer any more.
+    Hangup,
+}
+
+impl<E: Into<DispatchError>> From<E> for Failure {
+    fn from(error: E) -> Self {
+        Self::Refused(error.into())
+    }
+}
+
+impl From<Hangup> for Failure {
+    fn from(_: Hangup) -> Self {
+        Self::Hangup
+    }
+}
+
+/// What a peer is told of its own identity.
+pub(super) fn auth_ok(identity: &Identity, token: Option<String>) -> AuthOk {
+    AuthOk { account: identity.account.to_string(), role: identity.role.into(), expires_at: identity.expires_at, token }
+}
+
+/// Wrong credentials on one socket before it is closed.
+pub(super) fn too_many(wrong_logins: u32) -> bool {
+    wrong_logins >= WRONG_LOGINS
+}

@@ -1,0 +1,54 @@
+//! What a worker agent can be told.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::base::secret::Secret;
+use crate::protocol::WorkerId;
+
+/// Settings of `worker`, and of the local worker of `up`.
+#[derive(Debug, Clone)]
+pub struct WorkerSettings {
+    /// The dispatcher: `ws://host:3000/ws`, `http://host:3000` or `host:3000`.
+    pub url: String,
+    /// Proves the role `worker`; none for a dispatcher started with `--open`.
+    pub token: Option<Secret>,
+    /// The worker's name; from the host's name, kept in the data directory, unless given.
+    pub id: Option<WorkerId>,
+    /// Jobs at a time; one a processor.
+    pub slots: u32,
+    /// Its labels.
+    pub labels: BTreeMap<String, String>,
+    /// Where its workspaces are, and what it must remember.
+    pub data_dir: PathBuf,
+    /// GPUs of a machine without NVML, numbered from 0; what NVML says unless given.
+    pub gpus: Option<u32>,
+    /// How long jobs may go on after SIGTERM before they are stopped; 60 s.
+    pub drain_timeout: Duration,
+    /// Largest ZIP that is fetched for a workspace; 4 GiB, as much as a dispatcher takes.
+    pub download_bytes: u64,
+    /// Largest workspace that a ZIP may unpack to; 8 GiB.
+    pub unpacked_bytes: u64,
+    /// Version that the agent reports.
+    pub version: String,
+}
+
+impl Default for WorkerSettings {
+    fn default() -> Self {
+        let cpus = std::thread::available_parallelism().map_or(1, |cpus| u32::try_from(cpus.get()).unwrap_or(u32::MAX));
+        Self {
+            url: "ws://127.0.0.1:3000/ws".to_owned(),
+            token: None,
+            id: None,
+            slots: cpus,
+            labels: BTreeMap::new(),
+            data_dir: PathBuf::from("gangline-data"),
+            gpus: None,
+            drain_timeout: Duration::from_secs(60),
+            download_bytes: 4 * 1024 * 1024 * 1024,
+            unpacked_bytes: 8 * 1024 * 1024 * 1024,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+        }
+    }
+}

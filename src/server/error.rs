@@ -1,0 +1,52 @@
+//! Why a server does not start, or stops.
+
+use std::io;
+use std::net::SocketAddr;
+
+use crate::auth::BootstrapError;
+use crate::blobs::BlobError;
+use crate::store::StoreError;
+use crate::store::sqlite::OpenError;
+
+/// Each says what to do about it.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// Everyone would be an administrator.
+    #[error(
+        "--open on {0} would make everyone who can reach it an administrator; listen on a loopback address, or add --open-anywhere"
+    )]
+    OpenToAll(SocketAddr),
+    /// The port cannot be had.
+    #[error("cannot listen on {address}: {}", listen_words(.source))]
+    Listen {
+        /// Where.
+        address: SocketAddr,
+        /// Why.
+        source: io::Error,
+    },
+    /// The data directory cannot be opened.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// The first tokens could not be made.
+    #[error(transparent)]
+    Bootstrap(#[from] BootstrapError),
+    /// Files cannot be kept.
+    #[error(transparent)]
+    Blobs(#[from] BlobError),
+    /// The store did not answer at the start.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The thread that opened the store panicked: a defect.
+    #[error("opening the store was cut short: {0}")]
+    Join(#[from] tokio::task::JoinError),
+}
+
+fn listen_words(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::AddrInUse => {
+            "the port is in use; is another server running? (choose one with --listen)".to_owned()
+        }
+        io::ErrorKind::PermissionDenied => "permission denied; ports below 1024 need privileges".to_owned(),
+        _ => error.to_string(),
+    }
+}

@@ -1,0 +1,129 @@
+//! A dispatcher as a process part: open everything, listen, serve, drain, end.
+
+mod accept;
+mod error;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::routing::any;
+use tokio::net::TcpListener;
+use tracing::{info, warn};
+
+pub use error::ServeError;
+
+use crate::api::http;
+use crate::api::ws::{self, Registry, WsState};
+use crate::auth::Auth;
+use crate::base::clock::Clock;
+use crate::base::shutdown::Shutdown;
+use crate::blobs::Blobs;
+use crate::config::ServerSettings;
+use crate::dispatcher::{Dispatcher, Parts};
+use crate::store::Store;
+use crate::store::sqlite::{SqliteOptions, SqliteStore};
+
+/// How long tasks may take to end once they are cut.
+const CUT_WITHIN: Duration = Duration::from_secs(5);
+
+/// A dispatcher that has everything open and listens, but does not serve yet.
+pub struct Server {
+    settings: ServerSettings,
+    listener: TcpListener,
+    address: SocketAddr,
+    store: Arc<dyn Store>,
+    auth: Auth,
+    blobs: Blobs,
+}
+
+/// Opens, serves and ends.
+///
+/// # Errors
+/// See [`ServeError`].
+pub async fn run(settings: ServerSettings, shutdown: Shutdown) -> Result<(), ServeError> {
+    Server::bind(settings).await?.run(shutdown).await
+}
+
+impl Server {
+    /// Opens the data directory and the port. Nothing is served yet.
+    ///
+    /// # Errors
+    /// See [`ServeError`]; nothing was damaged.
+    pub async fn bind(settings: ServerSettings) -> Result<Self, ServeError> {
+        if settings.open && !settings.listen.ip().is_loopback() && !settings.open_anywhere {
+            return Err(ServeError::OpenToAll(settings.listen));
+        }
+        // The port first: a second server on the same machine fails on what its user can see.
+        let listener = TcpListener::bind(settings.listen)
+            .await
+            .map_err(|source| ServeError::Listen { address: settings.listen, source })?;
+        let address =
+            listener.local_addr().map_err(|source| ServeError::Listen { address: settings.listen, source })?;
+        let clock = Clock::default();
+        let options = SqliteOptions {
+            durability: settings.durability,
+            output_bytes: settings.limits.output_bytes,
+            lease: settings.lease,
+        };
+        let (dir, store_clock) = (settings.data_dir.clone(), clock.clone());
+        let store = tokio::task::spawn_blocking(move || SqliteStore::open(&dir, &options, store_clock)).await??;
+        let store: Arc<dyn Store> = Arc::new(store);
+        let auth = Auth::new(Arc::clone(&store), clock, settings.access_token_ttl);
+        auth.bootstrap(&settings.data_dir).await?;
+        let blobs = Blobs::open(&settings.data_dir.join("blobs"))?;
+        Ok(Self { settings, listener, address, store, auth, blobs })
+    }
+
+    /// Where it listens.
+    pub fn local_addr(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Serves until `shutdown` says to end: stops taking work, lets work finish, then cuts.
+    ///
+    /// # Errors
+    /// See [`ServeError`].
+    pub async fn run(self, shutdown: Shutdown) -> Result<(), ServeError> {
+        let Self { settings, listener, address, store, auth, blobs } = self;
+        let drain_timeout = settings.drain_timeout;
+        let parts = Parts {
+            store: Arc::clone(&store),
+            auth,
+            blobs,
+            clock: Clock::default(),
+            settings,
+            shutdown: shutdown.clone(),
+        };
+        let dispatcher = Dispatcher::start(parts).await?;
+        let registry = Registry::default();
+        shutdown.spawn(registry.clone().run(dispatcher.clone()));
+        let router = http::router(dispatcher.clone()).merge(
+            Router::new()
+                .route("/ws", any(ws::upgrade))
+                .with_state(WsState { dispatcher: dispatcher.clone(), registry: registry.clone() }),
+        );
+        info!(%address, instance = dispatcher.instance(), "serving");
+        let requests = accept::run(listener, router, &shutdown).await;
+        // Sockets are told 4000 and answer; requests that are under way end.
+        let quiet = async {
+            registry.emptied().await;
+            requests.wait().await;
+        };
+        tokio::select! {
+            () = quiet => (),
+            () = shutdown.cut().cancelled() => (),
+            () = tokio::time::sleep(drain_timeout) => warn!("connections did not end in {drain_timeout:?}; cutting"),
+        }
+        shutdown.start_cut();
+        if !shutdown.finished(CUT_WITHIN).await {
+            warn!("tasks did not end in {CUT_WITHIN:?}");
+        }
+        drop(dispatcher);
+        // The last reference, now that all tasks have ended: what waits is written, the lock goes.
+        tokio::task::spawn_blocking(move || drop(store)).await?;
+        info!("ended");
+        Ok(())
+    }
+}

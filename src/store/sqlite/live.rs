@@ -1,0 +1,299 @@
+//! The jobs that wait or run, in memory: the queue, the leases and how far each attempt has come.
+//!
+//! Only the writer's thread touches it. It is built from the file at open; leases and queue
+//! limits begin anew then, because an outage is no reason to lose a job.
+//!
+//! Invariants: every index follows from the slots alone, and [`Live::place`] is the only thing that
+//! touches either. What a failed commit did is taken back slot by slot.
+
+use std::cmp::Reverse;
+use std::collections::binary_heap::{BinaryHeap, PeekMut};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+
+use super::segment::Offsets;
+use crate::base::clock::Millis;
+use crate::model::{AccountName, Job, ReadyClass, Requires};
+use crate::protocol::job::Status;
+use crate::protocol::{Attempt, JobId, WorkerId};
+
+/// A job that is not over.
+#[derive(Debug, Clone)]
+pub(super) enum Slot {
+    Pending(Pending),
+    Running(Box<Running>),
+}
+
+/// What is kept in memory of a job that waits: there may be a million of them.
+#[derive(Debug, Clone)]
+pub(super) struct Pending {
+    pub(super) nonce: u32,
+    pub(super) attempt: Attempt,
+    pub(super) priority: i32,
+    pub(super) account: AccountName,
+    pub(super) class: Arc<Requires>,
+    /// When it has waited long enough.
+    pub(super) deadline: Option<Millis>,
+}
+
+/// A job that a worker has.
+#[derive(Debug, Clone)]
+pub(super) struct Running {
+    pub(super) job: Arc<Job>,
+    pub(super) worker: WorkerId,
+    /// When the lease runs out.
+    pub(super) deadline: Millis,
+    pub(super) last_n: u64,
+    pub(super) offsets: Offsets,
+    /// Bytes of output that are kept of the job, earlier attempts included.
+    pub(super) kept: u64,
+}
+
+impl Running {
+    /// The record, with the streams as they stand.
+    pub(super) fn record(&self) -> Arc<Job> {
+        let Offsets { stdout, stderr } = self.offsets;
+        if self.job.stdout_bytes == stdout && self.job.stderr_bytes == stderr {
+            return Arc::clone(&self.job);
+        }
+        Arc::new(Job { stdout_bytes: stdout, stderr_bytes: stderr, ..Job::clone(&self.job) })
+    }
+}
+
+type Place = (Reverse<i32>, u64);
+
+/// Numbers of one account's jobs.
+#[derive(Debug, Default)]
+struct OfAccount {
+    pending: BTreeSet<u64>,
+    running: BTreeSet<u64>,
+}
+
+/// See the module.
+#[derive(Debug, Default)]
+pub(super) struct Live {
+    slots: BTreeMap<u64, Slot>,
+    running: BTreeSet<u64>,
+    classes: HashMap<Arc<Requires>, BTreeSet<Place>>,
+    accounts: HashMap<AccountName, OfAccount>,
+    workers: HashMap<WorkerId, BTreeSet<u64>>,
+    waits: BTreeSet<(Millis, u64)>,
+    leases: BTreeSet<(Millis, u64)>,
+    /// Slots as they were before the transaction that is under way.
+    undo: Vec<(u64, Option<Slot>)>,
+}
+
+impl Live {
+    pub(super) fn get(&self, number: u64) -> Option<&Slot> {
+        self.slots.get(&number)
+    }
+
+    /// The running attempt of `job`, if it is this one.
+    pub(super) fn running(&self, job: JobId, attempt: Attempt) -> Option<&Running> {
+        match self.slots.get(&job.number) {
+            Some(Slot::Running(running)) if running.job.id == job && running.job.attempt == attempt => Some(running),
+            Some(Slot::Running(_) | Slot::Pending(_)) | None => None,
+        }
+    }
+
+    /// Puts a job where it now belongs; `None`: it is over.
+    pub(super) fn put(&mut self, number: u64, slot: Option<Slot>) {
+        let old = self.place(number, slot);
+        self.undo.push((number, old));
+    }
+
+    /// Notes how far a running attempt has come.
+    pub(super) fn advance(&mut self, number: u64, last_n: u64, offsets: Offsets, kept: u64) {
+        if let Some(Slot::Running(running)) = self.slots.get_mut(&number) {
+            // None of this is in an index, so nothing else has to follow.
+            self.undo.push((number, Some(Slot::Running(running.clone()))));
+            running.last_n = last_n;
+            running.offsets = offsets;
+            running.kept = kept;
+        }
+    }
+
+    /// What was changed is in the file.
+    pub(super) fn commit(&mut self) {
+        self.undo.clear();
+    }
+
+    /// What was changed is not in the file: everything as it was.
+    pub(super) fn rollback(&mut self) {
+        while let Some((number, slot)) = self.undo.pop() {
+            self.place(number, slot);
+        }
+    }
+
+    /// A class as the queue knows it, so that a million jobs share one.
+    pub(super) fn class(&self, requires: &Requires) -> Arc<Requires> {
+        match self.classes.get_key_value(requires) {
+            Some((class, _)) => Arc::clone(class),
+            None => Arc::new(requires.clone()),
+        }
+    }
+
+    pub(super) fn pending_count(&self) -> u64 {
+        (self.slots.len() - self.running.len()) as u64
+    }
+
+    pub(super) fn pending_count_of(&self, account: &AccountName) -> u64 {
+        self.accounts.get(account).map_or(0, |jobs| jobs.pending.len() as u64)
+    }
+
+    pub(super) fn ready(&self) -> Vec<ReadyClass> {
+        let class = |(requires, jobs): (&Arc<Requires>, &BTreeSet<Place>)| {
+            let &(Reverse(priority), head) = jobs.first()?;
+            Some(ReadyClass { requires: Requires::clone(requires), priority, head, len: jobs.len() })
+        };
+        self.classes.iter().filter_map(class).collect()
+    }
+
+    /// The best `limit` jobs over all `classes`, best first, each with the index of its class.
+    pub(super) fn best<'a>(&self, classes: impl Iterator<Item = &'a Requires>, limit: usize) -> Vec<(u64, usize)> {
+        // The least is the best: a heap of the heads, each with the rest of its queue.
+        let mut queues: Vec<_> = Vec::new();
+        let mut heads = BinaryHeap::new();
+        for (index, class) in classes.enumerate() {
+            let mut queue = self.classes.get(class).into_iter().flatten();
+            if let Some(&head) = queue.next() {
+                heads.push(Reverse((head, index, queues.len())));
+                queues.push(queue);
+            }
+        }
+        let mut best = Vec::new();
+        while best.len() < limit
+            && let Some(mut top) = heads.peek_mut()
+        {
+            let Reverse(((_, number), index, queue)) = *top;
+            // A class that was named twice shows its jobs twice, one right after the other.
+            if best.last().is_none_or(|&(last, _)| last != number) {
+                best.push((number, index));
+            }
+            match queues[queue].next() {
+                Some(&next) => *top = Reverse((next, index, queue)),
+                None => drop(PeekMut::pop(top)),
+            }
+        }
+        best
+    }
+
+    /// Running jobs whose lease has run out, longest ago first.
+    pub(super) fn lapsed(&self, now: Millis, limit: usize) -> Vec<u64> {
+        self.leases.range(..=(now, u64::MAX)).take(limit).map(|&(_, number)| number).collect()
+    }
+
+    /// Pending jobs that have waited long enough, longest ago first.
+    pub(super) fn overdue(&self, now: Millis, limit: usize) -> Vec<u64> {
+        self.waits.range(..=(now, u64::MAX)).take(limit).map(|&(_, number)| number).collect()
+    }
+
+    /// Renews the lease of a running job.
+    pub(super) fn renew(&mut self, number: u64, deadline: Millis) {
+        let Some(Slot::Running(running)) = self.slots.get(&number) else { return };
+        let running = Running { deadline, ..Running::clone(running) };
+        self.put(number, Some(Slot::Running(Box::new(running))));
+    }
+
+    /// The jobs that `worker` has, by number.
+    pub(super) fn running_on(&self, worker: &WorkerId) -> impl Iterator<Item = (u64, &Running)> {
+        self.workers.get(worker).into_iter().flatten().filter_map(|number| match self.slots.get(number) {
+            Some(Slot::Running(running)) => Some((*number, &**running)),
+            Some(Slot::Pending(_)) | None => None,
+        })
+    }
+
+    /// Numbers below `before` of jobs that are not over, highest first. `status`: only of this one.
+    pub(super) fn numbers(
+        &self,
+        account: Option<&AccountName>,
+        status: Option<Status>,
+        before: u64,
+        limit: usize,
+    ) -> Vec<u64> {
+        let none = BTreeSet::new();
+        let newest = |numbers: &BTreeSet<u64>| numbers.range(..before).rev().take(limit).copied().collect::<Vec<_>>();
+        let (pending, running) = match account {
+            Some(account) => match self.accounts.get(account) {
+                Some(jobs) => (newest(&jobs.pending), &jobs.running),
+                None => (Vec::new(), &none),
+            },
+            None => {
+                let pending = self.slots.range(..before).rev().filter(|(_, slot)| matches!(slot, Slot::Pending(_)));
+                (pending.take(limit).map(|(number, _)| *number).collect(), &self.running)
+            }
+        };
+        let mut numbers = match status {
+            Some(Status::Pending) => pending,
+            Some(Status::Running) => newest(running),
+            Some(Status::Completed | Status::Failed | Status::Cancelled) => Vec::new(),
+            None => [pending, newest(running)].concat(),
+        };
+        numbers.sort_unstable_by_key(|&number| Reverse(number));
+        numbers.truncate(limit);
+        numbers
+    }
+
+    /// Sets a slot, and every index with it; returns what was there.
+    fn place(&mut self, number: u64, slot: Option<Slot>) -> Option<Slot> {
+        let old = self.slots.remove(&number);
+        match &old {
+            Some(Slot::Pending(pending)) => self.unindex_pending(number, pending),
+            Some(Slot::Running(running)) => self.unindex_running(number, running),
+            None => {}
+        }
+        match &slot {
+            Some(Slot::Pending(pending)) => {
+                self.classes.entry(Arc::clone(&pending.class)).or_default().insert((Reverse(pending.priority), number));
+                self.accounts.entry(pending.account.clone()).or_default().pending.insert(number);
+                self.waits.extend(pending.deadline.map(|deadline| (deadline, number)));
+            }
+            Some(Slot::Running(running)) => {
+                self.running.insert(number);
+                self.accounts.entry(running.job.account.clone()).or_default().running.insert(number);
+                self.workers.entry(running.worker.clone()).or_default().insert(number);
+                self.leases.insert((running.deadline, number));
+            }
+            None => {}
+        }
+        if let Some(slot) = slot {
+            self.slots.insert(number, slot);
+        }
+        old
+    }
+
+    fn unindex_pending(&mut self, number: u64, pending: &Pending) {
+        if let Some(jobs) = self.classes.get_mut(&pending.class) {
+            jobs.remove(&(Reverse(pending.priority), number));
+            if jobs.is_empty() {
+                self.classes.remove(&pending.class);
+            }
+        }
+        if let Some(deadline) = pending.deadline {
+            self.waits.remove(&(deadline, number));
+        }
+        self.unindex_account(number, &pending.account);
+    }
+
+    fn unindex_running(&mut self, number: u64, running: &Running) {
+        self.running.remove(&number);
+        self.leases.remove(&(running.deadline, number));
+        if let Some(jobs) = self.workers.get_mut(&running.worker) {
+            jobs.remove(&number);
+            if jobs.is_empty() {
+                self.workers.remove(&running.worker);
+            }
+        }
+        self.unindex_account(number, &running.job.account);
+    }
+
+    fn unindex_account(&mut self, number: u64, account: &AccountName) {
+        if let Some(jobs) = self.accounts.get_mut(account)
+            && (jobs.pending.remove(&number) | jobs.running.remove(&number))
+            && jobs.pending.is_empty()
+            && jobs.running.is_empty()
+        {
+            self.accounts.remove(account);
+        }
+    }
+}

@@ -1,0 +1,57 @@
+//! Removing what need not be kept any more.
+
+use rusqlite::params;
+
+use super::engine::Engine;
+use super::failure::Run;
+use super::load::keep_next_number;
+use super::rows::{sql, unsql};
+use crate::base::clock::millis;
+use crate::protocol::JobId;
+use crate::store::jobs::Retention;
+
+/// Jobs that one call removes at the most.
+pub(super) const RETAIN_AT_ONCE: u64 = 500;
+
+/// Output, in bytes, after which a call removes no further job: some ten milliseconds of work.
+const RETAIN_BYTES: u64 = 32 * 1024 * 1024;
+
+impl Engine {
+    pub(super) fn retain(&mut self, retention: Retention) -> Run<Vec<JobId>> {
+        let excess = self.counters.over.saturating_sub(retention.jobs).min(RETAIN_AT_ONCE);
+        let horizon = self.clock.now().saturating_sub(millis(retention.age));
+        let mut removed = Vec::new();
+        let mut bytes = 0;
+        {
+            let conn = self.connection();
+            let mut oldest = conn.prepare_cached(
+                "SELECT number, nonce, completed_at, stdout_bytes + stderr_bytes FROM jobs INDEXED BY over_by_end \
+                 WHERE status >= 2 ORDER BY completed_at, number LIMIT ?1",
+            )?;
+            let mut rows = oldest.query([sql(RETAIN_AT_ONCE)])?;
+            while let Some(row) = rows.next()? {
+                let too_many = (removed.len() as u64) < excess;
+                if bytes >= RETAIN_BYTES || !too_many && unsql(row.get(2)?) >= horizon {
+                    break;
+                }
+                bytes += unsql(row.get(3)?);
+                removed.push(JobId { number: unsql(row.get(0)?), nonce: row.get(1)? });
+            }
+        }
+        if !removed.is_empty() {
+            self.remove(&removed)?;
+        }
+        Ok(removed)
+    }
+
+    fn remove(&mut self, jobs: &[JobId]) -> Run<()> {
+        let conn = self.connection();
+        for job in jobs {
+            conn.prepare_cached("DELETE FROM log WHERE job = ?1")?.execute(params![sql(job.number)])?;
+            conn.prepare_cached("DELETE FROM jobs WHERE number = ?1")?.execute(params![sql(job.number)])?;
+        }
+        keep_next_number(conn, self.counters.next)?;
+        self.counters.over = self.counters.over.saturating_sub(jobs.len() as u64);
+        Ok(())
+    }
+}

@@ -1,0 +1,224 @@
+//! Entries of a log as the rows of `log` hold them.
+//!
+//! A row is a run of entries of one attempt, in a compact form: their numbers and offsets follow
+//! from the row's columns. Output and changes of status never share a row, so that removing
+//! output never removes a change of status.
+
+use bytes::{Buf, BufMut, Bytes};
+use rusqlite::{Connection, OptionalExtension, params};
+
+use super::failure::{Run, corrupt};
+use super::rows::{reason_code, reason_of, sql, unsql};
+use crate::model::{Entry, EntryKind};
+use crate::protocol::job::Status;
+use crate::protocol::{Attempt, Cursor, StreamName, WorkerId};
+
+/// Output in one row at the most, a single larger chunk aside. A reader that wants a little gets
+/// a whole row from the disk, and the cap removes whole rows.
+pub(super) const SEGMENT_BYTES: usize = 256 * 1024;
+
+/// How much of each stream an attempt has written.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Offsets {
+    pub(super) stdout: u64,
+    pub(super) stderr: u64,
+}
+
+impl Offsets {
+    pub(super) fn of(&mut self, stream: StreamName) -> &mut u64 {
+        match stream {
+            StreamName::Stdout => &mut self.stdout,
+            StreamName::Stderr => &mut self.stderr,
+        }
+    }
+}
+
+/// What precedes an entry: its tag, its time and the length of what follows.
+const HEADER: usize = 1 + 8 + 4;
+
+const STDOUT: u8 = 0;
+const STDERR: u8 = 1;
+const BEGUN: u8 = 2;
+const REQUEUED: u8 = 3;
+
+/// A row of `log`.
+#[derive(Debug)]
+pub(super) struct Segment {
+    pub(super) first: Cursor,
+    pub(super) last_n: u64,
+    /// After its last entry.
+    pub(super) offsets: Offsets,
+    pub(super) entries: Bytes,
+}
+
+/// Writes one row that holds `entries`, which are contiguous and of one attempt.
+///
+/// `offsets` are those after the last of them.
+pub(super) fn insert(conn: &Connection, job: u64, entries: &[Entry], offsets: Offsets) -> Run<()> {
+    let ([first, .., last] | [first @ last]) = entries else { return Ok(()) };
+    let bytes: usize = entries.iter().map(Entry::output_len).sum();
+    let mut blob = Vec::with_capacity(bytes + entries.len() * HEADER);
+    for entry in entries {
+        encode(entry, &mut blob)?;
+    }
+    conn.prepare_cached("INSERT INTO log VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)")?.execute(params![
+        sql(job),
+        first.at.attempt,
+        sql(first.at.n),
+        sql(last.at.n),
+        sql(offsets.stdout),
+        sql(offsets.stderr),
+        sql(bytes as u64),
+        blob,
+    ])?;
+    Ok(())
+}
+
+fn encode(entry: &Entry, to: &mut Vec<u8>) -> Run<()> {
+    let mut put = |tag: u8, bytes: &[u8]| {
+        let len = u32::try_from(bytes.len()).map_err(|_| corrupt("a chunk of 4 GiB".to_owned()))?;
+        to.put_u8(tag);
+        to.put_u64_le(entry.time);
+        to.put_u32_le(len);
+        to.put_slice(bytes);
+        Ok(())
+    };
+    match &entry.kind {
+        EntryKind::Output { stream: StreamName::Stdout, bytes, .. } => put(STDOUT, bytes),
+        EntryKind::Output { stream: StreamName::Stderr, bytes, .. } => put(STDERR, bytes),
+        EntryKind::Status { worker: Some(worker), .. } => put(BEGUN, worker.as_str().as_bytes()),
+        EntryKind::Status { worker: None, reason, .. } => put(REQUEUED, reason.map(reason_code).as_slice()),
+        // The record holds it.
+        EntryKind::End { .. } => Ok(()),
+    }
+}
+
+impl Segment {
+    /// The entries, in order; output shares the row's memory.
+    pub(super) fn decode(self) -> Run<Vec<Entry>> {
+        let Self { first, last_n, offsets, entries: mut rest } = self;
+        let mut entries = Vec::new();
+        let mut streamed = Offsets::default();
+        let mut at = first;
+        while rest.has_remaining() {
+            if rest.remaining() < HEADER {
+                return Err(corrupt(format!("entry {at} is cut short")));
+            }
+            let (tag, time, len) = (rest.get_u8(), rest.get_u64_le(), rest.get_u32_le() as usize);
+            if rest.remaining() < len {
+                return Err(corrupt(format!("entry {at} is cut short")));
+            }
+            let bytes = rest.split_to(len);
+            let mut output = |stream, bytes: Bytes| {
+                let offset = streamed.of(stream);
+                let kind = EntryKind::Output { stream, offset: *offset, bytes };
+                *offset += len as u64;
+                kind
+            };
+            let kind = match tag {
+                STDOUT => output(StreamName::Stdout, bytes),
+                STDERR => output(StreamName::Stderr, bytes),
+                BEGUN => EntryKind::Status { status: Status::Running, worker: Some(worker(&bytes)?), reason: None },
+                REQUEUED => EntryKind::Status {
+                    status: Status::Pending,
+                    worker: None,
+                    reason: bytes.first().map(|&code| reason_of(code)).transpose()?,
+                },
+                other => return Err(corrupt(format!("entry {at} has the tag {other}"))),
+            };
+            entries.push(Entry { at, time, kind });
+            at.n += 1;
+        }
+        if at.n != last_n + 1 {
+            return Err(corrupt(format!("the row of {first} does not end at {last_n}")));
+        }
+        // The row says where the streams stood after it; what it holds says where before.
+        let before = Offsets {
+            stdout: offsets.stdout.saturating_sub(streamed.stdout),
+            stderr: offsets.stderr.saturating_sub(streamed.stderr),
+        };
+        for entry in &mut entries {
+            if let EntryKind::Output { stream, offset, .. } = &mut entry.kind {
+                *offset += match stream {
+                    StreamName::Stdout => before.stdout,
+                    StreamName::Stderr => before.stderr,
+                };
+            }
+        }
+        Ok(entries)
+    }
+}
+
+fn worker(bytes: &[u8]) -> Run<WorkerId> {
+    std::str::from_utf8(bytes)
+        .ok()
+        .and_then(|text| text.parse().ok())
+        .ok_or_else(|| corrupt("a worker's name".to_owned()))
+}
+
+/// Hands the rows from the one that holds `from` (or follows it) to `each`, until it says `false`.
+pub(super) fn scan(conn: &Connection, job: u64, from: Cursor, mut each: impl FnMut(Segment) -> Run<bool>) -> Run<()> {
+    let first: Option<i64> = conn
+        .prepare_cached("SELECT max(first) FROM log WHERE job = ?1 AND attempt = ?2 AND first <= ?3")?
+        .query_row(params![sql(job), from.attempt, sql(from.n)], |row| row.get(0))?;
+    let first = first.unwrap_or_else(|| sql(from.n));
+    let mut statement = conn.prepare_cached(
+        "SELECT attempt, first, last, stdout, stderr, entries FROM log \
+         WHERE job = ?1 AND (attempt, first) >= (?2, ?3) ORDER BY attempt, first",
+    )?;
+    let mut rows = statement.query(params![sql(job), from.attempt, first])?;
+    while let Some(row) = rows.next()? {
+        let number = |index| row.get::<_, i64>(index).map(unsql);
+        let segment = Segment {
+            first: Cursor::new(row.get(0)?, number(1)?),
+            last_n: number(2)?,
+            offsets: Offsets { stdout: number(3)?, stderr: number(4)? },
+            entries: Bytes::from(row.get::<_, Vec<u8>>(5)?),
+        };
+        if !each(segment)? {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// How far an attempt has come: its last `n`, and its streams.
+pub(super) fn progress(conn: &Connection, job: u64, attempt: Attempt) -> Run<(u64, Offsets)> {
+    let last = conn
+        .prepare_cached(
+            "SELECT last, stdout, stderr FROM log WHERE job = ?1 AND attempt = ?2 ORDER BY first DESC LIMIT 1",
+        )?
+        .query_row(params![sql(job), attempt], |row| {
+            Ok((unsql(row.get(0)?), Offsets { stdout: unsql(row.get(1)?), stderr: unsql(row.get(2)?) }))
+        })
+        .optional()?;
+    Ok(last.unwrap_or_default())
+}
+
+/// Bytes of output that are kept of a job.
+pub(super) fn kept(conn: &Connection, job: u64) -> Run<u64> {
+    let bytes: i64 = conn
+        .prepare_cached("SELECT coalesce(sum(bytes), 0) FROM log WHERE job = ?1")?
+        .query_row([sql(job)], |row| row.get(0))?;
+    Ok(unsql(bytes))
+}
+
+/// Removes the oldest rows of output until at most `cap` bytes are kept, but never the row that
+/// begins at `newest`. Returns how much is kept.
+pub(super) fn trim(conn: &Connection, job: u64, newest: Cursor, mut kept: u64, cap: u64) -> Run<u64> {
+    let mut oldest = conn.prepare_cached(
+        "SELECT attempt, first, bytes FROM log WHERE job = ?1 AND bytes > 0 ORDER BY attempt, first LIMIT 1",
+    )?;
+    let mut delete = conn.prepare_cached("DELETE FROM log WHERE job = ?1 AND attempt = ?2 AND first = ?3")?;
+    while kept > cap {
+        let row: Option<(Attempt, i64, i64)> =
+            oldest.query_row([sql(job)], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?))).optional()?;
+        let Some((attempt, first, bytes)) = row else { break };
+        if Cursor::new(attempt, unsql(first)) >= newest {
+            break;
+        }
+        delete.execute(params![sql(job), attempt, first])?;
+        kept = kept.saturating_sub(unsql(bytes));
+    }
+    Ok(kept)
+}

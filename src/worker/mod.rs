@@ -1,0 +1,4 @@
+//! The agent.
+pub mod chunker;
+mod outgoing;
+mod spill;
