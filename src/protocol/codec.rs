@@ -244,7 +244,8 @@ pub fn open(text: &str) -> Result<Envelope<'_>, FrameError> {
             Ok(noun) => noun,
             Err(_) if !raw.starts_with('"') => return Err((id, WireError::bad_field("type", "type must be a string"))),
             Err(_) => {
-                let message = format!("unknown type {raw}; there are hello, auth, job, worker, container, plugin, ping");
+                let message =
+                    format!("unknown type {raw}; there are hello, auth, job, worker, container, plugin, ping");
                 return Err((id, WireError::new(ErrorCode::UnknownType, message).field("type")));
             }
         },

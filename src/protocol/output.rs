@@ -37,10 +37,8 @@ pub fn encode_report(report: &AgentOutput<'_>) -> String {
     let AgentOutput { job_id, attempt, n, stream, offset, text, base64, time } = report;
     let mut out = with_room_for(text, base64);
     let stream = name(*stream);
-    let _ = write!(
-        out,
-        r#"{START}"jobId":"{job_id}","attempt":{attempt},"n":{n},"stream":"{stream}","offset":{offset}"#
-    );
+    let _ =
+        write!(out, r#"{START}"jobId":"{job_id}","attempt":{attempt},"n":{n},"stream":"{stream}","offset":{offset}"#);
     push_bytes(&mut out, text, base64);
     if let Some(time) = time {
         let _ = write!(out, r#","time":{time}"#);
