@@ -1,3 +1,5 @@
 //! The `gangline` binary.
 
-fn main() {}
+fn main() -> std::process::ExitCode {
+    gangline::cli::main()
+}
