@@ -83,7 +83,7 @@ pub enum Credential {
     ApiToken(TokenId),
     /// An access token.
     Access {
-        /// The account's `tokens_valid_from` when the password was checked; see [`Keys`].
+        /// The account's `tokens_valid_from` when the password was checked; a change of the password moves on from it.
         epoch: Millis,
     },
     /// None was needed.

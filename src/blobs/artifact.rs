@@ -177,7 +177,7 @@ impl Blobs {
     ///
     /// # Errors
     /// The directory cannot be changed; some may be left.
-    pub async fn remove_job(&self, job: JobId) -> Result<(), BlobError> {
+    pub async fn delete_job(&self, job: JobId) -> Result<(), BlobError> {
         self.remove_dir(&format!("artifacts/{job}")).await
     }
 

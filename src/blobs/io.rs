@@ -4,6 +4,7 @@ use std::fmt::Display;
 use std::io;
 use std::ops::Range;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::stream::BoxStream;
@@ -19,6 +20,8 @@ use super::{BlobError, Blobs, PutError};
 
 /// Bytes per write. One part is written while the next one fills.
 const PART: usize = 1024 * 1024;
+/// Longest silence of a sender; a client waits no longer for an answer either.
+const SILENT_FOR: Duration = Duration::from_secs(60);
 /// Bytes per read.
 const PIECE: usize = 256 * 1024;
 
@@ -118,7 +121,8 @@ async fn feed<E: Display>(
 ) -> Result<Written, PutError> {
     let (mut bytes, mut hash) = (0u64, Sha256::new());
     let mut body = std::pin::pin!(body);
-    while let Some(chunk) = body.next().await {
+    let silent = |_| PutError::Body(format!("nothing came for {SILENT_FOR:?}"));
+    while let Some(chunk) = tokio::time::timeout(SILENT_FOR, body.next()).await.map_err(silent)? {
         let chunk = chunk.map_err(|error| PutError::Body(error.to_string()))?;
         bytes += chunk.len() as u64;
         if bytes > limit {

@@ -124,8 +124,8 @@ async fn a_jobs_artifacts_go_with_it() {
     for (job, attempt) in [(JOB, 1), (JOB, 2), (other, 1)] {
         blobs.put_artifact(job, attempt, &path("a"), body(&[]), 10).await.unwrap();
     }
-    blobs.remove_job(JOB).await.unwrap();
-    blobs.remove_job(JOB).await.unwrap();
+    blobs.delete_job(JOB).await.unwrap();
+    blobs.delete_job(JOB).await.unwrap();
     assert!(blobs.artifact(JOB, 2, &path("a")).await.unwrap().is_none());
     let (_, empty) = blobs.artifact(other, 1, &path("a")).await.unwrap().unwrap();
     assert_eq!(all(&empty).await, b"");

@@ -22,6 +22,9 @@ const TICK: Duration = Duration::from_millis(500);
 /// the store is told which workers were heard of.
 const SWEEP_TICKS: u32 = 10;
 
+/// How often, in ticks, uploads that are too old are looked for: once an hour.
+const UPLOADS_TICKS: u32 = 7_200;
+
 /// Runs until everything must end.
 pub(super) async fn run(dispatcher: Dispatcher) {
     let cut = dispatcher.shutdown().cut().clone();
@@ -36,13 +39,13 @@ pub(super) async fn run(dispatcher: Dispatcher) {
         }
         // Outside the select: a pass once begun is never dropped half-way.
         ticks = ticks.wrapping_add(1);
-        if let Err(error) = pass(&dispatcher, ticks.is_multiple_of(SWEEP_TICKS)).await {
+        if let Err(error) = pass(&dispatcher, ticks).await {
             warn!(%error, "a pass over leases and limits failed; next in {TICK:?}");
         }
     }
 }
 
-async fn pass(dispatcher: &Dispatcher, sweep: bool) -> Result<(), DispatchError> {
+async fn pass(dispatcher: &Dispatcher, ticks: u32) -> Result<(), DispatchError> {
     let inner = &dispatcher.0;
     for change in inner.store.expire().await? {
         let job = &change.job;
@@ -69,10 +72,12 @@ async fn pass(dispatcher: &Dispatcher, sweep: bool) -> Result<(), DispatchError>
             warn!(%error, %job, "artifacts of a removed job could not be removed");
         }
     }
-    if sweep {
-        if let Err(error) = inner.blobs.forget_uploads(retention.age).await {
-            warn!(%error, "old uploads could not be removed");
-        }
+    if ticks.is_multiple_of(UPLOADS_TICKS)
+        && let Err(error) = inner.blobs.forget_uploads(retention.age).await
+    {
+        warn!(%error, "old uploads could not be removed");
+    }
+    if ticks.is_multiple_of(SWEEP_TICKS) {
         for class in inner.store.ready().await? {
             inner.queue.add(&class.requires);
         }

@@ -8,13 +8,14 @@ use crate::model::{Account, AccountName, ApiToken};
 /// See the module.
 #[async_trait]
 pub trait AccountStore {
-    /// Adds an account; `false` where its name or email is taken (by name or email of another).
+    /// Adds an account; `false` where its name or email is taken: another has it as its name or email,
+    /// letter case aside.
     ///
     /// # Errors
     /// A repeat is refused as taken.
     async fn add_account(&self, account: Account) -> Result<bool, StoreError>;
 
-    /// Replaces an account of the same name; `false`: there is none.
+    /// Replaces an account of the same name; `false`: there is none, or the new email is taken.
     ///
     /// # Errors
     /// Harmless to repeat.

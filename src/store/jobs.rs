@@ -17,6 +17,10 @@ use std::sync::Arc;
 /// Rejections after which a job ends `failed/rejected`.
 pub const MAX_REJECTIONS: u32 = 5;
 
+/// Changes that one call of [`JobStore::expire`] or [`JobStore::retain`] makes at the most: some milliseconds of
+/// work.
+pub const AT_ONCE: usize = 500;
+
 /// A job to be.
 #[derive(Debug, Clone)]
 pub struct NewJob {
@@ -130,7 +134,8 @@ pub trait JobStore {
     async fn claim(&self, claim: Claim) -> Result<Vec<Change>, StoreError>;
 
     /// Puts a running job back that its worker refused, without charging the attempt; on the
-    /// fifth rejection the job ends `failed/rejected` with `message`.
+    /// fifth rejection the job ends `failed/rejected` with `message`. A job that is to be cancelled ends
+    /// `cancelled` instead.
     ///
     /// # Errors
     /// Inner: the attempt is stale. A repeat after a lost answer is refused so, harmlessly.
@@ -141,7 +146,8 @@ pub trait JobStore {
         message: String,
     ) -> Result<Result<Change, AppendError>, StoreError>;
 
-    /// Renews the leases that `worker` holds; returns those of `held` that are not its own any more.
+    /// Renews the leases of the `held` attempts that `worker` has, and no others; returns those that are not its
+    /// own any more.
     ///
     /// # Errors
     /// Harmless to repeat.
@@ -153,7 +159,9 @@ pub trait JobStore {
     ) -> Result<Vec<(JobId, Attempt)>, StoreError>;
 
     /// Gives an attempt up because its worker is lost: the job ends `failed/worker_lost`, or goes
-    /// back to the queue if it may run again.
+    /// back to the queue if it may run again. A job that is to be cancelled ends `cancelled`.
+    ///
+    /// Back in the queue, it waits anew: its queue limit counts from now.
     ///
     /// # Errors
     /// Inner: the attempt is stale. A repeat is refused so, harmlessly.
@@ -167,7 +175,7 @@ pub trait JobStore {
     async fn expire(&self) -> Result<Vec<Change>, StoreError>;
 
     /// Ends a pending job `cancelled`, or notes the wish in a running one. `grace_ms` overrides
-    /// the job's own.
+    /// the job's own; a later cancel overrides an earlier one.
     ///
     /// # Errors
     /// Harmless to repeat. `Ok(None)`: no such job.

@@ -56,7 +56,8 @@ pub struct Appended {
 pub struct LogPage {
     /// Entries after the cursor that was asked for, in order.
     pub entries: Vec<Entry>,
-    /// Entries that were removed right before the first of `entries`, both ends included.
+    /// Entries after the cursor that were removed right before the first of `entries`, both ends included.
+    /// Only output is ever removed, so they are all of one attempt.
     pub removed: Option<(Cursor, Cursor)>,
     /// The log's newest cursor; [`Cursor::START`] while it is empty.
     pub top: Cursor,
@@ -70,9 +71,10 @@ pub trait LogStore {
     /// Appends what attempts wrote, one result for each write.
     ///
     /// Chunks at or below the attempt's last `n` are dropped as repeats, so saying the same
-    /// again after a lost answer is harmless; a repeat of the `end` that ended the job is no
+    /// again after a lost answer is harmless; a repeat of the write whose `end` ended the job is no
     /// error either. Offsets are counted here, not taken from the worker. Over the output cap
-    /// the oldest output of the job is removed; readers see that as [`LogPage::removed`].
+    /// the oldest output of the job is removed, whole writes at a time and never the latest one;
+    /// readers see that as [`LogPage::removed`].
     ///
     /// # Errors
     /// Outcome unknown for all of them; say the same again.

@@ -8,9 +8,12 @@
 //! same thing again, and each method says why that is harmless.
 
 pub mod accounts;
+#[cfg(test)]
+mod contract;
 pub mod error;
 pub mod jobs;
 pub mod log;
+pub mod model;
 pub mod sqlite;
 mod transition;
 pub mod workers;

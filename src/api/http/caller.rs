@@ -57,7 +57,7 @@ impl Caller {
 /// The token of an `Authorization` header: `Bearer <token>` in any letter case, or the bare token.
 ///
 /// An empty string, which is no token of anyone's, stands for a header that holds none.
-pub fn bearer(headers: &HeaderMap) -> Option<&str> {
+pub(super) fn bearer(headers: &HeaderMap) -> Option<&str> {
     let value = headers.get(header::AUTHORIZATION)?.to_str().unwrap_or_default().trim();
     match value.split_once(char::is_whitespace) {
         Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => Some(token.trim_start()),

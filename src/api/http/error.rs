@@ -14,7 +14,7 @@ use crate::store::StoreError;
 
 /// An answer that says what is wrong.
 #[derive(Debug)]
-pub struct HttpError {
+pub(super) struct HttpError {
     status: StatusCode,
     // Boxed to keep every `Result` of this room small.
     error: Box<WireError>,
@@ -39,17 +39,17 @@ fn status(code: ErrorCode) -> StatusCode {
 
 impl HttpError {
     /// No such thing, or not the caller's to see.
-    pub fn not_found(what: &str) -> Self {
+    pub(super) fn not_found(what: &str) -> Self {
         WireError::new(ErrorCode::NotFound, format!("no such {what}")).into()
     }
 
     /// The role may not do this.
-    pub fn forbidden(why: &str) -> Self {
+    pub(super) fn forbidden(why: &str) -> Self {
         WireError::new(ErrorCode::Forbidden, why).into()
     }
 
     /// No credentials.
-    pub fn unauthorized() -> Self {
+    pub(super) fn unauthorized() -> Self {
         WireError::new(ErrorCode::Unauthorized, "a token is required: Authorization: Bearer …").into()
     }
 

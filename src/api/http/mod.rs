@@ -20,8 +20,7 @@ use axum::routing::{get, post};
 
 use crate::dispatcher::Dispatcher;
 
-pub use self::caller::bearer;
-pub use self::error::HttpError;
+use self::error::HttpError;
 
 /// All routes but the WebSocket's. Routes that are added to it later answer a wrong method by
 /// themselves.

@@ -25,6 +25,8 @@ use crate::protocol::WireError;
 
 /// What may come before the file in a multipart body: other fields, headers of parts.
 const PREAMBLE: u64 = 1024 * 1024;
+/// Time for each field before the file.
+const FIELD_WITHIN: Duration = Duration::from_secs(60);
 /// How much of a refused body is still read. A peer that gets its connection reset while it
 /// sends often does not see the answer.
 const DRAIN_BYTES: usize = 16 * 1024 * 1024;
@@ -48,7 +50,9 @@ pub(super) async fn put(
         let found = Arc::new(AtomicBool::new(false));
         let mut multipart = multipart(request, Arc::clone(&found)).await?;
         loop {
-            let field = multipart.next_field().await.map_err(|error| PutError::Body(error.body_text()))?;
+            let field = tokio::time::timeout(FIELD_WITHIN, multipart.next_field()).await;
+            let field = field.map_err(|_| PutError::Body("no field came in time".to_owned()))?;
+            let field = field.map_err(|error| PutError::Body(error.body_text()))?;
             let Some(mut field) = field else {
                 return Err(WireError::bad_field("file", "a multipart body must have a field named file").into());
             };

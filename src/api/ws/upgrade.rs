@@ -44,7 +44,8 @@ pub async fn upgrade(State(state): State<WsState>, headers: HeaderMap, ws: WebSo
     let opening = if dispatcher.shutdown().draining().is_cancelled() {
         Opening::Refused(CloseCode::Draining, None)
     } else if !origin_allowed(
-        text(&headers, header::ORIGIN),
+        // One that is not text is no origin of ours, and not the absence of one.
+        headers.get(header::ORIGIN).map(|origin| origin.to_str().unwrap_or("?")),
         text(&headers, header::HOST),
         &settings.allowed_origins,
         settings.open,

@@ -19,11 +19,8 @@ use crate::model::{Job, Outcome, ReadyClass};
 use crate::protocol::job::Status;
 use crate::protocol::{Attempt, JobId, JobRef, WorkerId};
 use crate::store::error::AppendError;
-use crate::store::jobs::{Cancelled, Change, Claim, NewJob, QueueLimits, Submitted};
+use crate::store::jobs::{AT_ONCE, Cancelled, Change, Claim, NewJob, QueueLimits, Submitted};
 use crate::store::transition::{self, Fate};
-
-/// Changes that one call of `expire` makes at the most.
-pub(super) const EXPIRE_AT_ONCE: usize = 500;
 
 /// Jobs that were submitted a short while ago and are kept in memory whole, because they are
 /// claimed next where the queue is short; a long queue is read back from the file.
@@ -168,26 +165,26 @@ impl Engine {
         lease: Duration,
     ) -> Vec<(JobId, Attempt)> {
         let deadline = after(self.clock.now(), lease);
-        let numbers: Vec<u64> = self.live.running_on(worker).map(|(number, _)| number).collect();
-        for number in numbers {
-            self.live.renew(number, deadline);
+        let mut lost = Vec::new();
+        for &(id, attempt) in held {
+            match self.live.running(id, attempt) {
+                Some(running) if running.worker == *worker => self.live.renew(id.number, deadline),
+                Some(_) | None => lost.push((id, attempt)),
+            }
         }
-        let lost = |&&(id, attempt): &&(JobId, Attempt)| {
-            self.live.running(id, attempt).is_none_or(|running| running.worker != *worker)
-        };
-        held.iter().filter(lost).copied().collect()
+        lost
     }
 
     pub(super) fn expire(&mut self) -> Run<Vec<Change>> {
         let now = self.clock.now();
         let mut changes = Vec::new();
-        for number in self.live.lapsed(now, EXPIRE_AT_ONCE) {
+        for number in self.live.lapsed(now, AT_ONCE) {
             let Some(Slot::Running(running)) = self.live.get(number) else { continue };
             let (job, last_n) = (Job::clone(&running.record()), running.last_n);
             let fate = transition::lost(&job);
             changes.push(self.decide(job, last_n, fate)?);
         }
-        for number in self.live.overdue(now, EXPIRE_AT_ONCE - changes.len()) {
+        for number in self.live.overdue(now, AT_ONCE - changes.len()) {
             let Stored { job, last_n } = self.pending_job(number)?;
             changes.push(self.decide(job, last_n, Fate::Over(transition::waited_too_long()))?);
         }

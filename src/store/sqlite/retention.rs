@@ -8,17 +8,14 @@ use super::load::keep_next_number;
 use super::rows::{sql, unsql};
 use crate::base::clock::millis;
 use crate::protocol::JobId;
-use crate::store::jobs::Retention;
-
-/// Jobs that one call removes at the most.
-pub(super) const RETAIN_AT_ONCE: u64 = 500;
+use crate::store::jobs::{AT_ONCE, Retention};
 
 /// Output, in bytes, after which a call removes no further job: some ten milliseconds of work.
 const RETAIN_BYTES: u64 = 32 * 1024 * 1024;
 
 impl Engine {
     pub(super) fn retain(&mut self, retention: Retention) -> Run<Vec<JobId>> {
-        let excess = self.counters.over.saturating_sub(retention.jobs).min(RETAIN_AT_ONCE);
+        let excess = self.counters.over.saturating_sub(retention.jobs).min(AT_ONCE as u64);
         let horizon = self.clock.now().saturating_sub(millis(retention.age));
         let mut removed = Vec::new();
         let mut bytes = 0;
@@ -28,7 +25,7 @@ impl Engine {
                 "SELECT number, nonce, completed_at, stdout_bytes + stderr_bytes FROM jobs INDEXED BY over_by_end \
                  WHERE status >= 2 ORDER BY completed_at, number LIMIT ?1",
             )?;
-            let mut rows = oldest.query([sql(RETAIN_AT_ONCE)])?;
+            let mut rows = oldest.query([sql(AT_ONCE as u64)])?;
             while let Some(row) = rows.next()? {
                 let too_many = (removed.len() as u64) < excess;
                 if bytes >= RETAIN_BYTES || !too_many && unsql(row.get(2)?) >= horizon {

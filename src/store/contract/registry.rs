@@ -1,0 +1,121 @@
+//! Workers, accounts, tokens and the signing key.
+
+use super::vocabulary::{Subject, account, name};
+use crate::model::{Account, ApiToken, Role, Worker};
+
+fn worker(id: &str, boot: u64) -> Worker {
+    Worker {
+        id: name(id),
+        boot,
+        hostname: format!("host of {boot}"),
+        os: "linux".to_owned(),
+        arch: "x86_64".to_owned(),
+        version: "0.1.0".to_owned(),
+        cpu_count: 2,
+        memory_bytes: 1 << 40,
+        disk_bytes: 0,
+        gpus: Vec::new(),
+        slots: 4,
+        labels: [("zone".to_owned(), "a".to_owned())].into(),
+        containers: false,
+        draining: false,
+        last_seen: 1_000_000,
+    }
+}
+
+fn person(owner: &str, email: Option<&str>) -> Account {
+    Account {
+        name: account(owner),
+        role: Role::User,
+        email: email.map(str::to_owned),
+        password_hash: None,
+        created_at: 5,
+        tokens_valid_from: 0,
+    }
+}
+
+fn token(id: &str, owner: &str, created_at: u64) -> ApiToken {
+    ApiToken {
+        id: id.to_owned(),
+        secret_hash: [7; 32],
+        role: Role::Worker,
+        account: account(owner),
+        created_at,
+        expires_at: None,
+    }
+}
+
+pub(super) async fn a_worker_is_kept_and_superseded_by_a_later_boot(s: &Subject) {
+    assert!(s.store.register(worker("w", 10)).await.unwrap());
+    assert!(s.store.register(worker("w", 10)).await.unwrap(), "the same agent again");
+    assert!(!s.store.register(worker("w", 9)).await.unwrap());
+    assert_eq!(s.store.worker(&name("w")).await.unwrap(), Some(worker("w", 10)));
+    assert!(s.store.register(worker("w", 11)).await.unwrap());
+    assert_eq!(s.store.worker(&name("w")).await.unwrap(), Some(worker("w", 11)));
+    assert!(s.store.register(worker("a", 1)).await.unwrap());
+
+    s.pass(3);
+    s.store.seen(vec![name("w"), name("nobody")]).await.unwrap();
+    let seen: Vec<_> = s.store.workers().await.unwrap().iter().map(|w| (w.id.to_string(), w.last_seen)).collect();
+    assert_eq!(seen, [("a".to_owned(), 1_000_000), ("w".to_owned(), 1_003_000)]);
+    assert_eq!(s.store.worker(&name("nobody")).await.unwrap(), None);
+}
+
+pub(super) async fn draining_survives_a_registration(s: &Subject) {
+    assert!(!s.store.set_draining(&name("w"), true).await.unwrap());
+    s.store.register(worker("w", 1)).await.unwrap();
+    assert!(s.store.set_draining(&name("w"), true).await.unwrap());
+    s.store.register(worker("w", 2)).await.unwrap();
+    let kept = s.store.worker(&name("w")).await.unwrap().unwrap();
+    assert_eq!((kept.draining, kept.boot), (true, 2));
+    assert!(s.store.set_draining(&name("w"), false).await.unwrap());
+    assert!(!s.store.workers().await.unwrap()[0].draining);
+}
+
+pub(super) async fn an_account_goes_by_name_and_email(s: &Subject) {
+    let ada = person("ada", Some("Ada@Example.org"));
+    assert!(s.store.add_account(ada.clone()).await.unwrap());
+    for taken in [
+        person("ada", None),
+        person("eve", Some("ADA@example.org")),
+        person("ada@example.org", None),
+        person("eve", Some("Ada")),
+    ] {
+        assert!(!s.store.add_account(taken).await.unwrap());
+    }
+    assert!(s.store.add_account(person("bob", None)).await.unwrap());
+    for known in ["ada", "Ada@Example.org", "ada@example.ORG"] {
+        assert_eq!(s.store.account(known).await.unwrap(), Some(ada.clone()), "{known}");
+    }
+    assert_eq!(s.store.account("ADA").await.unwrap(), None);
+
+    let moved = Account { email: Some("a@b.c".to_owned()), tokens_valid_from: 9, ..ada };
+    assert!(s.store.update_account(moved.clone()).await.unwrap());
+    assert_eq!(s.store.account("ada@example.org").await.unwrap(), None);
+    assert_eq!(s.store.account("a@b.c").await.unwrap(), Some(moved.clone()));
+    assert!(!s.store.update_account(person("bob", Some("A@B.C"))).await.unwrap());
+    assert!(!s.store.update_account(person("eve", None)).await.unwrap());
+    assert_eq!(s.store.accounts().await.unwrap(), [moved, person("bob", None)]);
+}
+
+pub(super) async fn tokens_end_with_their_account(s: &Subject) {
+    s.store.add_account(person("ada", None)).await.unwrap();
+    for (id, owner, at) in [("a", "ada", 1), ("b", "bob", 2), ("c", "ada", 3)] {
+        s.store.add_token(token(id, owner, at)).await.unwrap();
+    }
+    assert_eq!(s.store.token("a").await.unwrap(), Some(token("a", "ada", 1)));
+    let ids = async || s.store.tokens().await.unwrap().into_iter().map(|token| token.id).collect::<Vec<_>>();
+    assert_eq!(ids().await, ["c", "b", "a"]);
+    let ended = s.store.remove_account(&account("ada")).await.unwrap().unwrap();
+    assert_eq!(ended, [token("c", "ada", 3), token("a", "ada", 1)]);
+    assert_eq!(ids().await, ["b"]);
+    assert!(s.store.remove_account(&account("ada")).await.unwrap().is_none());
+    assert!(s.store.remove_token("b").await.unwrap());
+    assert!(!s.store.remove_token("b").await.unwrap());
+    assert_eq!(s.store.token("b").await.unwrap(), None);
+}
+
+pub(super) async fn the_signing_key_stays(s: &Subject) {
+    assert_eq!(s.store.signing_key([1; 32]).await.unwrap(), [1; 32]);
+    assert_eq!(s.store.signing_key([2; 32]).await.unwrap(), [1; 32]);
+}
