@@ -89,6 +89,8 @@ pub(super) enum Command {
     /// Tokens for programs and workers; administrators only
     #[command(subcommand)]
     Token(TokenCommand),
+    /// Measure a server
+    Bench(super::bench::BenchArgs),
     /// Print a completion script for a shell
     Completions {
         /// Which shell

@@ -6,6 +6,7 @@
 mod accounts;
 mod args;
 mod artifacts;
+mod bench;
 mod container;
 pub mod exit;
 mod failure;
@@ -87,6 +88,14 @@ fn dispatch(cli: Cli) -> Result<Status, Failure> {
         Command::Container(command) => on_one_thread(container::run(&context()?, command)),
         Command::User(command) => on_one_thread(accounts::user(&context()?, command)),
         Command::Token(command) => on_one_thread(accounts::token(&context()?, command)),
+        Command::Bench(args) => {
+            let context = context()?;
+            let server = context.config.url().map(|_| context.client()).transpose()?;
+            on_one_thread(async {
+                let measured = bench::run(args, server, context.json).await;
+                measured.map(|()| Status::Success).map_err(|error| Failure::failed(format!("{error:#}")))
+            })
+        }
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "gangline", &mut script);

@@ -128,6 +128,11 @@ impl Config {
         self.data_dir_named.then_some(&*self.data_dir)
     }
 
+    /// The dispatcher, where someone named one.
+    pub fn url(&self) -> Option<&str> {
+        self.url.as_deref()
+    }
+
     /// What to log, where someone said.
     pub fn log(&self) -> Option<&str> {
         self.log.as_deref()
