@@ -1,8 +1,16 @@
 //! The contract's section on jobs as a client sees them.
 
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use gangline::store::Store;
+use gangline::store::error::{StoreError, SubmitError};
+use gangline::store::jobs::{Change, Claim, NewJob, QueueLimits, Submitted};
 use serde_json::{Value, json};
+use tokio::sync::Semaphore;
 
 use crate::support::server::Stage;
+use crate::support::store::{Fault, faulty};
 use crate::support::{Peer, TestServer};
 
 /// The log of a job of one line, as [`Peer::log`] tells it.
@@ -794,4 +802,41 @@ async fn jobs_wait_through_a_restart_and_logs_go_on() {
     let log = without_live(peer.log().await);
     assert_eq!(log, [("1-2".into(), "stdout:two\n".into()), ("1-3".into(), "completed/exit".to_owned())]);
     assert_eq!(worker.accepted().await.job, queued);
+}
+
+/// Answers a submit late, so that the job is claimed before its submitter hears of it.
+struct LateAnswer {
+    claims: Arc<Semaphore>,
+}
+
+#[async_trait]
+impl Fault for LateAnswer {
+    async fn submit(&self, store: &dyn Store, job: NewJob, limits: QueueLimits) -> Result<Submitted, SubmitError> {
+        let submitted = store.submit(job, limits).await?;
+        self.claims.acquire().await.expect("it is never closed").forget();
+        Ok(submitted)
+    }
+
+    async fn claim(&self, store: &dyn Store, claim: Claim) -> Result<Vec<Change>, StoreError> {
+        let changes = store.claim(claim).await?;
+        self.claims.add_permits(changes.len());
+        Ok(changes)
+    }
+}
+
+#[tokio::test]
+async fn a_job_that_is_claimed_before_its_submit_is_answered_is_followed_all_the_same() {
+    let claims = Arc::new(Semaphore::new(0));
+    let fault = LateAnswer { claims: Arc::clone(&claims) };
+    let server = Stage::new().store(|store| faulty(store, fault)).start().await;
+    let (mut peer, mut watcher) = (server.admin().await, server.admin().await);
+    watcher.get("job", &json!({"opt": "watch"}), "ok").await;
+    let mut worker = server.worker_with_slots("w", 2).await;
+    // The queue is looked through from time to time, and finds the job before it was told of it.
+    peer.submit(&json!({"command": "sleep 1000"})).await;
+    assert_eq!(peer.expect("job", "status").await["at"], "1-0");
+    peer.expect("job", "live").await;
+    assert_eq!(watcher.expect("job", "status").await["status"], "pending");
+    assert_eq!(watcher.expect("job", "status").await["status"], "running");
+    worker.accepted().await;
 }
