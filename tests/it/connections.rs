@@ -102,7 +102,8 @@ async fn before_auth_there_is_only_ping() {
     peer.refused("worker", &json!({"opt": "list"}), "unauthorized").await;
     peer.refused("auth", &json!({"opt": "userList"}), "unauthorized").await;
     peer.refused("worker", &Worker::registration("w", &json!({})), "unauthorized").await;
-    let output = json!({"opt": "output", "jobId": "job-1-00000000", "attempt": 1, "n": 1, "stream": "stdout", "text": "x"});
+    let output =
+        json!({"opt": "output", "jobId": "job-1-00000000", "attempt": 1, "n": 1, "stream": "stdout", "text": "x"});
     peer.refused("job", &output, "unauthorized").await;
 }
 
@@ -406,7 +407,8 @@ async fn frames_typed_sloppily_are_understood() {
         assert_eq!(peer.get("job", &json!({"opt": "get", "jobId": named}), "job").await["job"]["jobId"], job);
     }
     assert_eq!(peer.get("job", &json!({"opt": "get", "task_id": task}), "job").await["job"]["jobId"], job);
-    let pinned = json!({"opt": "submit", "command": "x", "follow": false, "requires": {"machine_id": "m", "gpu_count": 1}});
+    let pinned =
+        json!({"opt": "submit", "command": "x", "follow": false, "requires": {"machine_id": "m", "gpu_count": 1}});
     let job = peer.get("job", &pinned, "submitted").await["jobId"].clone();
     let record = peer.job(job.as_str().unwrap()).await;
     assert_eq!(record["spec"]["requires"], json!({"workerId": "m", "gpus": 1}));

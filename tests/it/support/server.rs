@@ -219,8 +219,8 @@ impl Stage {
         let registry = Registry::default();
         shutdown.spawn(registry.clone().run(dispatcher.clone()));
         let state = WsState { dispatcher: dispatcher.clone(), registry };
-        let router = http::router(dispatcher.clone())
-            .merge(Router::new().route("/ws", any(ws::upgrade)).with_state(state));
+        let router =
+            http::router(dispatcher.clone()).merge(Router::new().route("/ws", any(ws::upgrade)).with_state(state));
         let listener = listener.tap_io(|io| {
             let _ = io.set_nodelay(true);
         });
