@@ -285,7 +285,8 @@ impl JobStore for ModelStore {
         let deadline = self.clock.now().saturating_add(millis(lease));
         let mut kept = self.kept.lock();
         let own = |kin: &Kin| kin.job.status == Status::Running && kin.job.worker.as_ref() == Some(worker);
-        for kin in kept.jobs.values_mut().filter(|kin| own(kin)) {
+        let named = |kin: &Kin| held.contains(&(kin.job.id, kin.job.attempt));
+        for kin in kept.jobs.values_mut().filter(|kin| own(kin) && named(kin)) {
             kin.deadline = Some(deadline);
         }
         let lost = |&&(id, attempt): &&(JobId, Attempt)| !kept.running(id, attempt).is_ok_and(|kin| own(kin));

@@ -30,13 +30,13 @@ impl Chunker {
         &mut self.buffer
     }
 
-    /// Bytes that were read and not given out: an incomplete character, once [`Self::next`] is done.
+    /// Bytes that were read and not given out: an incomplete character, once [`Self::next_chunk`] is done.
     pub fn held(&self) -> usize {
         self.buffer.len() - self.taken
     }
 
     /// The next chunk, of [`CHUNK_BYTES`] at the most; none until more is read.
-    pub fn next(&mut self) -> Option<&[u8]> {
+    pub fn next_chunk(&mut self) -> Option<&[u8]> {
         let rest = &self.buffer[self.taken..];
         let window = &rest[..rest.len().min(CHUNK_BYTES)];
         let len = window.len() - incomplete_tail(window);
@@ -84,7 +84,7 @@ mod tests {
         let mut chunks = Vec::new();
         for piece in pieces {
             chunker.buffer().extend_from_slice(piece);
-            while let Some(chunk) = chunker.next() {
+            while let Some(chunk) = chunker.next_chunk() {
                 chunks.push(chunk.to_vec());
             }
         }
@@ -129,7 +129,7 @@ mod tests {
             let buffer = chunker.buffer();
             assert!(buffer.len() < buffer.capacity());
             buffer.resize(buffer.capacity(), b'x');
-            while chunker.next().is_some() {}
+            while chunker.next_chunk().is_some() {}
         }
         assert!(chunker.buffer().capacity() >= CHUNK_BYTES);
     }
@@ -169,7 +169,7 @@ mod tests {
             let mut chunker = Chunker::default();
             for part in parts {
                 chunker.buffer().extend_from_slice(&part);
-                while chunker.next().is_some() {}
+                while chunker.next_chunk().is_some() {}
                 prop_assert!(chunker.held() <= 3);
             }
         }

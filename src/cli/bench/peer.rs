@@ -191,7 +191,9 @@ fn take(
     on_frame: &mut impl FnMut(&[u8], &mut Outgoing) -> Result<()>,
 ) -> Result<()> {
     match opcode {
-        TEXT if payload.starts_with(br#"{"type":"error""#) => bail!("the server said {}", String::from_utf8_lossy(payload)),
+        TEXT if payload.starts_with(br#"{"type":"error""#) => {
+            bail!("the server said {}", String::from_utf8_lossy(payload))
+        }
         TEXT => on_frame(payload, out),
         PING => {
             out.frame(PONG, payload);

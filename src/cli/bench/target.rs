@@ -198,7 +198,8 @@ impl Process {
         // The second field is the name, in parentheses, and may hold anything.
         let fields = stat.rsplit_once(')').map_or("", |(_, fields)| fields);
         // Fields 14 and 15: time in the program and in the kernel.
-        let ticks: u64 = fields.split_ascii_whitespace().skip(11).take(2).filter_map(|ticks| ticks.parse::<u64>().ok()).sum();
+        let ticks: u64 =
+            fields.split_ascii_whitespace().skip(11).take(2).filter_map(|ticks| ticks.parse::<u64>().ok()).sum();
         Ok(Duration::from_millis(ticks * 1000 / TICKS_PER_SECOND))
     }
 

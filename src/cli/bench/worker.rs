@@ -99,14 +99,19 @@ impl Worker {
 fn attempt(frame: &[u8]) -> Option<Attempt<'_>> {
     // Both stand before the spec, which may hold anything.
     let start = find(frame, br#""jobId":""#)?;
-    Some(Attempt { job: string(&frame[start..], br#""jobId":""#)?, attempt: number(&frame[start..], br#""attempt":"#)? })
+    Some(Attempt {
+        job: string(&frame[start..], br#""jobId":""#)?,
+        attempt: number(&frame[start..], br#""attempt":"#)?,
+    })
 }
 
 impl Attempt<'_> {
     /// Takes the job.
     pub(super) fn accept(self, out: &mut Outgoing) {
         let Self { job, attempt } = self;
-        out.text(format!(r#"{{"type":"job","data":{{"opt":"accept","jobId":"{job}","attempt":{attempt}}}}}"#).as_bytes());
+        out.text(
+            format!(r#"{{"type":"job","data":{{"opt":"accept","jobId":"{job}","attempt":{attempt}}}}}"#).as_bytes(),
+        );
     }
 
     /// Ends it after `n - 1` entries, as a program that did what it should.

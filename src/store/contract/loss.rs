@@ -116,9 +116,13 @@ pub(super) async fn only_the_owner_renews(s: &Subject) {
     s.pass(10);
     let changes = s.store.expire().await.unwrap();
     assert_eq!(changes.iter().map(|change| change.job.id).collect::<Vec<_>>(), [b.id]);
-    assert_eq!(s.store.renew(&name("a"), &[], LEASE).await.unwrap(), []);
+    assert_eq!(s.store.renew(&name("a"), &[(a.id, 1)], LEASE).await.unwrap(), []);
     s.pass(29);
     assert!(s.store.expire().await.unwrap().is_empty());
+    // A worker that does not name a job does not hold it.
+    assert_eq!(s.store.renew(&name("a"), &[], LEASE).await.unwrap(), []);
+    s.pass(1);
+    assert_eq!(s.store.expire().await.unwrap().len(), 1);
 }
 
 pub(super) async fn a_job_that_waits_too_long_ends(s: &Subject) {
@@ -128,7 +132,7 @@ pub(super) async fn a_job_that_waits_too_long_ends(s: &Subject) {
     let runs = s.submit(JobSpec { priority: 1, ..limited }).await;
     let running = s.claim("w").await.job;
     assert_eq!(running.id, runs.id);
-    s.store.renew(&name("w"), &[], LEASE * 10).await.unwrap();
+    s.store.renew(&name("w"), &[(running.id, 1)], LEASE * 10).await.unwrap();
     s.pass(30);
     let changes = s.store.expire().await.unwrap();
     assert_eq!(changes.len(), 1);

@@ -165,14 +165,14 @@ impl Engine {
         lease: Duration,
     ) -> Vec<(JobId, Attempt)> {
         let deadline = after(self.clock.now(), lease);
-        let numbers: Vec<u64> = self.live.running_on(worker).map(|(number, _)| number).collect();
-        for number in numbers {
-            self.live.renew(number, deadline);
+        let mut lost = Vec::new();
+        for &(id, attempt) in held {
+            match self.live.running(id, attempt) {
+                Some(running) if running.worker == *worker => self.live.renew(id.number, deadline),
+                Some(_) | None => lost.push((id, attempt)),
+            }
         }
-        let lost = |&&(id, attempt): &&(JobId, Attempt)| {
-            self.live.running(id, attempt).is_none_or(|running| running.worker != *worker)
-        };
-        held.iter().filter(lost).copied().collect()
+        lost
     }
 
     pub(super) fn expire(&mut self) -> Run<Vec<Change>> {

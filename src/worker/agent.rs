@@ -1,0 +1,190 @@
+//! The agent's state: what it is, what it holds, whether it takes more.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tokio::sync::{Notify, watch};
+use tokio_util::sync::CancellationToken;
+
+use super::executor::cgroup::Cgroups;
+use super::held::{Held, Key, Stop, Why};
+use super::home::Home;
+use super::job::{self, Assignment};
+use super::outbox::Outbox;
+use super::outgoing::OutgoingLog;
+use super::system::Specs;
+use super::workspace::transfer::Transfer;
+use super::workspace::{Sizes, Workspaces};
+use crate::base::clock::Clock;
+use crate::base::shutdown::Shutdown;
+use crate::model::JobSpec;
+use crate::protocol::WorkerId;
+use crate::protocol::agent::{Assign, Heartbeat, Register, Reject, Usage};
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Agent {
+    pub(crate) id: WorkerId,
+    pub(crate) boot: u64,
+    pub(crate) slots: u32,
+    pub(crate) labels: BTreeMap<String, String>,
+    pub(crate) version: String,
+    pub(crate) specs: Specs,
+    pub(crate) has_gpus: bool,
+    pub(crate) clock: Clock,
+    pub(crate) outbox: Outbox,
+    pub(crate) home: Home,
+    pub(crate) workspaces: Workspaces,
+    pub(crate) transfer: Transfer,
+    pub(crate) sizes: Sizes,
+    pub(crate) cgroups: Option<Cgroups>,
+    /// Variables that jobs do not see.
+    pub(crate) hidden: Vec<OsString>,
+    /// The latest word on what the machine uses.
+    pub(crate) usage: watch::Receiver<Option<Usage>>,
+    /// Owns the jobs' tasks.
+    pub(crate) tasks: Shutdown,
+    /// An administrator said not to take new jobs.
+    pub(crate) ordered_to_drain: AtomicBool,
+    /// The agent is on its way out: it takes no new jobs either.
+    pub(crate) leaving: CancellationToken,
+    /// The last step: the connection is to be closed for good.
+    pub(crate) gone: CancellationToken,
+    pub(crate) jobs: Jobs,
+}
+
+/// The jobs that are held.
+#[derive(Debug, Default)]
+pub(crate) struct Jobs {
+    held: Mutex<BTreeMap<Key, Arc<Held>>>,
+    changed: Notify,
+}
+
+impl Agent {
+    /// What to say of ourselves on a new connection.
+    pub(crate) fn register(&self) -> Register {
+        let Specs { hostname, cpu_count, memory_bytes, disk_bytes, gpus } = self.specs.clone();
+        Register {
+            worker_id: self.id.clone(),
+            boot: self.boot,
+            hostname,
+            os: std::env::consts::OS.to_owned(),
+            arch: std::env::consts::ARCH.to_owned(),
+            cpu_count,
+            memory_bytes,
+            disk_bytes,
+            gpus,
+            slots: self.slots,
+            labels: self.labels.clone(),
+            version: self.version.clone(),
+            images: None,
+            resume: self.jobs.all().iter().filter_map(|job| job.resume()).collect(),
+        }
+    }
+
+    /// What to say every few seconds, to keep what we hold.
+    pub(crate) fn heartbeat(&self) -> Heartbeat {
+        let jobs = self.jobs.all().iter().filter(|job| !job.is_forgotten()).map(|job| job.key).collect();
+        Heartbeat { usage: self.usage.borrow().clone(), jobs }
+    }
+
+    /// Takes a job and starts it, or says why not. The answer to an assignment that was taken
+    /// is sent before anything else of the job; a repeated one is answered again, and no more.
+    pub(crate) fn assign(self: &Arc<Self>, assign: Assign) -> Result<(), Reject> {
+        let Assign { job_id, attempt, spec, gpu_ids, lease_secs: _, window_bytes } = assign;
+        let key = (job_id, attempt);
+        if let Some(held) = self.jobs.get(key) {
+            held.answer(&self.outbox);
+            return Ok(());
+        }
+        let reject = |reason: &str| Err(Reject { job_id, attempt, reason: reason.to_owned() });
+        if self.leaving.is_cancelled() || self.ordered_to_drain.load(Ordering::Relaxed) {
+            return reject("the worker is draining");
+        }
+        if self.jobs.running() >= self.slots as usize {
+            return reject("every slot of the worker is taken");
+        }
+        let spec = match JobSpec::try_from(spec) {
+            Ok(spec) if spec.requires.container => return reject("the worker has no container engine"),
+            Ok(spec) => spec,
+            Err(error) => return reject(&format!("the spec makes no sense here: {error}")),
+        };
+        // What is left of an older attempt is nobody's business any more.
+        for stale in self.jobs.all().iter().filter(|job| job.key.0 == job_id) {
+            stale.forget();
+        }
+        let log = OutgoingLog::new(window_bytes, self.home.spills().join(format!("{job_id}-{attempt}")));
+        let held = Held::new(key, log, spec.grace());
+        self.jobs.held.lock().insert(key, Arc::clone(&held));
+        held.answer(&self.outbox);
+        self.tasks.spawn(job::run(Arc::clone(self), held, Assignment { spec, gpu_ids }));
+        Ok(())
+    }
+
+    /// The job's task is done.
+    pub(crate) fn job_over(&self, held: &Held) {
+        if held.is_forgotten() {
+            self.jobs.remove(held.key);
+        }
+        self.jobs.changed.notify_waiters();
+    }
+}
+
+impl Jobs {
+    pub(crate) fn get(&self, key: Key) -> Option<Arc<Held>> {
+        self.held.lock().get(&key).cloned()
+    }
+
+    pub(crate) fn all(&self) -> Vec<Arc<Held>> {
+        self.held.lock().values().cloned().collect()
+    }
+
+    /// The dispatcher has all there is to know of the job.
+    pub(crate) fn remove(&self, key: Key) {
+        self.held.lock().remove(&key);
+        self.changed.notify_waiters();
+    }
+
+    /// How many take a slot.
+    fn running(&self) -> usize {
+        self.held.lock().values().filter(|job| !job.is_over()).count()
+    }
+
+    /// Asks every job to end; returns the longest time that one has for it.
+    pub(crate) fn stop_all(&self, why: Why) -> Duration {
+        let mut longest = Duration::ZERO;
+        for job in self.all() {
+            match why {
+                Why::Cancelled | Why::Leaving => {
+                    longest = longest.max(job.grace);
+                    job.stop(Stop { why, grace: job.grace });
+                }
+                Why::Cut => job.stop(Stop { why, grace: Duration::ZERO }),
+                Why::Forgotten => job.forget(),
+            }
+        }
+        longest
+    }
+
+    /// Nothing is sent of any job until a dispatcher has said from where.
+    pub(crate) fn pause_all(&self) {
+        for job in self.all() {
+            job.pause();
+        }
+    }
+
+    /// Resolves once no job is held.
+    pub(crate) async fn none_left(&self) {
+        loop {
+            let changed = self.changed.notified();
+            if self.held.lock().is_empty() {
+                return;
+            }
+            changed.await;
+        }
+    }
+}

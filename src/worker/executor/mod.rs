@@ -1,0 +1,170 @@
+//! Starts programs and ends them: as plain processes, or under a pseudo-terminal.
+//!
+//! Guards: a program runs in a process group of its own, sees none of the agent's secrets, and
+//! leaves nothing running behind. Spawned without `pre_exec`, which would cost a third of the
+//! rate, so without `unsafe`. Not here: when to stop a program, and what its output means.
+
+pub(crate) mod cgroup;
+mod pipes;
+pub(crate) mod proc;
+pub(crate) mod tree;
+
+use std::ffi::OsString;
+use std::io;
+use std::os::fd::AsFd;
+use std::path::Path;
+use std::process::{ExitStatus, Stdio};
+
+use tokio::process::{Child, Command};
+
+pub(crate) use pipes::{Input, Output};
+use tree::{Mark, Tree};
+
+use crate::model::Program;
+
+/// What programs of a terminal's age expect, where the job does not say otherwise.
+const DEFAULT_TERM: &str = "xterm-256color";
+
+/// What to start.
+#[derive(Debug)]
+pub(crate) struct Plan<'a> {
+    pub(crate) program: &'a Program,
+    /// Set beside what the agent itself was started with.
+    pub(crate) env: Vec<(OsString, OsString)>,
+    /// Where to run; exists.
+    pub(crate) dir: &'a Path,
+    /// Whether standard input stays open; always so on a terminal.
+    pub(crate) stdin: bool,
+    /// Columns and rows of its terminal.
+    pub(crate) tty: Option<(u16, u16)>,
+    pub(crate) mark: Mark,
+}
+
+/// A program that was started.
+#[derive(Debug)]
+pub(crate) struct Process {
+    pub(crate) leader: Leader,
+    pub(crate) stdin: Option<Input>,
+    pub(crate) stdout: Option<Output>,
+    /// None on a terminal, where both streams are one.
+    pub(crate) stderr: Option<Output>,
+}
+
+/// The program itself, and what it starts.
+#[derive(Debug)]
+pub(crate) struct Leader {
+    child: Child,
+    pub(crate) tree: Tree,
+}
+
+impl Leader {
+    /// Waits until the program itself has ended. Dropping it half-way is harmless.
+    pub(crate) async fn wait(&mut self) -> io::Result<ExitStatus> {
+        let status = self.child.wait().await;
+        self.tree.leader_reaped();
+        status
+    }
+}
+
+/// Why a program could not be started.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot start {program:?}: {source}")]
+pub(crate) struct StartError {
+    program: String,
+    source: io::Error,
+}
+
+impl StartError {
+    /// What a shell would exit with: 127 not found, 126 not executable, else nothing to say.
+    pub(crate) fn exit_code(&self) -> Option<i32> {
+        match self.source.kind() {
+            io::ErrorKind::NotFound => Some(127),
+            io::ErrorKind::PermissionDenied | io::ErrorKind::IsADirectory | io::ErrorKind::ArgumentListTooLong => {
+                Some(126)
+            }
+            _ if self.source.raw_os_error() == Some(nix::errno::Errno::ENOEXEC as i32) => Some(126),
+            _ => None,
+        }
+    }
+}
+
+/// Variables of the agent's own environment that jobs do not see: they configure the agent, and
+/// some are secrets.
+pub(crate) fn hidden_variables() -> Vec<OsString> {
+    std::env::vars_os().map(|(name, _)| name).filter(|name| name.as_encoded_bytes().starts_with(b"GANGLINE_")).collect()
+}
+
+/// Starts a program.
+///
+/// # Errors
+/// Nothing runs.
+pub(crate) fn start(plan: Plan<'_>, hidden: &[OsString]) -> Result<Process, StartError> {
+    let Plan { program, env, dir, stdin, tty, mark } = plan;
+    let (name, mut command) = match program {
+        Program::Shell(script) => {
+            let mut command = Command::new("/bin/sh");
+            command.arg("-c").arg(script);
+            ("/bin/sh".to_owned(), command)
+        }
+        Program::Args(args) => {
+            let name = args.first().cloned().unwrap_or_default();
+            let mut command = Command::new(&name);
+            command.args(args.get(1..).unwrap_or_default());
+            (name, command)
+        }
+        Program::Image => {
+            let source = io::Error::new(io::ErrorKind::Unsupported, "this worker has no container engine");
+            return Err(StartError { program: "image".to_owned(), source });
+        }
+    };
+    for variable in hidden {
+        command.env_remove(variable);
+    }
+    command.current_dir(dir).kill_on_drop(true);
+    let started = match tty {
+        None => {
+            command.envs(env).process_group(0);
+            let stdin = if stdin { Stdio::piped() } else { Stdio::null() };
+            start_piped(command.stdin(stdin).stdout(Stdio::piped()).stderr(Stdio::piped()), mark)
+        }
+        Some(size) => {
+            command.env("TERM", DEFAULT_TERM).envs(env);
+            start_on_terminal(command, size, mark)
+        }
+    };
+    started.map_err(|source| StartError { program: name, source })
+}
+
+fn start_piped(command: &mut Command, mark: Mark) -> io::Result<Process> {
+    let (mut child, tree) = Tree::start(mark, || command.spawn())?;
+    let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
+    Ok(Process {
+        leader: Leader { child, tree },
+        stdin: stdin.map(Input::Pipe),
+        stdout: stdout.map(Output::Stdout),
+        stderr: stderr.map(Output::Stderr),
+    })
+}
+
+fn start_on_terminal(command: Command, (cols, rows): (u16, u16), mark: Mark) -> io::Result<Process> {
+    let (terminal, slave) = pty_process::open().map_err(io::Error::other)?;
+    terminal.resize(pty_process::Size::new(rows, cols)).map_err(io::Error::other)?;
+    let fd = terminal.as_fd().try_clone_to_owned()?;
+    let (reader, writer) = terminal.into_split();
+    // The child becomes the leader of a session, and with it of a process group.
+    let (child, tree) = Tree::start(mark, || {
+        pty_process::Command::from(command).spawn(slave).map_err(|error| match error {
+            pty_process::Error::Io(error) => error,
+            other => io::Error::other(other),
+        })
+    })?;
+    Ok(Process {
+        leader: Leader { child, tree },
+        stdin: Some(Input::Terminal(writer)),
+        stdout: Some(Output::Terminal { reader, fd }),
+        stderr: None,
+    })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,239 @@
+//! Process trees: a job is over when nothing of it runs any more.
+//!
+//! The agent is a child subreaper, so once a job's leader has died, whatever is left of its tree
+//! is a child of ours, or below one. [`Tree::extinguish`] kills what belongs to the job until
+//! none is left: by control group, process group, session, environment, descent. Even what
+//! has changed all of these is found by elimination: it dies when no other job can have
+//! started it.
+//!
+//! Invariants: no job's process is killed for another's end, and the exit status of a leader is
+//! left to whoever waits for it. Not here: when to kill.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::time::Duration;
+
+use nix::errno::Errno;
+use nix::sys::signal::{Signal, kill, killpg};
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::unistd::Pid;
+use parking_lot::Mutex;
+use tokio::process::Child;
+use tokio::time::sleep;
+
+use super::cgroup::{Cgroups, Group};
+use super::proc::{self, Stat};
+use crate::protocol::{Attempt, JobId};
+
+/// How long the dead may take to go. Only a process stuck in the kernel needs more than a few
+/// milliseconds, and waiting longer would not free it.
+const EXTINGUISH_WITHIN: Duration = Duration::from_secs(5);
+
+/// The leaders of this process. The kernel keeps one list of children a process, and so do we:
+/// two agents in one process must not take each other's children for their own.
+static LEADERS: Mutex<BTreeMap<Pid, Leader>> = Mutex::new(BTreeMap::new());
+
+#[derive(Debug)]
+struct Leader {
+    mark: Mark,
+    /// In ticks, not after the leader was started.
+    started: u64,
+    /// In a control group: its descendants can be told by that.
+    contained: bool,
+    /// Its exit status was taken; its number may be another's.
+    reaped: bool,
+}
+
+/// How a job's processes are known by their environment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Mark {
+    job: String,
+    attempt: String,
+}
+
+impl Mark {
+    pub(crate) fn new(job: JobId, attempt: Attempt) -> Self {
+        Self { job: format!("GANGLINE_JOB_ID={job}"), attempt: format!("GANGLINE_ATTEMPT={attempt}") }
+    }
+
+    fn is_in(&self, environ: &[u8]) -> bool {
+        let has = |variable: &str| environ.split(|&byte| byte == 0).any(|piece| piece == variable.as_bytes());
+        has(&self.job) && has(&self.attempt)
+    }
+}
+
+/// Orphans of this process's descendants become its children from now on.
+pub(crate) fn adopt_orphans() {
+    if let Err(error) = nix::sys::prctl::set_child_subreaper(true) {
+        tracing::warn!(%error, "cannot adopt orphans; what leaves a job's process group may outlive the job");
+    }
+}
+
+/// Takes the exit status of orphans that died by themselves, so that no zombies pile up.
+pub(crate) fn reap_strays() {
+    let leaders = LEADERS.lock();
+    sweep_orphans(&leaders, None);
+}
+
+/// The processes of one job.
+#[derive(Debug)]
+pub(crate) struct Tree {
+    leader: Pid,
+    group: Option<Group>,
+}
+
+impl Tree {
+    /// Starts a leader by `spawn`, which must put it into a process group of its own.
+    pub(crate) fn start(mark: Mark, spawn: impl FnOnce() -> io::Result<Child>) -> io::Result<(Child, Self)> {
+        // Held meanwhile, so that nobody takes the new child for an orphan.
+        let mut leaders = LEADERS.lock();
+        let started = proc::ticks_now();
+        let child = spawn()?;
+        // A child that was not waited for has a number, which fits.
+        let pid = child.id().and_then(|id| i32::try_from(id).ok()).ok_or(io::ErrorKind::InvalidData)?;
+        let leader = Pid::from_raw(pid);
+        leaders.insert(leader, Leader { mark, started, contained: false, reaped: false });
+        Ok((child, Self { leader, group: None }))
+    }
+
+    /// Moves the tree into a control group. Not done at once: it costs a fifth of what starting
+    /// a program costs, and most programs that are over soon leave nothing behind.
+    pub(crate) fn contain(&mut self, cgroups: &Cgroups) {
+        let moved = cgroups.take().and_then(|group| {
+            group.add(self.leader)?;
+            // What was started before the leader was moved. A failure means that it is gone.
+            for pid in proc::tree(self.leader) {
+                let _ = group.add(pid);
+            }
+            Ok(group)
+        });
+        match moved {
+            Ok(group) => {
+                self.group = Some(group);
+                if let Some(leader) = LEADERS.lock().get_mut(&self.leader) {
+                    leader.contained = true;
+                }
+            }
+            Err(error) => tracing::debug!(%error, "cannot move a job into a control group"),
+        }
+    }
+
+    /// Asks the process group to end. Processes that are stopped are woken, or they would not hear it.
+    pub(crate) fn terminate(&self) {
+        // Fails only where nothing is left to ask.
+        let _ = killpg(self.leader, Signal::SIGTERM);
+        let _ = killpg(self.leader, Signal::SIGCONT);
+    }
+
+    /// Kills the leader, its group, and its control group. What else there is dies in
+    /// [`Self::extinguish`].
+    pub(crate) fn kill(&self) {
+        let _ = kill(self.leader, Signal::SIGKILL);
+        self.kill_groups();
+    }
+
+    /// The leader's exit status was taken by waiting for it.
+    pub(crate) fn leader_reaped(&self) {
+        if let Some(leader) = LEADERS.lock().get_mut(&self.leader) {
+            leader.reaped = true;
+        }
+    }
+
+    /// Kills what is left of the tree until nothing is. To be called once the leader is reaped.
+    pub(crate) async fn extinguish(self) {
+        let deadline = tokio::time::Instant::now() + EXTINGUISH_WITHIN;
+        let mut wait = Duration::from_micros(200);
+        while self.sweep() > 0 {
+            if tokio::time::Instant::now() > deadline {
+                tracing::warn!(leader = %self.leader, "processes of a job cannot be killed");
+                return;
+            }
+            sleep(wait).await;
+            wait = (wait * 2).min(Duration::from_millis(20));
+        }
+    }
+
+    /// Kills what is left, and says how much that was.
+    fn sweep(&self) -> usize {
+        let leaders = LEADERS.lock();
+        self.kill_groups() + sweep_orphans(&leaders, Some(self.leader))
+    }
+
+    fn kill_groups(&self) -> usize {
+        let group = killpg(self.leader, Signal::SIGKILL).is_ok();
+        let contained = self.group.as_ref().is_some_and(|group| {
+            let lives = !group.is_empty();
+            if lives {
+                group.kill();
+            }
+            lives
+        });
+        usize::from(group) + usize::from(contained)
+    }
+}
+
+impl Drop for Tree {
+    fn drop(&mut self) {
+        LEADERS.lock().remove(&self.leader);
+    }
+}
+
+/// Goes through the adopted children: reaps the dead, kills those of the job of leader `job`,
+/// which has ended. Says how many were killed.
+fn sweep_orphans(leaders: &BTreeMap<Pid, Leader>, job: Option<Pid>) -> usize {
+    let mut killed = 0;
+    for child in proc::adopted() {
+        if leaders.get(&child).is_some_and(|leader| !leader.reaped) {
+            continue;
+        }
+        match waitpid(child, Some(WaitPidFlag::WNOHANG)) {
+            Ok(WaitStatus::StillAlive) => (),
+            // Dead, or none of ours any more.
+            Ok(_) | Err(Errno::ECHILD) => continue,
+            Err(error) => {
+                tracing::debug!(%error, %child, "cannot look after an orphan");
+                continue;
+            }
+        }
+        let Some(stat) = proc::stat(child) else { continue };
+        if owner(leaders, child, stat, job) == Owner::Ended {
+            for pid in proc::tree(child) {
+                let _ = kill(pid, Signal::SIGKILL);
+            }
+            killed += 1;
+        }
+    }
+    killed
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Owner {
+    /// The job that has ended.
+    Ended,
+    /// A job that still runs, or none at all: it is older than any.
+    Other,
+}
+
+/// Whose the orphan `pid` is, seen at the end of the job of leader `ended`.
+fn owner(leaders: &BTreeMap<Pid, Leader>, pid: Pid, stat: Stat, ended: Option<Pid>) -> Owner {
+    let who = |leader: Pid| if Some(leader) == ended { Owner::Ended } else { Owner::Other };
+    if let Some(leader) = [stat.group, stat.session].into_iter().find(|leader| leaders.contains_key(leader)) {
+        return who(leader);
+    }
+    let environ = proc::environ(pid);
+    if let Some((&leader, _)) = leaders.iter().find(|(_, leader)| leader.mark.is_in(&environ)) {
+        return who(leader);
+    }
+    // It has shed every mark. A contained job would hold it by its group, and a job cannot have
+    // started what is older than itself.
+    let could = |leader: &Leader| leader.started <= stat.started && !leader.contained;
+    let others = leaders.iter().filter(|(leader, _)| Some(**leader) != ended);
+    let of_another = others.clone().any(|(_, leader)| could(leader)) || is_contained(pid, others.count() > 0);
+    let of_ended = ended.is_some_and(|ended| leaders.get(&ended).is_some_and(|leader| leader.started <= stat.started));
+    if of_ended && !of_another { Owner::Ended } else { Owner::Other }
+}
+
+/// Whether `pid` sits in a control group of some job; not looked up where there is no other job.
+fn is_contained(pid: Pid, others: bool) -> bool {
+    others && proc::cgroup(pid).is_some_and(|path| path.contains("/gangline-"))
+}

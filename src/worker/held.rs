@@ -1,0 +1,328 @@
+//! A job that the agent holds: from `assign` until its end is stable.
+//!
+//! The place where the three who deal with a job meet: the task that runs it, the session that
+//! reads orders, and the session's writer. All of it is short critical sections; nothing here waits.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+
+use super::outbox::Outbox;
+use super::outgoing::OutgoingLog;
+use crate::base::clock::Millis;
+use crate::link::Utf8Bytes;
+use crate::protocol::agent::{AgentJobReport, AgentOutput, AttemptEnd, AttemptRef, Resume, ResumeState};
+use crate::protocol::codec::encode;
+use crate::protocol::job::Reason;
+use crate::protocol::{Attempt, Chunk, JobId, StreamName};
+
+/// Input that may wait for a program that does not read it.
+pub(crate) const INPUT_BYTES: usize = 8 * 1024 * 1024;
+
+/// Names an attempt.
+pub(crate) type Key = (JobId, Attempt);
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Held {
+    pub(crate) key: Key,
+    /// The job's own time between SIGTERM and SIGKILL.
+    pub(crate) grace: Duration,
+    log: Mutex<Sending>,
+    control: Mutex<Control>,
+    /// Wakes the task that runs the job.
+    pub(crate) wake: Notify,
+}
+
+#[derive(Debug)]
+struct Sending {
+    log: OutgoingLog,
+    /// Whether this connection's dispatcher knows that the job is ours.
+    live: bool,
+    /// Whether an assignment is to be answered.
+    accept_due: bool,
+    /// In the outbox.
+    queued: bool,
+    /// The job's task waits for room in the window.
+    starved: bool,
+    /// The job is someone else's: nothing is told of it any more.
+    forgotten: bool,
+}
+
+/// What was asked of a job, until its task has done it.
+#[derive(Debug, Default)]
+pub(crate) struct Control {
+    pub(crate) stop: Option<Stop>,
+    /// Pieces of input; an empty one is the end.
+    input: VecDeque<Vec<u8>>,
+    input_bytes: usize,
+    /// Input had to be cut off.
+    pub(crate) overflowed: bool,
+    /// A new size of the terminal.
+    pub(crate) size: Option<(u16, u16)>,
+}
+
+/// A wish to end a job.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Stop {
+    pub(crate) why: Why,
+    /// Between SIGTERM and SIGKILL.
+    pub(crate) grace: Duration,
+}
+
+/// Why a job is stopped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Why {
+    /// Someone asked.
+    Cancelled,
+    /// The agent goes, and its jobs have had their time.
+    Leaving,
+    /// The agent goes at once.
+    Cut,
+    /// It is someone else's now, or there is nobody to tell: at once, without a last word.
+    Forgotten,
+}
+
+/// How an attempt ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Ending {
+    pub(crate) exit_code: Option<i32>,
+    pub(crate) reason: Reason,
+    pub(crate) message: Option<String>,
+}
+
+impl Held {
+    /// A job that was just assigned on this connection; the answer is due.
+    pub(crate) fn new(key: Key, log: OutgoingLog, grace: Duration) -> Arc<Self> {
+        let sending = Sending { log, live: true, accept_due: true, queued: false, starved: false, forgotten: false };
+        Arc::new(Self { key, grace, log: Mutex::new(sending), control: Mutex::default(), wake: Notify::new() })
+    }
+
+    fn named(&self) -> AttemptRef {
+        AttemptRef { job_id: self.key.0, attempt: self.key.1 }
+    }
+
+    // What the job's task does.
+
+    /// Numbers a chunk and sees to its way out.
+    pub(crate) fn output(
+        self: &Arc<Self>,
+        outbox: &Outbox,
+        stream: StreamName,
+        offset: u64,
+        bytes: &[u8],
+        time: Millis,
+    ) {
+        let AttemptRef { job_id, attempt } = self.named();
+        // Only the job's own task numbers, so the number holds while the frame is written.
+        let n = self.log.lock().log.next_n();
+        let (text, base64) = Chunk::of(bytes).into_fields();
+        let output = AgentOutput { job_id, attempt, n, stream, offset, text, base64, time: Some(time) };
+        let frame = encode(&AgentJobReport::Output(output));
+        self.log.lock().log.push(frame.into(), bytes.len());
+        self.schedule(outbox);
+    }
+
+    /// Writes the end.
+    pub(crate) fn end(self: &Arc<Self>, outbox: &Outbox, ending: Ending, time: Millis) {
+        let AttemptRef { job_id, attempt } = self.named();
+        let Ending { exit_code, reason, message: error_message } = ending;
+        {
+            let log = &mut self.log.lock().log;
+            let end =
+                AttemptEnd { job_id, attempt, n: log.next_n(), exit_code, reason, error_message, time: Some(time) };
+            log.end(encode(&AgentJobReport::End(end)).into());
+        }
+        self.schedule(outbox);
+    }
+
+    /// Bytes that may be read now; once it is 0 the task is woken when there is room again.
+    pub(crate) fn budget(&self, held: usize) -> usize {
+        let mut sending = self.log.lock();
+        let budget = sending.log.budget(held);
+        sending.starved |= budget == 0;
+        budget
+    }
+
+    /// Looks at what was asked.
+    pub(crate) fn control<T>(&self, look: impl FnOnce(&mut Control) -> T) -> T {
+        look(&mut self.control.lock())
+    }
+
+    // What the session asks.
+
+    /// Asks the job to end. The first reason stands, unless nobody wants to hear of it any more;
+    /// the shorter grace counts.
+    pub(crate) fn stop(&self, stop: Stop) {
+        self.control(|control| {
+            let (why, grace) = match control.stop {
+                Some(before) if stop.why != Why::Forgotten => (before.why, before.grace.min(stop.grace)),
+                Some(_) | None => (stop.why, stop.grace),
+            };
+            control.stop = Some(Stop { why, grace });
+        });
+        self.wake.notify_one();
+    }
+
+    /// The job is someone else's: ends it, and tells nothing of it any more.
+    pub(crate) fn forget(&self) {
+        {
+            let mut sending = self.log.lock();
+            sending.live = false;
+            sending.forgotten = true;
+        }
+        self.stop(Stop { why: Why::Forgotten, grace: Duration::ZERO });
+    }
+
+    /// Passes input on. What is too much for the queue is cut off, and with it all that follows,
+    /// because a program must not read on as if nothing was missing.
+    pub(crate) fn input(&self, bytes: Vec<u8>, eof: bool) {
+        self.control(|control| {
+            if control.overflowed {
+                return;
+            }
+            // An end counts as a byte, so that there cannot be any number of them.
+            control.overflowed = control.input_bytes + bytes.len() + usize::from(eof) > INPUT_BYTES;
+            if !bytes.is_empty() && !control.overflowed {
+                control.input_bytes += bytes.len();
+                control.input.push_back(bytes);
+            }
+            if eof || control.overflowed {
+                control.input_bytes += 1;
+                control.input.push_back(Vec::new());
+            }
+        });
+        self.wake.notify_one();
+    }
+
+    /// Changes the size of the terminal.
+    pub(crate) fn resize(&self, cols: u16, rows: u16) {
+        self.control(|control| control.size = Some((cols, rows)));
+        self.wake.notify_one();
+    }
+
+    /// The assignment came (again): it is to be answered.
+    pub(crate) fn answer(self: &Arc<Self>, outbox: &Outbox) {
+        {
+            let mut sending = self.log.lock();
+            sending.accept_due = true;
+            sending.live = !sending.forgotten;
+        }
+        self.schedule(outbox);
+    }
+
+    /// Takes an acknowledgement; says whether the job is done with.
+    pub(crate) fn ack(&self, n: u64, stable: u64, window: u64) -> bool {
+        let (room, delivered) = {
+            let mut sending = self.log.lock();
+            sending.log.ack(n, stable, window);
+            let room = sending.starved && sending.log.budget(0) > 0;
+            sending.starved &= !room;
+            (room, sending.log.delivered())
+        };
+        if room {
+            self.wake.notify_one();
+        }
+        delivered
+    }
+
+    /// Sends again from `n` on; says whether the job is done with.
+    pub(crate) fn resend(self: &Arc<Self>, outbox: &Outbox, n: u64) -> bool {
+        let (whole, delivered) = {
+            let mut sending = self.log.lock();
+            sending.live = !sending.forgotten;
+            if sending.log.ended() && n > sending.log.last_n() {
+                return true;
+            }
+            (sending.log.rewind(n), sending.log.delivered())
+        };
+        if !whole {
+            tracing::warn!(job = %self.key.0, n, "the dispatcher asks for output that it had called stable");
+        }
+        self.wake.notify_one();
+        self.schedule(outbox);
+        delivered
+    }
+
+    // What the writer and the agent do.
+
+    /// The connection is gone: nothing is sent until the next one's dispatcher has said from where.
+    pub(crate) fn pause(&self) {
+        let mut sending = self.log.lock();
+        sending.live = false;
+        sending.accept_due = false;
+        sending.queued = false;
+    }
+
+    /// The next frame, or none for now: then the job is out of the outbox.
+    pub(crate) fn next_frame(&self) -> Option<Utf8Bytes> {
+        let mut sending = self.log.lock();
+        if sending.live && sending.accept_due {
+            sending.accept_due = false;
+            return Some(encode(&AgentJobReport::Accept(self.named())).into());
+        }
+        let frame = if sending.live { sending.log.next_frame() } else { Ok(None) };
+        match frame {
+            Ok(Some(frame)) => return Some(frame),
+            Ok(None) => (),
+            Err(error) => {
+                // Its output cannot be told any more, so the job cannot go on as if it could.
+                tracing::error!(%error, job = %self.key.0, "cannot read the spill file; giving the job up");
+                sending.live = false;
+                sending.forgotten = true;
+                drop(sending);
+                self.stop(Stop { why: Why::Forgotten, grace: Duration::ZERO });
+                self.log.lock().queued = false;
+                return None;
+            }
+        }
+        sending.queued = false;
+        None
+    }
+
+    /// Whether the job's task has nothing left to do.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.log.lock().log.ended()
+    }
+
+    /// Whether the program is over, or about to be without anyone's knowing.
+    pub(crate) fn is_over(&self) -> bool {
+        let sending = self.log.lock();
+        sending.log.ended() || sending.forgotten
+    }
+
+    /// What to say of it when registering; nothing of a job that is someone else's.
+    pub(crate) fn resume(&self) -> Option<Resume> {
+        let sending = self.log.lock();
+        let state = if sending.log.ended() { ResumeState::Ended } else { ResumeState::Running };
+        let AttemptRef { job_id, attempt } = self.named();
+        (!sending.forgotten).then(|| Resume { job_id, attempt, last_n: sending.log.last_n(), state })
+    }
+
+    /// Whether nobody wants to hear of it any more.
+    pub(crate) fn is_forgotten(&self) -> bool {
+        self.log.lock().forgotten
+    }
+
+    /// Puts the job into the outbox if it has something to say.
+    fn schedule(self: &Arc<Self>, outbox: &Outbox) {
+        let mut sending = self.log.lock();
+        if sending.live && !sending.queued && (sending.accept_due || sending.log.has_unsent()) {
+            sending.queued = true;
+            drop(sending);
+            outbox.push(Arc::clone(self));
+        }
+    }
+}
+
+impl Control {
+    /// The next piece of input; an empty one is the end.
+    pub(crate) fn next_input(&mut self) -> Option<Vec<u8>> {
+        let piece = self.input.pop_front()?;
+        self.input_bytes -= piece.len().max(1);
+        Some(piece)
+    }
+}

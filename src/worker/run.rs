@@ -1,0 +1,221 @@
+//! An agent's life: set up, connect again and again, wind down.
+//!
+//! Going down has three steps: no new jobs; time for those that run; then they are killed. The
+//! connection outlives all of it, so that every end is told.
+
+use std::io;
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
+use tokio_util::sync::CancellationToken;
+
+use super::agent::{Agent, Jobs};
+use super::executor::cgroup::Cgroups;
+use super::executor::{self, tree};
+use super::held::Why;
+use super::home::{self, Home};
+use super::outbox::Outbox;
+use super::session::{self, SessionEnd};
+use super::system::Machine;
+use super::workspace::transfer::Transfer;
+use super::workspace::{Sizes, Workspaces};
+use super::{WorkerError, orphans};
+use crate::base::backoff::Backoff;
+use crate::base::clock::Clock;
+use crate::base::secret::Secret;
+use crate::base::shutdown::Shutdown;
+use crate::config::WorkerSettings;
+use crate::link::{self, Address};
+use crate::protocol::agent::Usage;
+use crate::protocol::limits::HEARTBEAT_EVERY;
+
+/// First and longest wait before connecting again. A dispatcher that restarts is back within
+/// a second; one that is away for long is asked twice a minute or so.
+const FIRST_WAIT: Duration = Duration::from_millis(500);
+const LONGEST_WAIT: Duration = Duration::from_secs(20);
+
+/// What jobs that were killed may take to be over and told.
+const LAST_WORDS: Duration = Duration::from_secs(3);
+
+/// Runs an agent until `shutdown` ends it, and every job with it.
+///
+/// A first signal drains: no new jobs are taken, those that run may go on for
+/// `drain_timeout`, then they are stopped, with grace. A cut kills everything at once.
+///
+/// # Errors
+/// The agent cannot start, or the dispatcher does not want it: see [`WorkerError`]. An
+/// unreachable dispatcher is no error, it is tried again for ever.
+pub async fn run(settings: WorkerSettings, shutdown: Shutdown) -> Result<(), WorkerError> {
+    let address: Address = settings.url.parse()?;
+    let agent = set_up(&settings, &address, &shutdown).await?;
+
+    let mut connected = pin!(stay_connected(&agent, &address, settings.token.as_ref()));
+    let ended = tokio::select! {
+        ended = &mut connected => ended,
+        () = wind_down(&agent, settings.drain_timeout, &shutdown) => {
+            agent.gone.cancel();
+            connected.await
+        }
+    };
+    agent.gone.cancel();
+    agent.jobs.stop_all(Why::Forgotten);
+    if !agent.tasks.finished(LAST_WORDS).await {
+        tracing::warn!("some jobs could not be ended");
+    }
+    if let Some(cgroups) = &agent.cgroups {
+        cgroups.remove();
+    }
+    ended
+}
+
+/// Locks the directory, removes what an earlier run left, and looks at the machine.
+async fn set_up(settings: &WorkerSettings, address: &Address, shutdown: &Shutdown) -> Result<Arc<Agent>, WorkerError> {
+    let id = match &settings.id {
+        Some(id) => id.clone(),
+        None => home::default_id(&settings.data_dir)?,
+    };
+    let home = Home::open(&settings.data_dir, &id)?;
+    let failed = |source| WorkerError::DataDir { path: home.dir().to_owned(), source };
+    let clock = Clock::default();
+    let boot = home.next_boot(clock.now()).map_err(failed)?;
+    tree::adopt_orphans();
+
+    let (groups_record, spills, work, declared) =
+        (home.groups_record(), home.spills(), home.workspaces(), settings.gpus);
+    let group_name = format!("gangline-{id}");
+    let (machine, workspaces, cgroups) = tokio::task::spawn_blocking(move || -> io::Result<_> {
+        orphans::remove_groups(&groups_record);
+        orphans::kill_processes(&work);
+        orphans::remove_files(&[&work, &spills])?;
+        std::fs::create_dir_all(&spills)?;
+        let cgroups = Cgroups::new(&group_name);
+        if let Some(cgroups) = &cgroups {
+            std::fs::write(groups_record, cgroups.root().as_os_str().as_encoded_bytes())?;
+        }
+        let workspaces = Workspaces::new(&work)?;
+        Ok((Machine::new(declared, &work), workspaces, cgroups))
+    })
+    .await
+    .map_err(io::Error::other)
+    .and_then(|done| done)
+    .map_err(failed)?;
+
+    let specs = machine.specs();
+    let (usage_sender, usage) = watch::channel(None);
+    let agent = Arc::new(Agent {
+        id,
+        boot,
+        slots: settings.slots,
+        labels: settings.labels.clone(),
+        version: settings.version.clone(),
+        has_gpus: !specs.gpus.is_empty(),
+        specs,
+        clock,
+        outbox: Outbox::default(),
+        home,
+        workspaces,
+        transfer: Transfer::new(address.clone(), settings.token.clone()),
+        sizes: Sizes { download: settings.download_bytes, unpacked: settings.unpacked_bytes },
+        cgroups,
+        hidden: executor::hidden_variables(),
+        usage,
+        tasks: Shutdown::new(),
+        ordered_to_drain: AtomicBool::new(false),
+        leaving: CancellationToken::new(),
+        gone: CancellationToken::new(),
+        jobs: Jobs::default(),
+    });
+    shutdown.spawn(watch_machine(machine, usage_sender, agent.gone.clone()));
+    Ok(agent)
+}
+
+/// Looks at the machine again and again, away from the runtime.
+async fn watch_machine(mut machine: Machine, usage: watch::Sender<Option<Usage>>, gone: CancellationToken) {
+    let mut ticks = interval(HEARTBEAT_EVERY);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            () = gone.cancelled() => return,
+            _ = ticks.tick() => (),
+        }
+        let look = tokio::task::spawn_blocking(move || {
+            let usage = machine.usage();
+            (machine, usage)
+        });
+        // A driver that hangs holds up nothing but this.
+        let looked = tokio::select! {
+            () = gone.cancelled() => return,
+            looked = look => looked,
+        };
+        let Ok((same, now)) = looked else {
+            tracing::warn!("cannot tell what the machine uses any more");
+            return;
+        };
+        machine = same;
+        usage.send_replace(Some(now));
+    }
+}
+
+/// Connects, and connects again, until the agent is gone.
+async fn stay_connected(agent: &Arc<Agent>, address: &Address, token: Option<&Secret>) -> Result<(), WorkerError> {
+    let mut backoff = Backoff::new(FIRST_WAIT, LONGEST_WAIT);
+    let mut told = false;
+    loop {
+        let link = tokio::select! {
+            () = agent.gone.cancelled() => return Ok(()),
+            link = link::dial(address, token) => link,
+        };
+        let ended = match link {
+            Ok(link) => Ok(session::run(agent, link).await),
+            Err(error) => Err(error),
+        };
+        match ended {
+            Ok(SessionEnd::Left) => return Ok(()),
+            Ok(SessionEnd::Refused(error)) => return Err(WorkerError::Refused(error)),
+            Ok(SessionEnd::Lost { end, .. }) if !end.should_reconnect() => return Err(WorkerError::Closed(end)),
+            Ok(SessionEnd::Lost { end, registered }) => {
+                tracing::warn!(%end, "connecting again");
+                if registered {
+                    backoff.reset();
+                }
+                told = false;
+            }
+            Err(error) if !error.retry() => return Err(error.into()),
+            Err(error) if told => tracing::debug!(%error, "trying again"),
+            Err(error) => {
+                tracing::warn!(%error, "trying again");
+                told = true;
+            }
+        }
+        tokio::select! {
+            () = agent.gone.cancelled() => return Ok(()),
+            () = sleep(backoff.next_wait()) => (),
+        }
+    }
+}
+
+/// Waits for the signal to end, and sees to it that no job is left.
+async fn wind_down(agent: &Agent, drain_timeout: Duration, shutdown: &Shutdown) {
+    shutdown.draining().cancelled().await;
+    if !agent.ordered_to_drain.load(Ordering::Relaxed) {
+        agent.home.set_left(true);
+    }
+    agent.leaving.cancel();
+    tokio::select! {
+        () = agent.jobs.none_left() => return,
+        () = sleep(drain_timeout) => tracing::warn!("jobs still run after {drain_timeout:?}; stopping them"),
+        () = shutdown.cut().cancelled() => (),
+    }
+    let grace = agent.jobs.stop_all(Why::Leaving);
+    tokio::select! {
+        () = agent.jobs.none_left() => return,
+        () = sleep(grace + LAST_WORDS) => (),
+        () = shutdown.cut().cancelled() => (),
+    }
+    agent.jobs.stop_all(Why::Cut);
+    let _ = timeout(LAST_WORDS, agent.jobs.none_left()).await;
+}
