@@ -14,5 +14,6 @@ mod http;
 mod jobs;
 mod protocol_docs;
 mod samples;
+mod start;
 mod support;
 mod workers;
