@@ -16,5 +16,6 @@ mod http;
 mod jobs;
 mod protocol_docs;
 mod samples;
+mod start;
 mod support;
 mod workers;
