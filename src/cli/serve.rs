@@ -75,27 +75,33 @@ pub(super) fn up(context: &Context, args: UpArgs) -> Result<Status, Failure> {
 
         let serving = server.run(dispatching.clone());
         tokio::pin!(serving);
-        let mut result = None;
-        loop {
+        let mut ended = None;
+        let served = loop {
             tokio::select! {
-                served = &mut serving => break match (served, result) {
-                    (Err(error), _) => Err(error.into()),
-                    (Ok(()), Some(Err(failure))) => Err(failure),
-                    (Ok(()), _) => Ok(Status::Success),
-                },
-                ended = &mut worked, if result.is_none() => {
-                    result = Some(ended.unwrap_or_else(|_| Err(Failure::failed("the worker's thread ended"))));
-                    dispatching.start_drain();
+                served = &mut serving => break served,
+                result = &mut worked, if ended.is_none() => {
+                    ended = Some(result);
+                    if working.cut().is_cancelled() { dispatching.start_cut() } else { dispatching.start_drain() }
                 }
                 () = signals.next() => {
-                    if working.draining().is_cancelled() {
+                    if ended.is_some() {
                         dispatching.start_cut();
                     } else {
                         render::say("draining: running jobs go on to their end; once more cuts");
+                        drain_then_cut(&working);
                     }
-                    drain_then_cut(&working);
                 }
             }
+        };
+        if ended.is_none() {
+            // The dispatcher failed. The worker's jobs must not outlive this process.
+            working.start_cut();
+            ended = Some(worked.await);
+        }
+        served?;
+        match ended {
+            Some(Ok(result)) => result.map(|()| Status::Success),
+            Some(Err(_)) | None => Err(Failure::failed("the worker's thread ended without a word")),
         }
     })
 }

@@ -8,12 +8,13 @@ mod spec;
 mod terminal;
 
 use std::io::IsTerminal;
+use std::path::Path;
 
 use super::args::RunArgs;
 use super::exit::Status;
 use super::failure::Failure;
 use super::{Context, render};
-use crate::client::{Client, ClientError, Files, Patience};
+use crate::client::{Client, ClientError, Files, Patience, Upload};
 use crate::config::ClientSettings;
 use crate::protocol::job::{Submit, Submitted};
 use crate::protocol::spec::JobSpec;
@@ -25,9 +26,8 @@ const CONNECT_WITHIN: std::time::Duration = std::time::Duration::from_secs(10);
 
 pub(super) async fn run(context: &Context, args: RunArgs) -> Result<Status, Failure> {
     // From here on Ctrl-C is ours, so that it can never leave a job behind unnoticed.
-    let signals = Signals::listen()?;
+    let mut signals = Signals::listen()?;
     let settings = context.client()?;
-
     // Keys make sense only where someone types them; a pipe is read when it is asked for.
     let typed = args.tty && std::io::stdin().is_terminal();
     let feed = match (typed, args.interactive) {
@@ -40,16 +40,17 @@ pub(super) async fn run(context: &Context, args: RunArgs) -> Result<Status, Fail
     let mut spec = spec::of(&args, size, |name| std::env::var(name).ok())?;
     spec.stdin = spec.stdin || feed != Feed::None;
     if let Some(path) = &args.file {
-        let package = package::prepare(path).await?;
-        let upload = Files::new(&settings).map_err(|error| Failure::from(error).refused())?;
-        let upload =
-            upload.upload(package.path(), package.name()).await.map_err(|error| Failure::from(error).refused())?;
-        spec.file_url = Some(upload.file_url);
-        spec.filename = Some(package.name().to_owned());
+        let sent = tokio::select! {
+            sent = send(&settings, path) => sent?,
+            () = signals.stop() => return Ok(Status::Cancelled),
+        };
+        (spec.file_url, spec.filename) = (Some(sent.file_url), sent.filename);
     }
-    let patience = Patience { connect: CONNECT_WITHIN, reconnect: args.reconnect_timeout.0 };
     if args.detach {
-        let submitted = detached(&settings, spec).await.map_err(|error| Failure::from(error).refused())?;
+        let submitted = tokio::select! {
+            submitted = detached(&settings, spec) => submitted.map_err(|error| Failure::from(error).refused())?,
+            () = signals.stop() => return Ok(Status::Cancelled),
+        };
         if context.json {
             render::json(&submitted)?;
         } else {
@@ -57,8 +58,17 @@ pub(super) async fn run(context: &Context, args: RunArgs) -> Result<Status, Fail
         }
         return Ok(Status::Success);
     }
+    let patience = Patience { connect: CONNECT_WITHIN, reconnect: args.reconnect_timeout.0 };
     let submit = Submit { spec, ..Submit::default() };
-    Session { settings, json: context.json, feed }.run(submit, patience, signals).await
+    Session { settings, json: context.json, feed, size }.run(submit, patience, signals).await
+}
+
+/// Sends the ZIP at `path`, or one of the directory there.
+async fn send(settings: &ClientSettings, path: &Path) -> Result<Upload, Failure> {
+    let package = package::prepare(path).await?;
+    let files = Files::new(settings).map_err(|error| Failure::from(error).refused())?;
+    let sent = files.upload(package.path(), package.name()).await.map_err(|error| Failure::from(error).refused())?;
+    Ok(Upload { filename: Some(package.name().to_owned()), ..sent })
 }
 
 /// Submits without following, and for as long as a followed submit would be tried.

@@ -24,7 +24,7 @@ use crate::protocol::job::Status as JobStatus;
 use crate::protocol::job::{JobEvent, Submit, Submitted};
 
 /// Orders under way. Should the dispatcher be unreachable for long, further changes of the
-/// window's size are dropped; a cancel is never further than the second order.
+/// window's size are dropped.
 const ORDERS: usize = 16;
 /// A submit that is under way when Ctrl-C comes has this long to be answered, so that the job
 /// can be cancelled rather than left behind unseen.
@@ -47,12 +47,14 @@ pub(super) struct Session {
     pub(super) settings: ClientSettings,
     pub(super) json: bool,
     pub(super) feed: Feed,
+    /// What the job's terminal was asked to be: columns and rows of the one here.
+    pub(super) size: Option<(u16, u16)>,
 }
 
 /// How the session's loop came to its end.
 enum Ending {
-    /// The job is over.
-    Job(Status),
+    /// The job is over; what there is to say about it.
+    Job(Status, Option<String>),
     /// The user or the terminal left.
     Left,
     /// Nobody reads stdout any more, or it cannot be written.
@@ -124,11 +126,7 @@ impl Session {
             tokio::select! {
                 biased;
                 asked = signals.next() => match asked {
-                    Asked::Resize => {
-                        if let (Feed::Keys, Some((cols, rows))) = (self.feed, terminal::size()) {
-                            let _ = orders.try_send(Order::Resize(cols, rows));
-                        }
-                    }
+                    Asked::Resize => self.resize(&orders),
                     Asked::Leave => break Ending::Left,
                     Asked::Stop if stops > 0 => break Ending::Left,
                     Asked::Stop => {
@@ -150,7 +148,7 @@ impl Session {
                     let (room, event) = match event {
                         Some((room, Ok(Some(event)))) => (room, event),
                         Some((_, Ok(None))) => match end {
-                            Some(status) => break Ending::Job(status),
+                            Some((status, words)) => break Ending::Job(status, words),
                             None => break Ending::Log(Failure::failed("the log ended without an end")),
                         },
                         Some((_, Err(error))) => break Ending::Log(error.into()),
@@ -162,13 +160,13 @@ impl Session {
                             EntryKind::Status { status: JobStatus::Running, .. } if !fed => {
                                 fed = true;
                                 let _ = orders.try_send(Order::Started);
+                                if terminal::size() != self.size {
+                                    self.resize(&orders);
+                                }
                                 raw = self.feed_from_here(&mut tasks, job)?;
                             }
                             EntryKind::End { reason, exit_code, message, .. } => {
-                                end = Some(Status::of_job(*reason, *exit_code));
-                                if let Some(message) = message && !self.json {
-                                    render::say(message);
-                                }
+                                end = Some((Status::of_job(*reason, *exit_code), message.clone()));
                             }
                             EntryKind::Status { .. } | EntryKind::Output { .. } => (),
                         }
@@ -198,17 +196,23 @@ impl Session {
     ) -> Result<Status, Failure> {
         let job = follower.job_id();
         match ending {
-            Ending::Job(status) => {
+            Ending::Job(status, words) => {
                 follower.close().await;
                 tokio::select! {
                     written = printer.finish() => match written {
-                        Ok(()) => Ok(status),
-                        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(Status::BrokenPipe),
-                        Err(error) => Err(Failure::from(error).refused()),
+                        Ok(()) => (),
+                        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(Status::BrokenPipe),
+                        Err(error) => return Err(Failure::from(error).refused()),
                     },
                     // Whoever does not want the rest of the output gets the status at once.
-                    _ = signals.next() => Ok(status),
+                    _ = signals.next() => (),
                 }
+                if let Some(words) = words
+                    && !self.json
+                {
+                    render::say(&words);
+                }
+                Ok(status)
             }
             Ending::Left => {
                 render::say(&format!("{job} goes on; gangline logs -f {job} shows it, gangline cancel {job} ends it"));
@@ -233,6 +237,16 @@ impl Session {
                 }
                 Err(failure)
             }
+        }
+    }
+
+    /// Gives the job's terminal, where it has one, the size of the one here.
+    fn resize(&self, orders: &mpsc::Sender<Order>) {
+        // Room is kept for a cancel.
+        if let (Some(_), Some((cols, rows))) = (self.size, terminal::size())
+            && orders.capacity() > ORDERS / 2
+        {
+            let _ = orders.try_send(Order::Resize(cols, rows));
         }
     }
 

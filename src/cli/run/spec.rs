@@ -70,3 +70,72 @@ pub(super) fn of(
         ..JobSpec::default()
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+    use crate::cli::args::{Cli, Command};
+
+    fn spec(args: &[&str], size: Option<(u16, u16)>) -> Result<JobSpec, Failure> {
+        let cli = Cli::try_parse_from([&["gangline", "run"], args].concat()).unwrap();
+        let Command::Run(run) = cli.command else { panic!("not a run") };
+        of(&run, size, |name| (name == "HERE").then(|| "from here".to_owned()))
+    }
+
+    #[test]
+    fn one_word_is_a_script_and_several_are_arguments() {
+        let script = spec(&["make && make test"], None).unwrap();
+        assert_eq!((script.command.as_deref(), script.args), (Some("make && make test"), None));
+        let argv = spec(&["--", "make", "-j4"], None).unwrap();
+        assert_eq!((argv.command, argv.args), (None, Some(vec!["make".to_owned(), "-j4".to_owned()])));
+        let image = spec(&["--image", "alpine"], None).unwrap();
+        assert_eq!((image.command, image.args, image.image.as_deref()), (None, None, Some("alpine")));
+    }
+
+    #[test]
+    fn flags_become_fields() {
+        let flags = [
+            "-e",
+            "A=b=c",
+            "-e",
+            "HERE",
+            "--label",
+            "gpu=a100",
+            "--gpus",
+            "2",
+            "--cpus",
+            "0.5",
+            "--memory",
+            "1GiB",
+            "--timeout",
+            "10m",
+            "--grace",
+            "0s",
+            "--priority",
+            "-3",
+            "--requeue",
+            "--max-attempts",
+            "5",
+            "-t",
+            "x",
+        ];
+        let spec = spec(&flags, Some((100, 30))).unwrap();
+        assert_eq!(spec.env["A"], "b=c");
+        assert_eq!(spec.env["HERE"], "from here");
+        assert_eq!(spec.requires.labels["gpu"], "a100");
+        assert_eq!((spec.requires.gpus, spec.requires.cpus), (Some(2), Some(0.5)));
+        assert_eq!(spec.requires.memory_bytes, Some(1 << 30));
+        assert_eq!((spec.timeout_secs, spec.grace_secs, spec.priority), (Some(600.0), Some(0.0), -3));
+        assert_eq!((spec.on_lost, spec.max_attempts), (OnLost::Requeue, Some(5)));
+        assert_eq!(spec.tty, Tty::Size { cols: 100, rows: 30 });
+    }
+
+    #[test]
+    fn a_variable_that_is_not_here_cannot_be_taken_along() {
+        assert!(spec(&["-e", "NOWHERE", "x"], None).is_err());
+        assert!(spec(&["-e", "=x", "x"], None).is_err());
+        assert!(spec(&["--timeout", "0", "x"], None).is_err());
+    }
+}

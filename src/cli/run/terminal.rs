@@ -61,6 +61,11 @@ impl Signals {
         })
     }
 
+    /// Resolves once someone wants this to end.
+    pub(super) async fn stop(&mut self) {
+        while self.next().await == Asked::Resize {}
+    }
+
     /// The next signal. Dropping the future loses none.
     pub(super) async fn next(&mut self) -> Asked {
         tokio::select! {
