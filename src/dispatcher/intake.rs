@@ -12,8 +12,8 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tracing::warn;
 
-use super::fleet::Agent;
 use super::Dispatcher;
+use super::fleet::Agent;
 use crate::base::backoff::Backoff;
 use crate::base::clock::Millis;
 use crate::hub::Item;

@@ -224,7 +224,11 @@ impl Dispatcher {
 
     /// Facts of the workers where one of `jobs` waits for one, else none.
     fn facts_for(&self, jobs: &[Arc<Job>]) -> Vec<crate::scheduler::Facts> {
-        if jobs.iter().any(|job| job.status == Status::Pending) { self.0.fleet.facts(self.online_since()) } else { Vec::new() }
+        if jobs.iter().any(|job| job.status == Status::Pending) {
+            self.0.fleet.facts(self.online_since())
+        } else {
+            Vec::new()
+        }
     }
 }
 

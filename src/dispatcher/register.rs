@@ -81,10 +81,8 @@ impl Dispatcher {
         }
         // It was heard of: what it goes on with is its own for a whole lease.
         let verdicts = registration.reply.resume.iter();
-        let goes_on: Vec<_> = verdicts
-            .filter(|held| held.verdict == Verdict::Continue)
-            .map(|held| (held.job_id, held.attempt))
-            .collect();
+        let goes_on: Vec<_> =
+            verdicts.filter(|held| held.verdict == Verdict::Continue).map(|held| (held.job_id, held.attempt)).collect();
         self.0.store.renew(&worker.id, &goes_on, self.0.settings.lease).await?;
         for job in running {
             let resumed = resume.iter().any(|held| held.job_id == job.id && held.attempt == job.attempt);

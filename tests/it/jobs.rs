@@ -124,7 +124,9 @@ async fn a_log_is_followed_from_any_place() {
 
     // Each follower on a connection of its own, while the job runs.
     let mut running = Vec::new();
-    for (after, from, first) in [("0", "0-0", 0), ("1-0", "1-0", 1), ("1-3", "1-3", 4), ("1-5", "1-5", 6), ("tail", "1-5", 6)] {
+    for (after, from, first) in
+        [("0", "0-0", 0), ("1-0", "1-0", 1), ("1-3", "1-3", 4), ("1-5", "1-5", 6), ("tail", "1-5", 6)]
+    {
         let mut follower = server.admin().await;
         let following = follower.follow(&job, after).await;
         assert_eq!((&following["from"], &following["top"]), (&json!(from), &json!("1-5")), "{after}");
@@ -200,7 +202,10 @@ async fn a_replay_has_the_same_entries_as_the_live_stream_had() {
     let offsets: Vec<u64> = live[1..5].iter().map(|entry| entry["data"]["offset"].as_u64().unwrap()).collect();
     assert_eq!(offsets, [0, 0, 9, 2]);
     let last = &live[5]["data"];
-    assert_eq!((&last["status"], &last["reason"], &last["exitCode"]), (&json!("failed"), &json!("signal"), &json!(137)));
+    assert_eq!(
+        (&last["status"], &last["reason"], &last["exitCode"]),
+        (&json!("failed"), &json!("signal"), &json!(137))
+    );
     peer.follow(&job, "0").await;
     assert_eq!(entries(&mut peer).await, live);
     let record = peer.job(&job).await;
@@ -326,7 +331,10 @@ async fn a_record_tells_all_that_is_known() {
     assert!(assigned.data["leaseSecs"] == 30 && assigned.data["windowBytes"].is_u64(), "{}", assigned.data);
     worker.run(&assigned, "hi\n").await;
     let record = peer.job(&job).await;
-    assert_eq!((&record["status"], &record["workerId"], &record["gpuIds"]), (&json!("completed"), &json!("w"), &json!([3])));
+    assert_eq!(
+        (&record["status"], &record["workerId"], &record["gpuIds"]),
+        (&json!("completed"), &json!("w"), &json!([3]))
+    );
     assert_eq!((&record["attempt"], &record["exitCode"], &record["stdoutBytes"]), (&json!(1), &json!(0), &json!(3)));
     assert_eq!((&record["reason"], &record["waitingFor"]), (&json!("exit"), &Value::Null));
     assert!(record["startedAt"].is_u64() && record["completedAt"].is_u64(), "{record}");
@@ -388,8 +396,13 @@ async fn a_list_is_filtered_by_status() {
     let pending = peer.queue(&json!({"command": "x"})).await;
     let cancelled = peer.queue(&json!({"command": "x"})).await;
     peer.get("job", &json!({"opt": "cancel", "jobId": cancelled}), "ok").await;
-    let expected = [("completed", Some(done)), ("running", Some(running)), ("pending", Some(pending)),
-        ("cancelled", Some(cancelled)), ("failed", None)];
+    let expected = [
+        ("completed", Some(done)),
+        ("running", Some(running)),
+        ("pending", Some(pending)),
+        ("cancelled", Some(cancelled)),
+        ("failed", None),
+    ];
     for (status, job) in expected {
         let page = peer.get("job", &json!({"opt": "list", "status": status}), "jobs").await;
         let jobs: Vec<&str> = page["jobs"].as_array().unwrap().iter().map(|j| j["jobId"].as_str().unwrap()).collect();
@@ -556,7 +569,10 @@ async fn a_job_that_waits_too_long_ends() {
     peer.is_quiet().await;
     server.advance(2);
     let end = peer.expect("job", "end").await;
-    assert_eq!((&end["at"], &end["status"], &end["reason"]), (&json!("0-1"), &json!("failed"), &json!("queue_timeout")));
+    assert_eq!(
+        (&end["at"], &end["status"], &end["reason"]),
+        (&json!("0-1"), &json!("failed"), &json!("queue_timeout"))
+    );
     assert_eq!(peer.job(&job).await["reason"], "queue_timeout");
     assert_eq!(peer.job(&patient).await["status"], "pending");
 }

@@ -8,7 +8,9 @@ use crate::support::server::Stage;
 use crate::support::{Assigned, TestServer, Worker, soon};
 
 fn gpus(count: u64) -> Value {
-    (0..count).map(|index| json!({"index": index, "name": "g", "uuid": format!("u{index}"), "memoryBytes": 1})).collect()
+    (0..count)
+        .map(|index| json!({"index": index, "name": "g", "uuid": format!("u{index}"), "memoryBytes": 1}))
+        .collect()
 }
 
 /// Rejects what it is given.
@@ -115,7 +117,8 @@ async fn jobs_go_where_their_requirements_are_met() {
         let worker = if place == "eu" { &mut eu } else { &mut us };
         assert_eq!(worker.accepted().await.job, job, "{requires}");
     }
-    for unmet in [json!({"labels": {"zone": "us", "disk": "ssd"}}), json!({"workerId": "us", "labels": {"zone": "eu"}})] {
+    for unmet in [json!({"labels": {"zone": "us", "disk": "ssd"}}), json!({"workerId": "us", "labels": {"zone": "eu"}})]
+    {
         let job = peer.queue(&json!({"command": "x", "requires": unmet})).await;
         eu.peer.is_quiet().await;
         us.peer.is_quiet().await;
@@ -186,9 +189,8 @@ async fn a_gpu_is_never_given_twice_however_many_ask() {
         let submit = json!({"opt": "submit", "command": "x", "follow": false, "requires": requires});
         submitters[index % 4].say("job", &submit).await;
     }
-    let ids = |ids: &Value| -> BTreeSet<u64> {
-        ids.as_array().unwrap().iter().map(|id| id.as_u64().unwrap()).collect()
-    };
+    let ids =
+        |ids: &Value| -> BTreeSet<u64> { ids.as_array().unwrap().iter().map(|id| id.as_u64().unwrap()).collect() };
     let mut held: BTreeMap<String, (Assigned, BTreeSet<u64>)> = BTreeMap::new();
     let (mut done, mut most) = (0, 0);
     soon("all jobs to run", async {
@@ -383,7 +385,8 @@ async fn a_hole_is_answered_with_nack_and_a_repeat_is_dropped() {
     }
     worker.say(&assigned.end(4, 0)).await;
     worker.stored(&assigned, 4).await;
-    let text: String = peer.log().await.into_iter().filter_map(|(_, what)| Some(what.strip_prefix("stdout:")?.to_owned())).collect();
+    let text: String =
+        peer.log().await.into_iter().filter_map(|(_, what)| Some(what.strip_prefix("stdout:")?.to_owned())).collect();
     assert_eq!(text, "1\n2\n3\n");
     // `n` counts from 1; the first of all is the status.
     let mut zero = assigned.output(0, "x");
@@ -529,19 +532,16 @@ async fn a_worker_writes_only_to_jobs_of_its_own() {
     let job = peer.submit(&json!({"command": "x"})).await["jobId"].as_str().unwrap().to_owned();
     let assigned = owner.accepted().await;
     let mut thief = server.worker("thief", &json!({})).await;
-    let reports = [
-        assigned.report("accept"),
-        assigned.report("reject"),
-        assigned.output(1, "forged\n"),
-        assigned.end(1, 0),
-    ];
+    let reports =
+        [assigned.report("accept"), assigned.report("reject"), assigned.output(1, "forged\n"), assigned.end(1, 0)];
     for report in reports {
         thief.say(&report).await;
         assert_eq!(thief.peer.until_error().await["code"], "stale_attempt", "{report}");
     }
     assert_eq!(thief.beat(&[&assigned]).await, json!([[job, 1]]));
     owner.run(&assigned, "true\n").await;
-    let text: Vec<String> = peer.log().await.into_iter().filter(|(_, what)| what.starts_with("stdout")).map(|e| e.1).collect();
+    let text: Vec<String> =
+        peer.log().await.into_iter().filter(|(_, what)| what.starts_with("stdout")).map(|e| e.1).collect();
     assert_eq!(text, ["stdout:true\n"]);
 }
 

@@ -152,9 +152,9 @@ async fn once(
         }
         Ok::<_, anyhow::Error>(took)
     };
-    let (_, took) = timeout(time, async { tokio::try_join!(writing, reading) })
-        .await
-        .with_context(|| format!("not all came in time: {} of {}", shared.delivered.load(Ordering::Relaxed), entries * args.followers))??;
+    let (_, took) = timeout(time, async { tokio::try_join!(writing, reading) }).await.with_context(|| {
+        format!("not all came in time: {} of {}", shared.delivered.load(Ordering::Relaxed), entries * args.followers)
+    })??;
     Ok((began.elapsed(), took))
 }
 
