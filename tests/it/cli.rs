@@ -345,7 +345,14 @@ async fn a_directory_goes_there_and_artifacts_come_back() {
     let project = up.home.0.path().join("project");
     std::fs::create_dir_all(project.join("sub")).unwrap();
     std::fs::write(project.join("sub/in.txt"), "from here").unwrap();
-    let args = ["run", "--file", "project", "--artifact", "out/*", "mkdir out; rev sub/in.txt > out/a; head -c 70000 /dev/zero > out/b"];
+    let args = [
+        "run",
+        "--file",
+        "project",
+        "--artifact",
+        "out/*",
+        "mkdir out; rev sub/in.txt > out/a; head -c 70000 /dev/zero > out/b",
+    ];
     let run = up.call(&args).await;
     assert_eq!(run.status.code(), Some(0), "{}", String::from_utf8_lossy(&run.stderr));
     assert!(up.text(&["artifacts", "1"]).await.contains("out/a"));

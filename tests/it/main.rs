@@ -17,6 +17,7 @@ mod jobs;
 mod protocol_docs;
 mod readme;
 mod samples;
+mod start;
 mod support;
 mod workers;
 mod wscat;
