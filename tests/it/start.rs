@@ -86,7 +86,9 @@ async fn a_corrupt_database_is_named_and_left_as_it_is() {
         page[..64].fill(0xff);
     }
     let cut = whole[..whole.len() / 2].to_vec();
-    for (what, bytes) in [("beginning", beginning), ("pages", pages), ("cut", cut), ("text", b"not a database at all".to_vec())] {
+    for (what, bytes) in
+        [("beginning", beginning), ("pages", pages), ("cut", cut), ("text", b"not a database at all".to_vec())]
+    {
         fs::write(&database, &bytes).unwrap();
         fails(home.path(), &["--data-dir", "data", "--listen", "127.0.0.1:0"], &["gangline.db"]).await;
         assert!(fs::read(&database).unwrap() == bytes, "{what}: the file was changed");

@@ -77,7 +77,16 @@ impl Process {
         let (url, slots, dir) = (format!("ws://{address}/ws"), slots.to_string(), format!("worker-{id}"));
         let token = home.join("data/worker.token");
         let args = [
-            "worker", "--url", &url, "--id", id, "--slots", &slots, "--data-dir", &dir, "--token-file",
+            "worker",
+            "--url",
+            &url,
+            "--id",
+            id,
+            "--slots",
+            &slots,
+            "--data-dir",
+            &dir,
+            "--token-file",
             token.to_str().expect("a path of text"),
         ];
         Self::start(gangline(home, &args), home.join(format!("{dir}.log")))
