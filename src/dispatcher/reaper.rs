@@ -88,6 +88,7 @@ async fn pass(dispatcher: &Dispatcher, ticks: u32, absent: Duration) -> Result<(
         warn!(%error, "old uploads could not be removed");
     }
     if ticks.is_multiple_of(SWEEP_TICKS) {
+        inner.hub.forget_unfollowed();
         for class in inner.store.ready().await? {
             inner.queue.add(&class.requires);
         }

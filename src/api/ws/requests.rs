@@ -5,7 +5,7 @@ use crate::auth::Identity;
 use crate::hub::Item;
 use crate::protocol::chunk::bytes_of;
 use crate::protocol::codec::{Acknowledged, FrameId, encode_with};
-use crate::protocol::job::{Follow, Input, JobEvent, JobReply, JobRequest, JobsReply, Named, Resize, Submit};
+use crate::protocol::job::{Follow, Input, JobEvent, JobReply, JobRequest, JobsReply, Named, Resize};
 use crate::protocol::worker::{NamedWorker, WorkerEvent, WorkerReply, WorkerRequest, WorkersReply};
 use crate::protocol::{ErrorCode, JobId, WireError};
 
@@ -18,7 +18,7 @@ impl Reader {
         request: JobRequest<'_>,
     ) -> Result<(), Failure> {
         match request {
-            JobRequest::Submit(submit) => self.submit(who, id, *submit).await,
+            JobRequest::Submit(submit) => Ok(self.submit(who, id, *submit).await?),
             JobRequest::Follow(follow) => self.follow(who, id, follow).await,
             JobRequest::Unfollow(Named { job_id }) => {
                 let job = self.dispatcher.job(who, job_id).await?;
@@ -101,20 +101,6 @@ impl Reader {
         }
     }
 
-    async fn submit(&mut self, who: &Identity, id: Option<&FrameId>, submit: Submit) -> Result<(), Failure> {
-        let follows = submit.follow.unwrap_or(true);
-        if follows {
-            self.check_follows(None)?;
-        }
-        let follower = follows.then_some(&self.session.outbox);
-        let submission = self.dispatcher.submit(who, submit, follower).await?;
-        self.reply(id, &JobEvent::Submitted(submission.reply)).await?;
-        match submission.follow {
-            Some(follow) => self.take_up(follow).await,
-            None => Ok(()),
-        }
-    }
-
     async fn follow(&mut self, who: &Identity, id: Option<&FrameId>, follow: Follow) -> Result<(), Failure> {
         let Follow { job_id, after } = follow;
         let (reply, follow) = self.dispatcher.follow(who, job_id, after, &self.session.outbox).await?;
@@ -123,13 +109,13 @@ impl Reader {
         self.take_up(follow).await
     }
 
-    async fn take_up(&self, follow: crate::hub::Follow) -> Result<(), Failure> {
+    pub(super) async fn take_up(&self, follow: crate::hub::Follow) -> Result<(), Failure> {
         self.session.follows.lock().insert(follow.job);
         self.queue(Item::Follow(Box::new(follow))).await
     }
 
     /// Whether there is room for one more log, or `job` is followed already and only moves.
-    fn check_follows(&self, job: Option<JobId>) -> Result<(), WireError> {
+    pub(super) fn check_follows(&self, job: Option<JobId>) -> Result<(), WireError> {
         let most = self.dispatcher.settings().limits.follows;
         let follows = self.session.follows.lock();
         if follows.len() >= most && job.is_none_or(|job| !follows.contains(&job)) {
@@ -137,6 +123,10 @@ impl Reader {
             return Err(WireError::new(ErrorCode::LimitExceeded, message));
         }
         Ok(())
+    }
+
+    pub(super) fn follows_have_room_for(&self, more: usize) -> bool {
+        self.session.follows.lock().len() + more <= self.dispatcher.settings().limits.follows
     }
 
     async fn queue(&self, item: Item) -> Result<(), Failure> {
