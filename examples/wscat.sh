@@ -15,18 +15,20 @@ token=${GANGLINE_TOKEN:-$(cat "${GANGLINE_TOKEN_FILE:-$data/admin.token}")}
 cd "$(dirname "$0")/.."
 [ -x node_modules/.bin/wscat ] || make --silent setup >&2
 
-# Node.js is there wherever wscat is, and knows JSON better than a shell does.
+# Node.js is there wherever wscat is, and knows JSON better than a shell does. The token goes into
+# a frame, because arguments of programs are for all to see.
+auth=$(TOKEN=$token node -p 'JSON.stringify({type: "auth", data: {token: process.env.TOKEN}})')
 submit=$(node -p 'JSON.stringify({type: "job", data: {opt: "submit", command: process.argv[1]}})' "$1")
 
 # wscat goes when its input ends, so the input stays open until the printer has seen the end.
-coproc wscat { exec node_modules/.bin/wscat --no-color -c "$url" -H "Authorization: Bearer $token"; }
+coproc wscat { exec node_modules/.bin/wscat --no-color -c "$url"; }
 # shellcheck disable=SC2064
 trap "kill $wscat_PID 2>/dev/null || true" EXIT
 
 # Nothing may be typed before the connection stands: hello says that it does.
 IFS= read -r hello <&"${wscat[0]}" || { echo "no dispatcher at $url" >&2; exit 125; }
 [[ $hello == *'"type":"hello"'* ]] || { echo "$hello" >&2; exit 125; }
-printf '%s\n' "$submit" >&"${wscat[1]}"
+printf '%s\n' "$auth" "$submit" >&"${wscat[1]}"
 
 node -e '
   const lines = require("readline").createInterface({ input: process.stdin });

@@ -5,6 +5,7 @@ use axum::extract::ws::Utf8Bytes;
 use crate::model::{Entry, EntryKind};
 use crate::protocol::codec::encode;
 use crate::protocol::job::{EndEvent, JobEvent, OutputEvent, StatusEvent};
+use crate::protocol::output::encode_event;
 use crate::protocol::{Chunk, JobId};
 
 /// The frame of a log entry: the same bytes for every follower, live or replayed.
@@ -27,7 +28,8 @@ pub(super) fn of_entry(job_id: JobId, entry: &Entry) -> Utf8Bytes {
         }),
         EntryKind::Output { stream, offset, bytes } => {
             let (text, base64) = Chunk::of(bytes).into_fields();
-            JobEvent::Output(OutputEvent { job_id, at, stream: *stream, offset: *offset, text, base64, time })
+            let output = OutputEvent { job_id, at, stream: *stream, offset: *offset, text, base64, time };
+            return encode_event(&output).into();
         }
         EntryKind::End { status, exit_code, reason, message } => JobEvent::End(EndEvent {
             job_id,

@@ -17,6 +17,7 @@ use crate::link::Utf8Bytes;
 use crate::protocol::agent::{AgentJobReport, AgentOutput, AttemptEnd, AttemptRef, Resume, ResumeState};
 use crate::protocol::codec::encode;
 use crate::protocol::job::Reason;
+use crate::protocol::output::encode_report;
 use crate::protocol::{Attempt, Chunk, JobId, StreamName};
 
 /// Input that may wait for a program that does not read it.
@@ -121,7 +122,7 @@ impl Held {
         let n = self.log.lock().log.next_n();
         let (text, base64) = Chunk::of(bytes).into_fields();
         let output = AgentOutput { job_id, attempt, n, stream, offset, text, base64, time: Some(time) };
-        let frame = encode(&AgentJobReport::Output(output));
+        let frame = encode_report(&output);
         self.log.lock().log.push(frame.into(), bytes.len());
         self.schedule(outbox);
     }

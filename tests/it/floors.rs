@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use proc_macro2::{Delimiter, TokenStream, TokenTree};
 
 /// Rooms by floor. A room may use itself and any room on a lower floor; nothing else.
-const FLOORS: &[(u8, &[&str])] = &[
+pub(crate) const FLOORS: &[(u8, &[&str])] = &[
     (0, &["base"]),
     (1, &["protocol"]),
     (2, &["config", "link", "model"]),

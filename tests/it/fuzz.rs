@@ -145,7 +145,9 @@ impl Spoil {
                     frame[byte] ^= bits;
                 }
             }
-            Self::Cut(from, to) => drop(frame.drain(range(from, to))),
+            Self::Cut(from, to) => {
+                frame.drain(range(from, to));
+            }
             Self::Repeat(from, to) => {
                 let range = range(from, to);
                 let (end, part) = (range.end, frame[range].to_vec());

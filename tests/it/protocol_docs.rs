@@ -61,7 +61,7 @@ fn sections() -> Vec<Section> {
 }
 
 /// The lines of every fenced block of a language.
-fn blocks(text: &str, language: &str) -> Vec<String> {
+pub(crate) fn blocks(text: &str, language: &str) -> Vec<String> {
     text.split(&format!("\n```{language}\n"))
         .skip(1)
         .flat_map(|rest| rest.split("\n```").next().unwrap().lines().map(str::to_owned))
