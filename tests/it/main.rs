@@ -2,11 +2,13 @@
 //!
 //! `floors` and `golden` hold the source and the wire to what is written down; `protocol_docs`
 //! holds the documents to the wire; `fuzz` throws at the codec what no sane peer sends. `connections`,
-//! `jobs` and `workers` try the contract sentence by sentence, with peers that speak it by hand; `start` tries what must not
-//! start. `faults` kills, stops and cuts off, and judges what was seen meanwhile.
+//! `jobs` and `workers` try the contract sentence by sentence, with peers that speak it by hand;
+//! `cli` uses the binary as people do, `start` tries what must not start. `faults` kills, stops and
+//! cuts off, and judges what was seen meanwhile.
 
 #![cfg(test)]
 
+mod cli;
 mod connections;
 mod faults;
 mod floors;

@@ -12,7 +12,7 @@ use super::agent::Agent;
 use super::report::{Report, per_second};
 use super::submitter::{News, Submitter};
 use super::target::{Meter, Target};
-use super::worker::{Order, Worker};
+use super::worker::{Attempt, Order, Worker};
 use crate::protocol::spec::JobSpec;
 
 /// Jobs before the clock starts: connections, caches and the first pages of the file.
@@ -147,7 +147,7 @@ async fn sequential(
     Ok(report.latencies("submit to end, one by one", took)?)
 }
 
-/// Jobs a second while `queued` others wait: for each that ends a new one joins the queue.
+/// Jobs a second while `queued` others wait: for each that ends another one has joined them.
 async fn behind_a_queue(
     target: &Target,
     args: &DispatchArgs,
@@ -171,16 +171,23 @@ async fn behind_a_queue(
     report.add(&case, "submits", per_second(queued, began.elapsed()), "/s")?;
 
     let mut worker = Worker::register(target, args.slots).await?;
-    let mut done = 0;
+    let (mut done, mut ended) = (0, 0);
+    let mut held: Vec<(String, u64)> = Vec::new();
     let meter = Meter::start(target)?;
     let began = Instant::now();
     while done < args.jobs && began.elapsed() < time {
-        submitter.submit((queued + done).saturating_sub(submitter.asked));
+        // One ends for each that has joined the queue, so that as many wait all the time.
+        let credit = usize::try_from(submitter.taken - queued - ended)?.min(held.len());
+        for (job, attempt) in held.drain(..credit) {
+            Attempt { job: &job, attempt }.end(1, worker.out());
+            ended += 1;
+        }
+        submitter.submit((queued + ended + args.ahead).saturating_sub(submitter.asked));
         let working = worker.turn(|order, out| {
             match order {
                 Order::Assign(attempt) => {
                     attempt.accept(out);
-                    attempt.end(1, out);
+                    held.push((attempt.job.to_owned(), attempt.attempt));
                 }
                 Order::Ack(_) => done += 1,
             }

@@ -5,6 +5,8 @@
 
 mod agent;
 mod dispatch;
+mod fanout;
+mod held;
 mod peer;
 mod report;
 mod submitter;
@@ -15,6 +17,7 @@ use anyhow::Result;
 
 use crate::config::{ClientSettings, Span};
 use dispatch::DispatchArgs;
+use fanout::FanoutArgs;
 use report::Report;
 use target::Target;
 
@@ -35,12 +38,15 @@ pub struct BenchArgs {
 enum Workload {
     /// Jobs a second, from submit to seeing the end
     Dispatch(DispatchArgs),
+    /// One log and many who follow it
+    Fanout(FanoutArgs),
 }
 
 impl Workload {
     fn name(&self) -> &'static str {
         match self {
             Self::Dispatch(_) => "dispatch",
+            Self::Fanout(_) => "fanout",
         }
     }
 }
@@ -58,6 +64,7 @@ pub async fn run(args: BenchArgs, server: Option<ClientSettings>, json: bool) ->
     let mut report = Report::new(workload.name(), json);
     match &workload {
         Workload::Dispatch(args) => dispatch::run(&target, args, time.0, &mut report).await?,
+        Workload::Fanout(args) => fanout::run(&target, args, time.0, &mut report).await?,
     }
     target.end().await
 }

@@ -25,13 +25,14 @@ use crate::support::{Peer, eventually, soon};
 
 /// A place where things are broken: a data directory, a dispatcher, and what is seen of its jobs.
 struct Site {
-    home: TempDir,
     address: SocketAddr,
     server: Process,
     more: Vec<&'static str>,
     seed: u32,
     jobs: BTreeMap<String, Job>,
     answered: Vec<Answered>,
+    // Last, so that what the dispatcher said can still be shown.
+    home: TempDir,
 }
 
 /// A job, by its key.
