@@ -20,6 +20,7 @@ pub mod api;
 pub mod auth;
 pub mod base;
 pub mod blobs;
+pub mod cli;
 pub mod client;
 pub mod config;
 pub mod dispatcher;

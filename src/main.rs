@@ -1,3 +1,5 @@
-//! The `gangline` binary.
+//! The `gangline` binary: its exit status is what [`gangline::cli`] says.
 
-fn main() {}
+fn main() -> std::process::ExitCode {
+    gangline::cli::main()
+}

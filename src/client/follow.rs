@@ -24,7 +24,7 @@ use crate::protocol::codec::{ToClient, read_at_client};
 use crate::protocol::job::{
     EndEvent, Follow, Following, JobEvent, JobRequest, OutputEvent, StatusEvent, Submit, Submitted,
 };
-use crate::protocol::{After, Cursor, ErrorCode, JobRef};
+use crate::protocol::{After, Cursor, ErrorCode, JobId, JobRef};
 
 /// Waits between attempts to connect: short at first, because most outages are restarts.
 const FIRST_WAIT: Duration = Duration::from_millis(100);
@@ -74,7 +74,7 @@ pub enum FollowEvent {
 #[derive(Debug)]
 pub struct Follower {
     peer: Arc<ClientSettings>,
-    job: JobRef,
+    job: JobId,
     patience: Patience,
     backoff: Backoff,
     progress: Progress,
@@ -127,9 +127,8 @@ impl Follower {
             Ok((client, submitted))
         })
         .await?;
-        let job = JobRef::Id(submitted.job_id);
         // A submitted job is followed from its beginning.
-        Ok((Self::new(settings, job, patience, Progress::Seen(Cursor::START), client), submitted))
+        Ok((Self::new(settings, submitted.job_id, patience, Progress::Seen(Cursor::START), client), submitted))
     }
 
     /// Follows a job that is there already.
@@ -144,13 +143,12 @@ impl Follower {
     ) -> Result<Self, ClientError> {
         let (client, following) = patiently(patience.connect, || attach(settings, job, after)).await?;
         // The number of a job could be another job's after a new start from nothing; its id could not.
-        let job = JobRef::Id(following.job_id);
-        let mut follower = Self::new(settings, job, patience, Progress::Asked(after), client);
+        let mut follower = Self::new(settings, following.job_id, patience, Progress::Asked(after), client);
         follower.attached(following);
         Ok(follower)
     }
 
-    fn new(settings: &ClientSettings, job: JobRef, patience: Patience, progress: Progress, client: Client) -> Self {
+    fn new(settings: &ClientSettings, job: JobId, patience: Patience, progress: Progress, client: Client) -> Self {
         Self {
             peer: Arc::new(settings.clone()),
             job,
@@ -160,6 +158,11 @@ impl Follower {
             opened: None,
             state: State::Connected(Box::new(client)),
         }
+    }
+
+    /// The job.
+    pub fn job_id(&self) -> JobId {
+        self.job
     }
 
     /// Where the log stood when [`Follower::follow`] opened it; none after a submit.
@@ -293,7 +296,7 @@ impl Follower {
         if !error.reconnect() || since.elapsed() >= self.patience.reconnect {
             return Err(FollowError::Lost(error));
         }
-        let (settings, job, after) = (Arc::clone(&self.peer), self.job, self.progress.after());
+        let (settings, job, after) = (Arc::clone(&self.peer), JobRef::Id(self.job), self.progress.after());
         let wait = self.backoff.next_wait();
         let attempt = Box::pin(async move {
             sleep(wait).await;
@@ -311,8 +314,11 @@ async fn attach(settings: &ClientSettings, job: JobRef, after: After) -> Result<
     Ok((client, following))
 }
 
-/// Repeats `attempt` while a new connection can help and `limit` is not over.
-async fn patiently<T, F>(limit: Duration, mut attempt: impl FnMut() -> F) -> Result<T, ClientError>
+/// Repeats `attempt` while a new connection can help and `limit` is not over; at least once.
+///
+/// # Errors
+/// What the last attempt said.
+pub async fn patiently<T, F>(limit: Duration, mut attempt: impl FnMut() -> F) -> Result<T, ClientError>
 where
     F: Future<Output = Result<T, ClientError>>,
 {

@@ -40,7 +40,7 @@ mod workers;
 pub use connection::Client;
 pub use error::{ClientError, FollowError};
 pub use files::{Artifact, FileError, Files, Upload};
-pub use follow::{FollowEvent, Follower, Patience};
+pub use follow::{FollowEvent, Follower, Patience, patiently};
 pub use watch::{Watch, WatchEvent};
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 //!
 //! [`Config::load`] finds `gangline.toml` and takes the flags and variables that every command
 //! shares; [`Config::server`] and its siblings then give each part of the program what it
-//! needs. Nothing else in the crate reads a variable of the environment.
+//! needs. No other room takes settings from the environment.
 //!
 //! Guards: what is wrong is named with its place and what was expected. A token that lies in
 //! the data directory goes to this machine's dispatcher only.
@@ -123,6 +123,16 @@ impl Config {
         &self.data_dir
     }
 
+    /// The data directory, where someone named one.
+    pub fn named_data_dir(&self) -> Option<&Path> {
+        self.data_dir_named.then_some(&*self.data_dir)
+    }
+
+    /// The dispatcher, where someone named one.
+    pub fn url(&self) -> Option<&str> {
+        self.url.as_deref()
+    }
+
     /// What to log, where someone said.
     pub fn log(&self) -> Option<&str> {
         self.log.as_deref()
@@ -155,6 +165,32 @@ impl Config {
         let options = flags.or(self.file.server.clone());
         let limits = limits.or(self.file.limits);
         server::resolve(options, limits, drain, self.data_dir.clone())
+    }
+
+    /// Settings of `worker`.
+    ///
+    /// # Errors
+    /// The worker's token is there and cannot be read, or a setting makes no sense.
+    pub fn worker(&self, flags: WorkerOptions, drain: DrainOption) -> Result<WorkerSettings, ConfigError> {
+        let (url, token) = self.peer("worker.token")?;
+        let options = flags.or(self.file.worker.clone());
+        // Below the dispatcher's own things, where both share a directory.
+        worker::resolve(options, drain, url, token, self.data_dir.join("worker"))
+    }
+
+    /// Settings of the worker in `up`: it serves the dispatcher at `url`, with the token that
+    /// this one has left in the data directory.
+    ///
+    /// # Errors
+    /// As [`Config::worker`].
+    pub fn local_worker(
+        &self,
+        flags: WorkerOptions,
+        drain: DrainOption,
+        url: String,
+    ) -> Result<WorkerSettings, ConfigError> {
+        let local = Self { url: Some(url), token: None, ..self.clone() };
+        local.worker(flags, drain)
     }
 
     /// Where the dispatcher is, and the token for it: the one that was given, else the one in

@@ -60,7 +60,7 @@ pub enum LogFormat {
 #[command(next_help_heading = "Dispatcher")]
 pub struct ServerOptions {
     /// Address to listen on; port 0 takes a free one [default: 127.0.0.1:3000]
-    #[arg(long, env = "GANGLINE_LISTEN", value_name = "IP:PORT")]
+    #[arg(long, env = "GANGLINE_LISTEN", value_name = "IP:PORT", value_parser = address)]
     pub listen: Option<SocketAddr>,
     /// Ask nobody for a token: whoever can connect is an administrator
     #[arg(long, env = "GANGLINE_OPEN", value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
@@ -200,6 +200,12 @@ pub struct WorkerOptions {
     /// Declare this many GPUs, on a machine where they cannot be counted
     #[arg(long, env = "GANGLINE_GPUS", value_name = "N")]
     pub gpus: Option<u32>,
+    /// Largest ZIP that is fetched for a job [default: 4GiB]
+    #[arg(long, env = "GANGLINE_DOWNLOAD_BYTES", value_name = "SIZE", hide_short_help = true)]
+    pub download_bytes: Option<Size>,
+    /// Largest workspace that a ZIP may unpack to [default: 8GiB]
+    #[arg(long, env = "GANGLINE_UNPACKED_BYTES", value_name = "SIZE", hide_short_help = true)]
+    pub unpacked_bytes: Option<Size>,
     /// How long running jobs may go on after SIGTERM
     #[arg(skip)]
     pub drain_timeout: Option<Span>,
@@ -208,9 +214,13 @@ pub struct WorkerOptions {
 /// `--drain-timeout`, which `serve`, `worker` and `up` have once each.
 #[derive(Debug, Clone, Copy, Default, clap::Args)]
 pub struct DrainOption {
-    /// How long SIGTERM waits for work to finish before it cuts
+    /// How long SIGTERM waits before it cuts: for connections, 10s; for a worker's jobs, 60s
     #[arg(long, env = "GANGLINE_DRAIN_TIMEOUT", value_name = "TIME")]
     pub drain_timeout: Option<Span>,
+}
+
+fn address(text: &str) -> Result<SocketAddr, String> {
+    text.parse().map_err(|_| "expected an address and a port, such as 127.0.0.1:3000 or [::]:3000".to_owned())
 }
 
 /// Labels in the file are a table, `labels = { gpu = "a100" }`.
@@ -245,7 +255,7 @@ impl LimitOptions {
 
 impl WorkerOptions {
     pub(super) fn or(mut self, file: Self) -> Self {
-        fill!(self from file: id, slots, gpus, drain_timeout; lists labels);
+        fill!(self from file: id, slots, gpus, download_bytes, unpacked_bytes, drain_timeout; lists labels);
         self
     }
 }

@@ -1,3 +1,5 @@
+//! Layers of settings against each other, and what a mistake in one of them is told.
+
 use std::time::Duration;
 
 use clap::{Args, FromArgMatches};
@@ -81,7 +83,7 @@ fn a_named_file_must_be_there() {
 #[test]
 fn settings_that_contradict_each_other_are_refused() {
     let (_dir, config) = config_of("");
-    for args in [&["--open", "--listen=0.0.0.0:3000"][..], &["--lease=5s"], &["--heartbeat=100ms"], &["--threads=0"]] {
+    for args in [&["--lease=5s"][..], &["--heartbeat=100ms"], &["--threads=0"]] {
         assert!(matches!(server(&config, args), Err(ConfigError::Contradiction(_))), "{args:?}");
     }
     assert!(server(&config, &["--open", "--open-anywhere", "--listen=0.0.0.0:3000"]).unwrap().open);

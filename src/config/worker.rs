@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::ConfigError;
+use super::options::{DrainOption, WorkerOptions};
 use crate::base::secret::Secret;
 use crate::protocol::WorkerId;
 
@@ -51,4 +53,32 @@ impl Default for WorkerSettings {
             version: env!("CARGO_PKG_VERSION").to_owned(),
         }
     }
+}
+
+/// Puts what was said over the defaults.
+pub(super) fn resolve(
+    options: WorkerOptions,
+    drain: DrainOption,
+    url: String,
+    token: Option<Secret>,
+    data_dir: PathBuf,
+) -> Result<WorkerSettings, ConfigError> {
+    let WorkerOptions { id, slots, labels, gpus, download_bytes, unpacked_bytes, drain_timeout } = options;
+    let default = WorkerSettings::default();
+    if slots == Some(0) {
+        return Err(ConfigError::Contradiction("slots must be 1 or more".to_owned()));
+    }
+    Ok(WorkerSettings {
+        url,
+        token,
+        id,
+        slots: slots.unwrap_or(default.slots),
+        labels: labels.into_iter().map(|label| (label.key, label.value)).collect(),
+        data_dir,
+        gpus,
+        drain_timeout: drain.drain_timeout.or(drain_timeout).map_or(default.drain_timeout, |span| span.0),
+        download_bytes: download_bytes.map_or(default.download_bytes, |size| size.0),
+        unpacked_bytes: unpacked_bytes.map_or(default.unpacked_bytes, |size| size.0),
+        version: default.version,
+    })
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::{DispatchError, Dispatcher};
 use crate::auth::Identity;
 use crate::hub::follow::Source;
-use crate::hub::{Attached, Follow, Outbox};
+use crate::hub::{Follow, Outbox};
 use crate::protocol::job::{Following, Status};
 use crate::protocol::{After, Cursor, JobId, JobRef};
 
@@ -44,7 +44,7 @@ impl Dispatcher {
         source: Source,
         outbox: &Arc<Outbox>,
     ) -> Follow {
-        let attached = Attached::new(self.0.hub.tail(job), outbox);
+        let attached = self.0.hub.attach(job, outbox);
         Follow { job, cursor, attached, source, status, live: false }
     }
 }

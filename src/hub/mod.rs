@@ -41,10 +41,13 @@ impl Hub {
         Self::default()
     }
 
-    /// The tail of a log, made if nobody followed it yet. Read the store only after this, so
-    /// that no entry can fall between.
-    pub fn tail(&self, job: JobId) -> Arc<Tail> {
-        Arc::clone(&self.tails.entry(job).or_insert_with(|| Arc::new(Tail::new(job))))
+    /// A place at the tail of a log. Read the store only after this, so that no entry can fall
+    /// between.
+    pub fn attach(&self, job: JobId, outbox: &Arc<Outbox>) -> Attached {
+        // The place is taken while the map's entry is held: a `release` can then not forget a tail
+        // that somebody is just coming to.
+        let tail = self.tails.entry(job).or_insert_with(|| Arc::new(Tail::new(job)));
+        Attached::new(Arc::clone(&tail), outbox)
     }
 
     /// Passes entries on that the store has just taken, in their order.
@@ -64,5 +67,36 @@ impl Hub {
     /// Logs that are followed now.
     pub fn followed(&self) -> usize {
         self.tails.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::EntryKind;
+    use crate::protocol::{Cursor, StreamName};
+
+    const JOB: JobId = JobId { number: 1, nonce: 0 };
+
+    #[test]
+    fn who_comes_while_another_goes_is_not_forgotten() {
+        let hub = Arc::new(Hub::new());
+        let done = std::sync::atomic::AtomicBool::new(false);
+        std::thread::scope(|threads| {
+            threads.spawn(|| {
+                while !done.load(std::sync::atomic::Ordering::Relaxed) {
+                    hub.release(JOB);
+                }
+            });
+            for n in 1..20_000 {
+                let outbox = Arc::new(Outbox::default());
+                let attached = hub.attach(JOB, &outbox);
+                let kind = EntryKind::Output { stream: StreamName::Stdout, offset: 0, bytes: "x".into() };
+                hub.publish(JOB, &[Entry { at: Cursor::new(1, n), time: 0, kind }]);
+                assert!(outbox.take_now().is_some(), "round {n}: the follower was not rung");
+                drop(attached);
+            }
+            done.store(true, std::sync::atomic::Ordering::Relaxed);
+        });
     }
 }

@@ -168,7 +168,7 @@ pub struct Attached {
 
 impl Attached {
     /// Rings `outbox` whenever entries come to `tail`.
-    pub fn new(tail: Arc<Tail>, outbox: &Arc<Outbox>) -> Self {
+    pub(super) fn new(tail: Arc<Tail>, outbox: &Arc<Outbox>) -> Self {
         let alive = Arc::new(());
         let follower = Follower { alive: Arc::downgrade(&alive), outbox: Arc::clone(outbox) };
         tail.inner.lock().followers.push(follower);

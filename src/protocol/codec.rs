@@ -3,6 +3,8 @@
 //! Reading accepts what people type (any field order, unknown fields, an `id` of either kind)
 //! and refuses the rest with an error that names the field. Nothing here panics on any input.
 
+use std::borrow::Cow;
+
 use schemars::JsonSchema;
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Deserializer, Serialize};
@@ -13,6 +15,7 @@ use super::auth::{AuthEvent, AuthRequest};
 use super::error::{ErrorCode, WireError};
 use super::hello::{ClientHello, ServerHello};
 use super::job::{JobEvent, JobRequest, OutputEvent};
+use super::output;
 use super::worker::{WorkerEvent, WorkerRequest};
 
 /// The `type` of a frame.
@@ -186,7 +189,7 @@ pub struct Envelope<'a> {
     /// Its id, to echo.
     pub id: Option<FrameId>,
     /// Its verb, empty where there is none.
-    pub opt: String,
+    pub opt: Cow<'a, str>,
     /// `data` as JSON text, `{}` where it is absent.
     pub data: &'a str,
 }
@@ -235,18 +238,16 @@ pub fn open(text: &str) -> Result<Envelope<'_>, FrameError> {
         }
         Some(_) => return Err((None, WireError::bad_field("id", "id must be a string or a number"))),
     };
-    let noun = match outer.r#type {
+    let noun = match outer.r#type.map(RawValue::get) {
         None => return Err((id, WireError::bad_field("type", "type is required"))),
-        Some(raw) => match serde_json::from_str::<String>(raw.get()) {
-            Err(_) => return Err((id, WireError::bad_field("type", "type must be a string"))),
-            Ok(name) => match serde_json::from_value(serde_json::Value::String(name.clone())) {
-                Ok(noun) => noun,
-                Err(_) => {
-                    let message =
-                        format!("unknown type {name:?}; there are hello, auth, job, worker, container, plugin, ping");
-                    return Err((id, WireError::new(ErrorCode::UnknownType, message).field("type")));
-                }
-            },
+        Some(raw) => match serde_json::from_str(raw) {
+            Ok(noun) => noun,
+            Err(_) if !raw.starts_with('"') => return Err((id, WireError::bad_field("type", "type must be a string"))),
+            Err(_) => {
+                let message =
+                    format!("unknown type {raw}; there are hello, auth, job, worker, container, plugin, ping");
+                return Err((id, WireError::new(ErrorCode::UnknownType, message).field("type")));
+            }
         },
     };
     let data = match outer.data.map(RawValue::get) {
@@ -255,10 +256,14 @@ pub fn open(text: &str) -> Result<Envelope<'_>, FrameError> {
         Some(_) => return Err((id, WireError::bad_field("data", "data must be an object"))),
     };
     let opt = match serde_json::from_str::<Opt<'_>>(data) {
-        Ok(Opt { opt: None }) => String::new(),
-        Ok(Opt { opt: Some(raw) }) => match serde_json::from_str(raw.get()) {
-            Ok(opt) => opt,
-            Err(_) => return Err((id, WireError::bad_field("opt", "opt must be a string"))),
+        Ok(Opt { opt: None }) => Cow::Borrowed(""),
+        // Only an `opt` written with escapes has to be copied.
+        Ok(Opt { opt: Some(raw) }) => match serde_json::from_str::<&str>(raw.get()) {
+            Ok(opt) => Cow::Borrowed(opt),
+            Err(_) => match serde_json::from_str(raw.get()) {
+                Ok(opt) => Cow::Owned(opt),
+                Err(_) => return Err((id, WireError::bad_field("opt", "opt must be a string"))),
+            },
         },
         // The text is JSON by now, so only an `opt` that comes twice can be wrong.
         Err(error) => return Err((id, WireError::bad_field("opt", format!("data: {error}")))),
@@ -299,7 +304,7 @@ pub enum ToServer<'a> {
 /// # Errors
 /// As [`open`], and what the payload's own reader says.
 pub fn read_at_server(text: &str) -> Result<(ToServer<'_>, Option<FrameId>), FrameError> {
-    if let Some(output) = read_output::<AgentOutput<'_>>(text) {
+    if let Some(output) = output::read::<AgentOutput<'_>>(text) {
         return Ok((ToServer::AgentJob(AgentJobReport::Output(output)), None));
     }
     let Envelope { noun, id, opt, data } = open(text)?;
@@ -351,7 +356,7 @@ pub enum ToClient<'a> {
 /// # Errors
 /// As [`open`], and what the payload's own reader says.
 pub fn read_at_client(text: &str) -> Result<(ToClient<'_>, Option<FrameId>), FrameError> {
-    if let Some(output) = read_output::<OutputEvent<'_>>(text) {
+    if let Some(output) = output::read::<OutputEvent<'_>>(text) {
         return Ok((ToClient::Job(JobEvent::Output(output)), None));
     }
     let Envelope { noun, id, opt, data } = open(text)?;
@@ -448,25 +453,6 @@ pub(crate) fn unknown_verb(opt: &str, known: &[&str]) -> WireError {
     };
     let code = if opt.is_empty() { ErrorCode::BadFrame } else { ErrorCode::UnknownType };
     WireError::new(code, message).field("opt")
-}
-
-/// Reads an `output` frame in one pass where it begins the way this crate writes it. Output is
-/// nearly all that crosses a busy socket, and the general way reads every byte three times.
-/// It takes what the general way takes, and does not notice an `opt` that comes twice.
-fn read_output<'a, T: Deserialize<'a>>(text: &'a str) -> Option<T> {
-    #[derive(Deserialize)]
-    struct Frame<T> {
-        #[serde(rename = "type")]
-        _noun: IgnoredAny,
-        #[serde(default)]
-        id: Option<IgnoredAny>,
-        data: T,
-    }
-    if !text.starts_with(r#"{"type":"job","data":{"opt":"output","#) {
-        return None;
-    }
-    // What fails here is read again the general way, which says what is wrong with it.
-    serde_json::from_str::<Frame<T>>(text).ok().filter(|frame| frame.id.is_none()).map(|frame| frame.data)
 }
 
 /// Whether `data` names a worker at all, be it wrongly: then it is a client's, who is told so.

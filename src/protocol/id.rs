@@ -45,14 +45,18 @@ impl FromStr for JobId {
     type Err = InvalidName;
 
     fn from_str(text: &str) -> Result<Self, InvalidName> {
-        let parts = text.strip_prefix("job-").and_then(|rest| rest.split_once('-'));
+        // Only the written form is the name: "job-07-…", "job-+7-…" or capitals are not.
+        let written = |(number, nonce): &(&str, &str)| {
+            let digits = number.bytes().all(|b| b.is_ascii_digit()) && (*number == "0" || !number.starts_with('0'));
+            digits && nonce.len() == 8 && nonce.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
+        };
+        let parts = text.strip_prefix("job-").and_then(|rest| rest.split_once('-')).filter(written);
         let id = parts.and_then(|(number, nonce)| {
             Some(Self { number: number.parse().ok()?, nonce: u32::from_str_radix(nonce, 16).ok()? })
         });
         match id {
-            // Only the written form is the name: "job-07-…" or "job-+7-…" is not.
-            Some(id) if id.to_string() == text => Ok(id),
-            _ => invalid("a job id such as job-7-1f0c33aa"),
+            Some(id) => Ok(id),
+            None => invalid("a job id such as job-7-1f0c33aa"),
         }
     }
 }

@@ -15,6 +15,7 @@ pub mod hello;
 pub mod id;
 pub mod job;
 pub mod limits;
+pub mod output;
 pub mod schema;
 pub mod spec;
 pub mod worker;

@@ -146,7 +146,8 @@ pub trait JobStore {
         message: String,
     ) -> Result<Result<Change, AppendError>, StoreError>;
 
-    /// Renews all leases that `worker` has; returns those of `held` that are not its own any more.
+    /// Renews the leases of the `held` attempts that `worker` has, and no others; returns those that are not its
+    /// own any more.
     ///
     /// # Errors
     /// Harmless to repeat.

@@ -213,7 +213,7 @@ impl Reader {
     async fn act(&mut self, who: &Identity, id: Option<&FrameId>, frame: ToServer<'_>) -> Result<(), Failure> {
         let forbidden = |why| Err(DispatchError::Forbidden(why).into());
         match frame {
-            ToServer::AgentJob(report) => self.agent_job(id, report).await,
+            ToServer::AgentJob(report) => self.agent_job(who, report).await,
             ToServer::Agent(report) => self.agent(who, id, report).await,
             ToServer::Job(_) | ToServer::Worker(_) | ToServer::Container if who.role == Role::Worker => {
                 forbidden("workers send no clients' frames")

@@ -1,42 +1,240 @@
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::sync::Arc;
-use std::time::Duration;
 
+use super::failure::corrupt;
 use super::*;
-use crate::model::{JobSpec, Outcome, Program, Requires};
-use crate::protocol::job::{Reason, Status};
-use crate::protocol::{Cursor, StreamName};
-use crate::store::jobs::{Claim, NewJob, QueueLimits};
+use crate::model::{JobSpec, Program, Requires};
+use crate::protocol::job::Status;
+use crate::protocol::{Cursor, JobId, StreamName};
+use crate::store::jobs::{Claim, JobFilter, NewJob, QueueLimits, Submitted};
 use crate::store::log::{AttemptWrite, NewOutput};
 use crate::store::{JobStore, LogStore};
 
+const LIMITS: QueueLimits = QueueLimits { total: 1_000, account: 1_000 };
+
+fn open(dir: &Path) -> Result<SqliteStore, OpenError> {
+    SqliteStore::open(dir, &SqliteOptions::default(), Clock::manual(1_000_000))
+}
+
+fn job() -> NewJob {
+    let spec = Arc::new(JobSpec::new(Program::Shell("true".to_owned())));
+    NewJob { nonce: 7, account: "ada".parse().unwrap(), spec, key: None }
+}
+
+async fn submit(store: &SqliteStore) -> Submitted {
+    store.submit(job(), LIMITS).await.unwrap()
+}
+
+/// Submits a job and claims it.
+async fn running(store: &SqliteStore) -> JobId {
+    let id = submit(store).await.job.id;
+    let classes = vec![(Requires::default(), Vec::new())];
+    let claim = Claim { worker: "w".parse().unwrap(), classes, limit: 1, lease: limits::LEASE };
+    assert_eq!(store.claim(claim).await.unwrap()[0].job.id, id);
+    id
+}
+
+fn output(job: JobId, n: u64, bytes: usize) -> Vec<AttemptWrite> {
+    let chunk = NewOutput { n, stream: StreamName::Stdout, bytes: vec![b'x'; bytes].into(), time: 1 };
+    vec![AttemptWrite { job, attempt: 1, output: vec![chunk], end: None }]
+}
+
 #[tokio::test]
-async fn smoke() {
+async fn what_was_answered_is_there_after_the_next_open() {
     let dir = tempfile::tempdir().unwrap();
-    let store = SqliteStore::open(dir.path(), &SqliteOptions::default(), Clock::manual(1000)).unwrap();
-    let limits = QueueLimits { total: 10, account: 10 };
-    let new = NewJob {
-        nonce: 7,
-        account: "ada".parse().unwrap(),
-        spec: Arc::new(JobSpec::new(Program::Shell("true".into()))),
-        key: None,
-    };
-    let job = store.submit(new, limits).await.unwrap().job;
-    let claim = Claim {
-        worker: "w".parse().unwrap(),
-        classes: vec![(Requires::default(), vec![])],
-        limit: 5,
-        lease: Duration::from_secs(30),
-    };
-    let changes = store.claim(claim).await.unwrap();
-    assert_eq!(changes.len(), 1);
-    let output = vec![NewOutput { n: 1, stream: StreamName::Stdout, bytes: "hi\n".into(), time: 5 }];
-    let outcome = Outcome { reason: Reason::Exit, exit_code: Some(0), message: None };
-    let write = AttemptWrite { job: job.id, attempt: 1, output, end: Some((2, 1005, outcome)) };
-    let done = store.append(vec![write]).await.unwrap().remove(0).unwrap();
-    assert_eq!(done.ended.unwrap().status, Status::Completed);
-    let page = store.read(job.id, Cursor::START, 1000).await.unwrap().unwrap();
-    assert_eq!(page.entries.len(), 3);
+    let store = open(&dir.path().join("new/data")).unwrap();
+    let id = running(&store).await;
+    store.append(output(id, 1, 5)).await.unwrap()[0].as_ref().unwrap();
+    let page = store.read(id, Cursor::START, 100).await.unwrap().unwrap();
     store.close();
-    let store = SqliteStore::open(dir.path(), &SqliteOptions::default(), Clock::manual(1000)).unwrap();
-    assert_eq!(store.read(job.id, Cursor::START, 1000).await.unwrap().unwrap(), page);
+
+    let store = open(&dir.path().join("new/data")).unwrap();
+    assert_eq!(store.read(id, Cursor::START, 100).await.unwrap().unwrap(), page);
+    let again = store.job(id.into()).await.unwrap().unwrap();
+    assert_eq!((again.status, again.stdout_bytes), (Status::Running, 5));
+    assert_eq!(store.last_n(id, 1).await.unwrap(), Ok(1));
+    assert_eq!(submit(&store).await.job.id.number, 2);
+    let mode = fs::metadata(dir.path().join("new/data")).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o700);
+}
+
+#[tokio::test]
+async fn a_directory_has_one_owner_at_a_time() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path()).unwrap();
+    let error = open(dir.path()).unwrap_err();
+    assert!(matches!(error, OpenError::InUse { .. }), "{error}");
+    assert!(error.to_string().contains("in use by another process"));
+    submit(&store).await;
+    store.close();
+    open(dir.path()).unwrap();
+}
+
+#[test]
+fn a_directory_that_cannot_be_made_is_named() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let error = open(&file.path().join("data")).unwrap_err();
+    assert!(matches!(error, OpenError::NotWritable { .. }), "{error}");
+    assert!(error.to_string().contains(&*file.path().to_string_lossy()));
+}
+
+/// Opens a directory with `content` as its database; the error, once it is sure that the file is as it was.
+fn refused(content: &[u8]) -> OpenError {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("gangline.db");
+    fs::write(&path, content).unwrap();
+    let error = open(dir.path()).unwrap_err();
+    assert_eq!(fs::read(&path).unwrap(), content);
+    error
+}
+
+/// A closed database with some jobs in it, changed by `change`.
+async fn database(change: impl FnOnce(&rusqlite::Connection)) -> Vec<u8> {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path()).unwrap();
+    for _ in 0..200 {
+        submit(&store).await;
+    }
+    store.close();
+    let path = dir.path().join("gangline.db");
+    let conn = rusqlite::Connection::open(&path).unwrap();
+    change(&conn);
+    conn.close().unwrap();
+    fs::read(&path).unwrap()
+}
+
+#[tokio::test]
+async fn a_file_that_is_not_ours_is_left_alone() {
+    assert!(matches!(
+        refused(b"not a database at all, just some text".repeat(99).as_slice()),
+        OpenError::Corrupt { .. }
+    ));
+
+    let foreign = database(|conn| conn.pragma_update(None, "application_id", 5).unwrap()).await;
+    let error = refused(&foreign);
+    assert!(matches!(error, OpenError::Corrupt { .. }));
+    assert!(error.to_string().contains("another program"));
+
+    let newer = database(|conn| conn.pragma_update(None, "user_version", 999).unwrap()).await;
+    assert!(matches!(refused(&newer), OpenError::Newer { found: 999, .. }));
+}
+
+#[tokio::test]
+async fn a_damaged_file_is_refused() {
+    let mut torn = database(|_| ()).await;
+    // The header stays, so it looks like a database; the pages behind it do not.
+    for byte in &mut torn[8192..] {
+        *byte = 0x5a;
+    }
+    let error = refused(&torn);
+    assert!(matches!(error, OpenError::Corrupt { .. }), "{error}");
+
+    let unreadable =
+        database(|conn| drop(conn.execute("UPDATE jobs SET spec = 'x' WHERE number = 9", []).unwrap())).await;
+    assert!(matches!(refused(&unreadable), OpenError::Corrupt { .. }));
+}
+
+#[tokio::test]
+async fn a_full_disk_loses_nothing_and_is_got_over() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path()).unwrap();
+    let id = running(&store).await;
+    let limit = |pages: i64| {
+        store.on_writer(0, move |engine| Ok(engine.connection().pragma_update(None, "max_page_count", pages)?))
+    };
+    limit(64).await.unwrap();
+    let too_much = store.append(output(id, 1, 1024 * 1024)).await;
+    assert!(matches!(&too_much, Err(StoreError::Unavailable(why)) if why.contains("full")), "{too_much:?}");
+
+    // What is small enough still goes, and what failed has left no trace.
+    assert_eq!(store.last_n(id, 1).await.unwrap(), Ok(0));
+    store.append(output(id, 1, 10)).await.unwrap()[0].as_ref().unwrap();
+    assert_eq!(submit(&store).await.job.id.number, 2);
+    let mut submitted = 2;
+    while store.submit(job(), LIMITS).await.is_ok() {
+        submitted += 1;
+    }
+    let jobs = || store.jobs(JobFilter { limit: 1_000, ..JobFilter::default() });
+    assert_eq!(jobs().await.unwrap().len(), submitted);
+    assert_eq!(store.ready().await.unwrap()[0].len, submitted - 1);
+
+    limit(1_000_000).await.unwrap();
+    assert_eq!(submit(&store).await.job.id.number, submitted as u64 + 1);
+    store.append(output(id, 2, 1024 * 1024)).await.unwrap()[0].as_ref().unwrap();
+    store.close();
+    let store = open(dir.path()).unwrap();
+    assert_eq!(store.last_n(id, 1).await.unwrap(), Ok(2));
+    assert_eq!(store.ready().await.unwrap()[0].len, submitted);
+}
+
+#[tokio::test]
+async fn work_that_fails_takes_no_other_work_with_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path()).unwrap();
+    let fails = store.on_writer(0, |engine| {
+        let new = job();
+        let submitted = engine.submit(&new, "{\"program\":\"Image\"}", LIMITS)?;
+        assert!(submitted.is_ok());
+        Err::<(), _>(corrupt("this is what the test asked for".to_owned()))
+    });
+    // All three wait together, so they share a transaction.
+    let (first, failed, second) = tokio::join!(submit(&store), fails, submit(&store));
+    assert!(matches!(failed, Err(StoreError::Corrupt(_))));
+    assert_eq!((first.job.id.number, second.job.id.number), (1, 2));
+    assert_eq!(store.ready().await.unwrap()[0].len, 2);
+    assert_eq!(store.jobs(JobFilter { limit: 9, ..JobFilter::default() }).await.unwrap().len(), 2);
+}
+
+#[tokio::test]
+async fn the_write_ahead_log_stays_small_under_load() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path()).unwrap();
+    let id = running(&store).await;
+    for n in 1..=400 {
+        store.append(output(id, n, 256 * 1024)).await.unwrap()[0].as_ref().unwrap();
+    }
+    let size = |name: &str| fs::metadata(dir.path().join(name)).unwrap().len() / 1024 / 1024;
+    assert!(size("gangline.db-wal") < 80, "the log has grown to {} MiB", size("gangline.db-wal"));
+    store.close();
+    assert!(!dir.path().join("gangline.db-wal").exists(), "a clean close leaves one file");
+    assert!(size("gangline.db") >= 100);
+}
+
+#[tokio::test]
+async fn nothing_is_searched_for_in_the_file() {
+    let dir = tempfile::tempdir().unwrap();
+    open(dir.path()).unwrap().close();
+    let conn = rusqlite::Connection::open(dir.path().join("gangline.db")).unwrap();
+    let plan = |sql: &str| -> String {
+        let mut statement = conn.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
+        let steps = statement.query_map([], |row| row.get::<_, String>(3)).unwrap();
+        steps.map(Result::unwrap).collect::<Vec<_>>().join("; ")
+    };
+    for (sql, expected) in [
+        (
+            "SELECT entries FROM log WHERE job = 1 AND (attempt, first) >= (2, 3) ORDER BY attempt, first",
+            "SEARCH log USING PRIMARY KEY (job=? AND (attempt,first)>(?,?))",
+        ),
+        (
+            "SELECT number FROM jobs WHERE account = 'a' AND key = 'k'",
+            "SEARCH jobs USING COVERING INDEX jobs_by_key (account=? AND key=?)",
+        ),
+        (
+            "SELECT number FROM jobs INDEXED BY over_by_account WHERE account = 'a' AND status = 2 AND status >= 2 \
+             AND number < 9 ORDER BY number DESC LIMIT 5",
+            "SEARCH jobs USING COVERING INDEX over_by_account (account=? AND status=? AND rowid<?)",
+        ),
+        (
+            "SELECT number FROM jobs INDEXED BY over_by_status WHERE status = 2 AND status >= 2 AND number < 9 \
+             ORDER BY number DESC LIMIT 5",
+            "SEARCH jobs USING COVERING INDEX over_by_status (status=? AND rowid<?)",
+        ),
+        (
+            "SELECT number, nonce FROM jobs INDEXED BY over_by_end WHERE status >= 2 ORDER BY completed_at, number LIMIT 5",
+            "SCAN jobs USING INDEX over_by_end",
+        ),
+    ] {
+        assert_eq!(plan(sql), expected);
+    }
 }

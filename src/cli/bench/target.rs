@@ -1,0 +1,258 @@
+//! The server that is measured: one that runs already, or one of our own in a process of its own.
+//!
+//! Its own process, so that what the server uses and what the generator uses can be told apart. Its data lives
+//! in a temporary directory and goes with it.
+
+use std::net::{Ipv4Addr, TcpListener};
+use std::path::Path;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, bail};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use tempfile::TempDir;
+use tokio::process::{Child, Command};
+use tokio::time::{sleep, timeout};
+
+use crate::base::secret::Secret;
+use crate::client::Client;
+use crate::config::ClientSettings;
+use crate::link::{Address, dial};
+use crate::protocol::auth::{Role, TokenCreate};
+use crate::protocol::spec::Requires;
+use crate::protocol::{JobId, WorkerId};
+
+/// Time for a server to get ready, also one that shares its processors.
+const READY_WITHIN: Duration = Duration::from_secs(20);
+
+/// How often a server that is starting is asked whether it is ready.
+const ASK_EVERY: Duration = Duration::from_millis(1);
+
+/// Time for a server to end when asked to; then it is killed.
+const END_WITHIN: Duration = Duration::from_secs(10);
+
+/// Life of the token for a worker on a server that runs already: longer than any run.
+const TOKEN_SECS: u64 = 3600;
+
+/// See the module.
+pub(super) struct Target {
+    pub(super) address: Address,
+    /// An administrator's, who is exempt from the frame rate.
+    pub(super) token: Option<Secret>,
+    pub(super) worker_token: Option<Secret>,
+    /// Keeps jobs and workers of a run together where others use the server, too.
+    pub(super) requires: Requires,
+    pub(super) worker: WorkerId,
+    pub(super) process: Option<Process>,
+    server: Option<Server>,
+    /// What ends with the run on a server that goes on.
+    lent: Option<Lent>,
+}
+
+struct Server {
+    child: Child,
+    started_in: Duration,
+    dir: TempDir,
+}
+
+struct Lent {
+    settings: ClientSettings,
+    token: String,
+}
+
+impl Target {
+    /// A server that runs already. `pid` is its process, where it is on this machine and of interest.
+    pub(super) async fn running(settings: ClientSettings, pid: Option<u32>) -> Result<Self> {
+        let address: Address = settings.url.parse()?;
+        // Nothing of an earlier run has this name.
+        let worker: WorkerId = format!("bench-{}", uuid::Uuid::new_v4()).parse()?;
+        let lent = match &settings.token {
+            None => None,
+            Some(_) => {
+                let mut client = Client::connect(&settings).await?;
+                let create = TokenCreate { role: Role::Worker, account: None, ttl_secs: Some(TOKEN_SECS) };
+                let token = client.token_create(create).await.context("only an administrator can measure")?.token;
+                client.close().await;
+                Some(Lent { settings: settings.clone(), token })
+            }
+        };
+        Ok(Self {
+            address,
+            token: settings.token,
+            worker_token: lent.as_ref().map(|lent| Secret::new(lent.token.clone())),
+            requires: Requires { worker_id: Some(worker.clone()), ..Requires::default() },
+            worker,
+            process: pid.map(Process),
+            server: None,
+            lent,
+        })
+    }
+
+    /// A server of our own, with a fresh data directory and limits that no run reaches.
+    pub(super) async fn start() -> Result<Self> {
+        let dir = tempfile::Builder::new().prefix("gangline-bench-").tempdir()?;
+        // Taken, let go and taken again by the server: it says nowhere which port it was given.
+        let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port();
+        let address: Address = format!("127.0.0.1:{port}").parse()?;
+        let started = Instant::now();
+        let mut child = Command::new(std::env::current_exe()?)
+            .args(["serve", "--log", "warn", "--listen", &format!("127.0.0.1:{port}")])
+            .args(["--limits-queue", "100000000", "--limits-account-queue", "100000000"])
+            .args(["--limits-follows", "1000000", "--limits-connections", "100000"])
+            .args(["--limits-output-bytes", "64GiB"])
+            .arg("--data-dir")
+            .arg(dir.path())
+            .current_dir(dir.path())
+            .env_remove("GANGLINE_CONFIG")
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .kill_on_drop(true)
+            .spawn()
+            .context("cannot start a server")?;
+        let ready = timeout(READY_WITHIN, async {
+            while dial(&address, None).await.is_err() {
+                if let Some(status) = child.try_wait()? {
+                    bail!("the server ended: {status}");
+                }
+                sleep(ASK_EVERY).await;
+            }
+            Ok(())
+        });
+        ready.await.context("the server did not get ready")??;
+        let started_in = started.elapsed();
+        Ok(Self {
+            address,
+            token: Some(read(&dir, "admin.token")?),
+            worker_token: Some(read(&dir, "worker.token")?),
+            requires: Requires::default(),
+            worker: "bench".parse()?,
+            process: child.id().map(Process),
+            server: Some(Server { child, started_in, dir }),
+            lent: None,
+        })
+    }
+
+    /// How long our own server took from its start to its first `hello`.
+    pub(super) fn started_in(&self) -> Option<Duration> {
+        self.server.as_ref().map(|server| server.started_in)
+    }
+
+    /// A place for a worker's data, on our own server's disk.
+    pub(super) fn data_dir(&self) -> Option<&Path> {
+        self.server.as_ref().map(|server| server.dir.path())
+    }
+
+    /// Ends what the run began.
+    pub(super) async fn end(self) -> Result<()> {
+        if let Some(Lent { settings, token }) = self.lent {
+            let mut client = Client::connect(&settings).await?;
+            client.token_revoke(token).await?;
+            client.close().await;
+        }
+        if let Some(mut server) = self.server {
+            end(&mut server.child).await?;
+        }
+        Ok(())
+    }
+}
+
+/// Ends a child process: asks, waits, insists.
+pub(super) async fn end(child: &mut Child) -> Result<()> {
+    if let Some(pid) = child.id().and_then(|pid| i32::try_from(pid).ok()) {
+        kill(Pid::from_raw(pid), Signal::SIGTERM)?;
+    }
+    if timeout(END_WITHIN, child.wait()).await.is_err() {
+        child.kill().await?;
+    }
+    Ok(())
+}
+
+fn read(dir: &TempDir, name: &str) -> Result<Secret> {
+    let path = dir.path().join(name);
+    let token = std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+    Ok(Secret::new(token.trim()))
+}
+
+/// A process whose use of the machine is of interest.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Process(u32);
+
+/// Unit of processor time in `/proc`, on every architecture of Linux.
+const TICKS_PER_SECOND: u64 = 100;
+
+impl Process {
+    /// This one.
+    pub(super) fn own() -> Self {
+        Self(std::process::id())
+    }
+
+    /// Of which child.
+    pub(super) fn of(child: &Child) -> Option<Self> {
+        child.id().map(Self)
+    }
+
+    /// Processor time so far.
+    pub(super) fn cpu(self) -> Result<Duration> {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.0))?;
+        // The second field is the name, in parentheses, and may hold anything.
+        let fields = stat.rsplit_once(')').map_or("", |(_, fields)| fields);
+        // Fields 14 and 15: time in the program and in the kernel.
+        let ticks: u64 =
+            fields.split_ascii_whitespace().skip(11).take(2).filter_map(|ticks| ticks.parse::<u64>().ok()).sum();
+        Ok(Duration::from_millis(ticks * 1000 / TICKS_PER_SECOND))
+    }
+
+    /// Resident memory now, in bytes.
+    pub(super) fn resident(self) -> Result<u64> {
+        self.memory("VmRSS:")
+    }
+
+    /// The most resident memory so far, in bytes.
+    pub(super) fn resident_most(self) -> Result<u64> {
+        self.memory("VmHWM:")
+    }
+
+    fn memory(self, field: &str) -> Result<u64> {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.0))?;
+        let line = status.lines().find_map(|line| line.strip_prefix(field)).context("no memory in /proc")?;
+        let kib: u64 = line.trim().trim_end_matches(" kB").parse()?;
+        Ok(kib * 1024)
+    }
+}
+
+/// What processes use from now on.
+pub(super) struct Meter {
+    began: Instant,
+    server: Option<(Process, Duration)>,
+    own: Duration,
+}
+
+/// What they have used, each in processors: 1.0 is one of them all the time.
+pub(super) struct Used {
+    pub(super) server: Option<f64>,
+    pub(super) generator: f64,
+}
+
+impl Meter {
+    pub(super) fn start(target: &Target) -> Result<Self> {
+        let server = target.process.map(|process| Ok::<_, anyhow::Error>((process, process.cpu()?))).transpose()?;
+        Ok(Self { began: Instant::now(), server, own: Process::own().cpu()? })
+    }
+
+    pub(super) fn used(&self) -> Result<Used> {
+        let elapsed = self.began.elapsed().as_secs_f64();
+        let share = |process: Process, before: Duration| -> Result<f64> {
+            Ok(process.cpu()?.saturating_sub(before).as_secs_f64() / elapsed)
+        };
+        Ok(Used {
+            server: self.server.map(|(process, before)| share(process, before)).transpose()?,
+            generator: share(Process::own(), self.own)?,
+        })
+    }
+}
+
+/// The number in a job's id.
+pub(super) fn job_number(id: &str) -> Result<u64> {
+    Ok(id.parse::<JobId>()?.number)
+}

@@ -1,0 +1,58 @@
+//! `logs`: a job's output, up to now or to its end.
+
+use super::Context;
+use super::args::LogsArgs;
+use super::exit::Status;
+use super::failure::Failure;
+use super::follow::{LastLines, View};
+use super::printer::Printer;
+use crate::client::{FollowEvent, Follower, Patience};
+use crate::protocol::Cursor;
+
+pub(super) async fn run(context: &Context, args: LogsArgs) -> Result<Status, Failure> {
+    let view = View { json: context.json, stdout: !args.stderr, stderr: !args.stdout };
+    let mut follower = Follower::follow(&context.client()?, args.job, args.after, Patience::default()).await?;
+    let job = follower.job_id();
+    // What there is now ends here; what comes after it is news.
+    let (from, top) = follower.opened().map_or((Cursor::START, Cursor::START), |opened| (opened.from, opened.top));
+    let mut old = args.tail.map(LastLines::new);
+    let printer = Printer::start()?;
+    let mut caught_up = from >= top;
+    let failed = loop {
+        if caught_up {
+            for (target, bytes) in old.take().into_iter().flat_map(LastLines::into_pieces) {
+                printer.print(target, bytes).await;
+            }
+            if !args.follow {
+                break None;
+            }
+        }
+        // A reader that went away shows here, and in what `finish` says.
+        if printer.is_over() {
+            break None;
+        }
+        let event = match follower.next().await {
+            Ok(Some(event)) => event,
+            Ok(None) => break None,
+            Err(error) => break Some(error),
+        };
+        caught_up = match &event {
+            FollowEvent::Entry(entry) => entry.at >= top,
+            FollowEvent::Truncated { to, .. } => *to >= top,
+            FollowEvent::Live(_) => true,
+            FollowEvent::Interrupted { .. } | FollowEvent::Resumed => caught_up,
+        };
+        if let Some((target, bytes)) = view.show(job, event) {
+            match &mut old {
+                Some(old) => old.push(target, bytes),
+                None => printer.print(target, bytes).await,
+            }
+        }
+    };
+    printer.finish().await?;
+    if let Some(error) = failed {
+        return Err(Failure::from(error).with_status(Status::Failure));
+    }
+    follower.close().await;
+    Ok(Status::Success)
+}

@@ -1,0 +1,270 @@
+//! One `run`, from submit to exit status: the log to the printer, signals to orders.
+
+use std::io::{self, IsTerminal};
+use std::time::Duration;
+
+use indicatif::ProgressBar;
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+
+use super::super::exit::Status;
+use super::super::failure::Failure;
+use super::super::follow::View;
+use super::super::printer::{Printer, Target};
+use super::super::render;
+use super::control::{self, Order};
+use super::input;
+use super::terminal::{self, Asked, RawTerminal, Signals};
+use crate::client::{FollowEvent, Follower, Patience};
+use crate::config::ClientSettings;
+use crate::model::{Entry, EntryKind};
+use crate::protocol::JobId;
+use crate::protocol::job::Status as JobStatus;
+use crate::protocol::job::{JobEvent, Submit, Submitted};
+
+/// Orders under way. Should the dispatcher be unreachable for long, further changes of the
+/// window's size are dropped; a cancel is never further than the second order.
+const ORDERS: usize = 16;
+/// A submit that is under way when Ctrl-C comes has this long to be answered, so that the job
+/// can be cancelled rather than left behind unseen.
+const SUBMIT_GRACE: Duration = Duration::from_secs(1);
+
+/// What is sent to the job's standard input.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Feed {
+    /// Nothing.
+    None,
+    /// Standard input as it is.
+    Pipe,
+    /// Every key of the terminal.
+    Keys,
+}
+
+/// One `run`.
+#[derive(Debug)]
+pub(super) struct Session {
+    pub(super) settings: ClientSettings,
+    pub(super) json: bool,
+    pub(super) feed: Feed,
+}
+
+/// How the session's loop came to its end.
+enum Ending {
+    /// The job is over.
+    Job(Status),
+    /// The user or the terminal left.
+    Left,
+    /// Nobody reads stdout any more, or it cannot be written.
+    Printer,
+    /// The log broke off.
+    Log(Failure),
+}
+
+impl Session {
+    pub(super) async fn run(
+        &self,
+        submit: Submit,
+        patience: Patience,
+        mut signals: Signals,
+    ) -> Result<Status, Failure> {
+        let submitting = Follower::submit(&self.settings, submit, patience);
+        tokio::pin!(submitting);
+        let mut stop = false;
+        let opened = loop {
+            tokio::select! {
+                biased;
+                result = &mut submitting => break result,
+                asked = signals.next() => match asked {
+                    Asked::Resize => (),
+                    Asked::Stop | Asked::Leave => {
+                        stop = true;
+                        match timeout(SUBMIT_GRACE, &mut submitting).await {
+                            Ok(result) => break result,
+                            Err(_) => return Ok(Status::Cancelled),
+                        }
+                    }
+                },
+            }
+        };
+        let (follower, submitted) = opened.map_err(|error| Failure::from(error).refused())?;
+        self.stream(follower, submitted, signals, stop).await
+    }
+
+    async fn stream(
+        &self,
+        mut follower: Follower,
+        submitted: Submitted,
+        mut signals: Signals,
+        stop: bool,
+    ) -> Result<Status, Failure> {
+        let job = submitted.job_id;
+        let spinner = self.announce(&submitted)?;
+        let (orders, taken) = mpsc::channel(ORDERS);
+        // All of them end with this function.
+        let mut tasks = JoinSet::new();
+        tasks.spawn(control::run(self.settings.clone(), job, spinner.clone(), taken));
+        let printer = Printer::start()?;
+        if self.json {
+            let mut line = serde_json::to_vec(&JobEvent::Submitted(submitted)).map_err(io::Error::from)?;
+            line.push(b'\n');
+            printer.print(Target::Stdout, line.into()).await;
+        }
+        let view = View { json: self.json, stdout: true, stderr: true };
+        let mut stops = 0;
+        if stop {
+            stops = 1;
+            let _ = orders.try_send(Order::Cancel);
+        }
+        let mut raw = None;
+        let mut fed = false;
+        let mut end = None;
+
+        let ending = loop {
+            tokio::select! {
+                biased;
+                asked = signals.next() => match asked {
+                    Asked::Resize => {
+                        if let (Feed::Keys, Some((cols, rows))) = (self.feed, terminal::size()) {
+                            let _ = orders.try_send(Order::Resize(cols, rows));
+                        }
+                    }
+                    Asked::Leave => break Ending::Left,
+                    Asked::Stop if stops > 0 => break Ending::Left,
+                    Asked::Stop => {
+                        stops += 1;
+                        if io::stderr().is_terminal() {
+                            quiet(spinner.as_ref());
+                            render::say(&format!("cancelling {job}; once more leaves it"));
+                        }
+                        let _ = orders.try_send(Order::Cancel);
+                    }
+                },
+                () = printer.over() => break Ending::Printer,
+                // The next frame is read only once there is room for it: a terminal that stands
+                // still slows the program down, and takes no memory.
+                event = async {
+                    let room = printer.ready().await?;
+                    Some((room, follower.next().await))
+                } => {
+                    let (room, event) = match event {
+                        Some((room, Ok(Some(event)))) => (room, event),
+                        Some((_, Ok(None))) => match end {
+                            Some(status) => break Ending::Job(status),
+                            None => break Ending::Log(Failure::failed("the log ended without an end")),
+                        },
+                        Some((_, Err(error))) => break Ending::Log(error.into()),
+                        None => break Ending::Printer,
+                    };
+                    if let FollowEvent::Entry(Entry { kind, .. }) = &event {
+                        quiet(spinner.as_ref());
+                        match kind {
+                            EntryKind::Status { status: JobStatus::Running, .. } if !fed => {
+                                fed = true;
+                                let _ = orders.try_send(Order::Started);
+                                raw = self.feed_from_here(&mut tasks, job)?;
+                            }
+                            EntryKind::End { reason, exit_code, message, .. } => {
+                                end = Some(Status::of_job(*reason, *exit_code));
+                                if let Some(message) = message && !self.json {
+                                    render::say(message);
+                                }
+                            }
+                            EntryKind::Status { .. } | EntryKind::Output { .. } => (),
+                        }
+                    }
+                    if let Some(piece) = view.show(job, event) {
+                        room.send(piece);
+                    }
+                }
+            }
+        };
+        quiet(spinner.as_ref());
+        let status = self.finish(ending, follower, printer, orders, tasks, signals).await;
+        // The terminal stays as it is until the last byte of the program is on it.
+        drop(raw);
+        status
+    }
+
+    /// Ends in the way that the session came to its end.
+    async fn finish(
+        &self,
+        ending: Ending,
+        follower: Follower,
+        printer: Printer,
+        orders: mpsc::Sender<Order>,
+        mut tasks: JoinSet<()>,
+        mut signals: Signals,
+    ) -> Result<Status, Failure> {
+        let job = follower.job_id();
+        match ending {
+            Ending::Job(status) => {
+                follower.close().await;
+                tokio::select! {
+                    written = printer.finish() => match written {
+                        Ok(()) => Ok(status),
+                        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(Status::BrokenPipe),
+                        Err(error) => Err(Failure::from(error).refused()),
+                    },
+                    // Whoever does not want the rest of the output gets the status at once.
+                    _ = signals.next() => Ok(status),
+                }
+            }
+            Ending::Left => {
+                render::say(&format!("{job} goes on; gangline logs -f {job} shows it, gangline cancel {job} ends it"));
+                Ok(Status::Cancelled)
+            }
+            Ending::Printer => {
+                let error = printer.finish().await.err().unwrap_or_else(|| io::ErrorKind::BrokenPipe.into());
+                // A local program would be ended by SIGPIPE; so is this one.
+                let _ = orders.send(Order::Cancel).await;
+                drop(orders);
+                let _ = timeout(SUBMIT_GRACE, tasks.join_next()).await;
+                match error.kind() {
+                    io::ErrorKind::BrokenPipe => Ok(Status::BrokenPipe),
+                    _ => Err(Failure::from(error).refused()),
+                }
+            }
+            Ending::Log(failure) => {
+                // What had come is written before the words about what has not.
+                let _ = printer.finish().await;
+                if !self.json {
+                    render::say(&format!("the job may still run: gangline logs -f {job}"));
+                }
+                Err(failure)
+            }
+        }
+    }
+
+    /// Says the job's id where a person looks on, and readies a spinner for the wait.
+    fn announce(&self, submitted: &Submitted) -> io::Result<Option<ProgressBar>> {
+        if self.json || !io::stderr().is_terminal() {
+            return Ok(None);
+        }
+        render::say(&submitted.job_id.to_string());
+        if !io::stdout().is_terminal() {
+            return Ok(None);
+        }
+        Ok(Some(ProgressBar::new_spinner()))
+    }
+
+    /// The job runs: from now on it gets what is typed or piped in here.
+    fn feed_from_here(&self, tasks: &mut JoinSet<()>, job: JobId) -> io::Result<Option<RawTerminal>> {
+        let raw = match self.feed {
+            Feed::None => return Ok(None),
+            Feed::Pipe => None,
+            Feed::Keys => Some(RawTerminal::enter()?),
+        };
+        tasks.spawn(input::pump(self.settings.clone(), job));
+        Ok(raw)
+    }
+}
+
+/// Takes the spinner off the screen before something else is written there.
+fn quiet(spinner: Option<&ProgressBar>) {
+    if let Some(spinner) = spinner
+        && !spinner.is_finished()
+    {
+        spinner.finish_and_clear();
+    }
+}

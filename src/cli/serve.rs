@@ -1,0 +1,216 @@
+//! `serve`, `worker`, `up`: what runs until it is told to end.
+//!
+//! The first SIGTERM or Ctrl-C drains, the second cuts. In `up` the worker drains first, so
+//! that its jobs can still tell the dispatcher how they ended.
+
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::Path;
+use std::thread;
+
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use tokio::runtime::{Builder, Runtime};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::oneshot;
+
+use super::args::{ServeArgs, UpArgs, WorkerArgs};
+use super::exit::Status;
+use super::failure::Failure;
+use super::{Context, render};
+use crate::base::shutdown::Shutdown;
+use crate::client::ClientError;
+use crate::config::{DEFAULT_URL, ServerSettings, WorkerSettings};
+use crate::server::{ServeError, Server};
+use crate::worker::WorkerError;
+
+pub(super) fn serve(context: &Context, args: ServeArgs) -> Result<Status, Failure> {
+    let ServeArgs { server, limits, drain } = args;
+    let settings = context.config.server(server, limits, drain)?;
+    raise_file_limit();
+    runtime(settings.threads)?.block_on(async {
+        let mut signals = Signals::listen()?;
+        let server = Server::bind(settings).await?;
+        let shutdown = Shutdown::new();
+        let serving = server.run(shutdown.clone());
+        tokio::pin!(serving);
+        loop {
+            tokio::select! {
+                result = &mut serving => break Ok(result.map(|()| Status::Success)?),
+                () = signals.next() => drain_then_cut(&shutdown),
+            }
+        }
+    })
+}
+
+pub(super) fn worker(context: &Context, args: WorkerArgs) -> Result<Status, Failure> {
+    let WorkerArgs { worker, drain } = args;
+    let settings = context.config.worker(worker, drain)?;
+    raise_file_limit();
+    runtime(1)?.block_on(async {
+        let mut signals = Signals::listen()?;
+        let shutdown = Shutdown::new();
+        let working = work(settings, shutdown.clone());
+        tokio::pin!(working);
+        loop {
+            tokio::select! {
+                result = &mut working => break result.map(|()| Status::Success),
+                () = signals.next() => drain_then_cut(&shutdown),
+            }
+        }
+    })
+}
+
+pub(super) fn up(context: &Context, args: UpArgs) -> Result<Status, Failure> {
+    let UpArgs { serve: ServeArgs { server, limits, drain }, worker } = args;
+    let settings = context.config.server(server, limits, drain)?;
+    raise_file_limit();
+    runtime(settings.threads)?.block_on(async {
+        let mut signals = Signals::listen()?;
+        let server = Server::bind(settings.clone()).await?;
+        let address = local(server.local_addr());
+        // Only now: the first start has just written the worker's token.
+        let worker = context.config.local_worker(worker, drain, format!("ws://{address}/ws"))?;
+        let (dispatching, working) = (Shutdown::new(), Shutdown::new());
+        let mut worked = on_a_thread(worker, working.clone())?;
+        greet(context, &settings, address);
+
+        let serving = server.run(dispatching.clone());
+        tokio::pin!(serving);
+        let mut result = None;
+        loop {
+            tokio::select! {
+                served = &mut serving => break match (served, result) {
+                    (Err(error), _) => Err(error.into()),
+                    (Ok(()), Some(Err(failure))) => Err(failure),
+                    (Ok(()), _) => Ok(Status::Success),
+                },
+                ended = &mut worked, if result.is_none() => {
+                    result = Some(ended.unwrap_or_else(|_| Err(Failure::failed("the worker's thread ended"))));
+                    dispatching.start_drain();
+                }
+                () = signals.next() => {
+                    if working.draining().is_cancelled() {
+                        dispatching.start_cut();
+                    } else {
+                        render::say("draining: running jobs go on to their end; once more cuts");
+                    }
+                    drain_then_cut(&working);
+                }
+            }
+        }
+    })
+}
+
+/// Works on a thread and a runtime of its own: what the dispatcher does must not wait for what
+/// a worker does, and a worker needs no second thread.
+fn on_a_thread(
+    settings: WorkerSettings,
+    shutdown: Shutdown,
+) -> Result<oneshot::Receiver<Result<(), Failure>>, Failure> {
+    let runtime = runtime(1)?;
+    let (tell, ended) = oneshot::channel();
+    thread::Builder::new().name("worker".to_owned()).spawn(move || {
+        // Nobody listens any more where the dispatcher ended first.
+        let _ = tell.send(runtime.block_on(work(settings, shutdown)));
+    })?;
+    Ok(ended)
+}
+
+async fn work(settings: WorkerSettings, shutdown: Shutdown) -> Result<(), Failure> {
+    Ok(crate::worker::run(settings, shutdown).await?)
+}
+
+fn runtime(threads: usize) -> std::io::Result<Runtime> {
+    match threads {
+        1 => Builder::new_current_thread().enable_all().build(),
+        threads => Builder::new_multi_thread().worker_threads(threads).enable_all().build(),
+    }
+}
+
+fn drain_then_cut(shutdown: &Shutdown) {
+    if shutdown.draining().is_cancelled() { shutdown.start_cut() } else { shutdown.start_drain() }
+}
+
+/// SIGTERM and Ctrl-C, which mean the same to a service.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn listen() -> std::io::Result<Self> {
+        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => (),
+            _ = self.interrupt.recv() => (),
+        }
+    }
+}
+
+/// Every connection is a file. Most systems give a process 1,024 unless it asks for more.
+fn raise_file_limit() {
+    if let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE)
+        && soft < hard
+        && let Err(error) = setrlimit(Resource::RLIMIT_NOFILE, hard, hard)
+    {
+        tracing::warn!(%error, soft, "cannot raise the limit of open files");
+    }
+}
+
+/// How this machine reaches what listens on `address`.
+fn local(address: SocketAddr) -> SocketAddr {
+    let mut local = address;
+    match address {
+        SocketAddr::V4(v4) if v4.ip().is_unspecified() => local.set_ip(Ipv4Addr::LOCALHOST.into()),
+        SocketAddr::V6(v6) if v6.ip().is_unspecified() => local.set_ip(Ipv6Addr::LOCALHOST.into()),
+        SocketAddr::V4(_) | SocketAddr::V6(_) => (),
+    }
+    local
+}
+
+/// Says how to go on from here.
+fn greet(context: &Context, settings: &ServerSettings, address: SocketAddr) {
+    let url = format!("ws://{address}/ws");
+    let mut flags = String::new();
+    if url != DEFAULT_URL {
+        flags.push_str(&format!(" --url {url}"));
+    }
+    if let Some(dir) = context.config.named_data_dir() {
+        flags.push_str(&format!(" --data-dir {}", quoted(dir)));
+    }
+    let open = if settings.open { ", open to everyone on it" } else { "" };
+    let data = settings.data_dir.display();
+    let lines = [
+        format!("Gangline is up at http://{address}{open}; its data is in {data}"),
+        format!("  run a job     gangline run{flags} -- echo hi"),
+        format!("  watch jobs    gangline ps{flags} --watch"),
+        format!("  by hand       wscat -c {url}"),
+    ];
+    render::note(&lines.join("\n"));
+}
+
+fn quoted(path: &Path) -> String {
+    let text = path.display().to_string();
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+,:@".contains(c);
+    if text.chars().all(plain) { text } else { format!("'{}'", text.replace('\'', r"'\''")) }
+}
+
+impl From<WorkerError> for Failure {
+    fn from(error: WorkerError) -> Self {
+        match error {
+            WorkerError::Link(error) => ClientError::Link(error).into(),
+            WorkerError::Refused(error) => error.into(),
+            WorkerError::DataDir { .. } | WorkerError::Running { .. } | WorkerError::Closed(_) => {
+                Self::failed(error.to_string())
+            }
+        }
+    }
+}
+
+impl From<ServeError> for Failure {
+    fn from(error: ServeError) -> Self {
+        Self::failed(error.to_string())
+    }
+}

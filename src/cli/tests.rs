@@ -1,0 +1,52 @@
+//! The grammar: what is taken, what is refused.
+
+use clap::{CommandFactory, Parser};
+
+use super::args::{Cli, Command, RunArgs};
+
+fn run(args: &[&str]) -> RunArgs {
+    let cli = Cli::try_parse_from([&["gangline", "run"], args].concat()).unwrap();
+    match cli.command {
+        Command::Run(run) => *run,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn the_grammar_holds_together() {
+    Cli::command().debug_assert();
+}
+
+#[test]
+fn a_commands_own_flags_are_not_ours() {
+    assert_eq!(run(&["--", "ls", "--json"]).command, ["ls", "--json"]);
+    assert_eq!(run(&["ls", "-t", "--help"]).command, ["ls", "-t", "--help"]);
+    let run = run(&["-it", "-e", "A=b", "--priority", "-3", "--", "sh"]);
+    assert!(run.interactive && run.tty);
+    assert_eq!((run.command, run.env, run.priority), (vec!["sh".to_owned()], vec!["A=b".to_owned()], Some(-3)));
+}
+
+#[test]
+fn what_makes_no_sense_is_refused() {
+    for args in [
+        &["run"][..],
+        &["run", "--timeout", "soon", "--", "ls"],
+        &["run", "--max-attempts", "2", "--", "ls"],
+        &["logs", "--stdout", "--stderr", "7"],
+        &["logs", "nonsense"],
+        &["ps", "--status", "asleep"],
+        &["token", "create"],
+        &["user", "add", "ada", "--password-stdin", "--password-file", "f"],
+        &["protocol"],
+    ] {
+        let error = Cli::try_parse_from([&["gangline"], args].concat()).unwrap_err();
+        assert_eq!(error.exit_code(), 2, "{args:?}");
+    }
+}
+
+#[test]
+fn containers_have_their_words() {
+    for args in [&["create", "nginx", "--port", "80"][..], &["ls"], &["exec", "c1", "--", "sh", "-c", "x"]] {
+        Cli::try_parse_from([&["gangline", "container"], args].concat()).unwrap();
+    }
+}
