@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -19,7 +19,7 @@ use super::outgoing::OutgoingLog;
 use super::system::Specs;
 use super::workspace::transfer::Transfer;
 use super::workspace::{Sizes, Workspaces};
-use crate::base::clock::Clock;
+use crate::base::clock::{Clock, Millis};
 use crate::base::shutdown::Shutdown;
 use crate::model::JobSpec;
 use crate::protocol::WorkerId;
@@ -36,6 +36,8 @@ pub(crate) struct Agent {
     pub(crate) specs: Specs,
     pub(crate) has_gpus: bool,
     pub(crate) clock: Clock,
+    /// How far the dispatcher's clock is ahead of ours, in milliseconds; 0 where they agree.
+    pub(crate) clock_offset: AtomicI64,
     pub(crate) outbox: Outbox,
     pub(crate) home: Home,
     pub(crate) workspaces: Workspaces,
@@ -57,6 +59,9 @@ pub(crate) struct Agent {
     pub(crate) jobs: Jobs,
 }
 
+/// Clocks that differ by less count as the same.
+const CLOCKS_AGREE_MS: i64 = 2_000;
+
 /// The jobs that are held.
 #[derive(Debug, Default)]
 pub(crate) struct Jobs {
@@ -65,6 +70,19 @@ pub(crate) struct Jobs {
 }
 
 impl Agent {
+    /// The time, by the dispatcher's clock.
+    pub(crate) fn now(&self) -> Millis {
+        self.clock.now().saturating_add_signed(self.clock_offset.load(Ordering::Relaxed))
+    }
+
+    /// The dispatcher has just said that it is `now` there. Small differences are the way of
+    /// the message, not of the clocks.
+    pub(crate) fn set_clock(&self, now: Millis) {
+        let offset = now.cast_signed().saturating_sub(self.clock.now().cast_signed());
+        let offset = if offset.abs() > CLOCKS_AGREE_MS { offset } else { 0 };
+        self.clock_offset.store(offset, Ordering::Relaxed);
+    }
+
     /// What to say of ourselves on a new connection.
     pub(crate) fn register(&self) -> Register {
         let Specs { hostname, cpu_count, memory_bytes, disk_bytes, gpus } = self.specs.clone();

@@ -48,7 +48,7 @@ pub(crate) async fn run(agent: Arc<Agent>, held: Arc<Held>, assignment: Assignme
         }
         Err(error) => spawn_error(None, format!("cannot make a workspace: {error}")),
     };
-    held.end(&agent.outbox, ending, agent.clock.now());
+    held.end(&agent.outbox, ending, agent.now());
     agent.job_over(&held);
 }
 
@@ -381,7 +381,7 @@ impl Pump {
             self.wide = true;
             self.from.widen();
         }
-        let time = agent.clock.now();
+        let time = agent.now();
         while let Some(chunk) = self.chunker.next_chunk() {
             held.output(&agent.outbox, self.stream, self.offset, chunk, time);
             self.offset += chunk.len() as u64;
@@ -390,7 +390,7 @@ impl Pump {
 
     fn finish(&mut self, agent: &Agent, held: &Arc<Held>) {
         while let Some(chunk) = self.chunker.finish() {
-            held.output(&agent.outbox, self.stream, self.offset, chunk, agent.clock.now());
+            held.output(&agent.outbox, self.stream, self.offset, chunk, agent.now());
             self.offset += chunk.len() as u64;
         }
     }

@@ -6,7 +6,7 @@
 use std::io;
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -86,7 +86,8 @@ async fn set_up(settings: &WorkerSettings, address: &Address, shutdown: &Shutdow
 
     let (groups_record, spills, work, declared) =
         (home.groups_record(), home.spills(), home.workspaces(), settings.gpus);
-    let group_name = format!("gangline-{id}");
+    // Agents of one name, on directories of their own, must not share groups.
+    let group_name = format!("gangline-{}-{boot}", std::process::id());
     let (machine, workspaces, cgroups) = tokio::task::spawn_blocking(move || -> io::Result<_> {
         orphans::remove_groups(&groups_record);
         orphans::kill_processes(&work);
@@ -115,6 +116,7 @@ async fn set_up(settings: &WorkerSettings, address: &Address, shutdown: &Shutdow
         has_gpus: !specs.gpus.is_empty(),
         specs,
         clock,
+        clock_offset: AtomicI64::new(0),
         outbox: Outbox::default(),
         home,
         workspaces,

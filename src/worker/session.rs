@@ -45,7 +45,8 @@ pub(crate) enum SessionEnd {
 
 /// Runs a session over `link`.
 pub(crate) async fn run(agent: &Arc<Agent>, link: Link) -> SessionEnd {
-    let Link { hello: _, mut sender, mut receiver } = link;
+    let Link { hello, mut sender, mut receiver } = link;
+    agent.set_clock(hello.now);
     let registered = tokio::select! {
         registered = timeout(REGISTER_WITHIN, register(agent, &mut sender, &mut receiver)) => registered,
         () = agent.gone.cancelled() => return SessionEnd::Left,

@@ -480,3 +480,39 @@ async fn an_administrators_drain_refuses_jobs_and_is_taken_back() {
     dispatcher.order("worker", json!({"opt": "undrain"})).await;
     assert_eq!(dispatcher.run(JOB, json!({"command": "echo hi"})).await.text(), "hi\n");
 }
+
+/// Takes one HTTP request, and answers it with `status`. Returns its first line and its body.
+async fn answer_http(listener: &TcpListener, status: &str) -> (String, String) {
+    let (mut http, _) = timeout(SOON, listener.accept()).await.unwrap().unwrap();
+    let mut request = String::new();
+    let mut buffer = [0; 4096];
+    let body = loop {
+        let bytes = http.read(&mut buffer).await.unwrap();
+        request += std::str::from_utf8(&buffer[..bytes]).unwrap();
+        let Some((head, body)) = request.split_once("\r\n\r\n") else { continue };
+        let length = head.lines().find_map(|line| line.to_lowercase().strip_prefix("content-length: ")?.parse().ok());
+        if body.len() >= length.unwrap_or(0) {
+            break body.to_owned();
+        }
+    };
+    let answer = format!("HTTP/1.1 {status}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+    http.write_all(answer.as_bytes()).await.unwrap();
+    (request.lines().next().unwrap().to_owned(), body)
+}
+
+#[tokio::test]
+async fn artifacts_are_uploaded_before_the_end_and_a_failure_is_told() {
+    let stage = Stage::start().await;
+    let mut dispatcher = stage.register(json!([])).await;
+    let script = "mkdir out; echo one > 'out/a b.txt'; echo two > out/c.txt";
+    dispatcher.assign(JOB, json!({"command": script, "artifacts": ["out"]})).await;
+    dispatcher.expect("accept").await;
+    let put = |name: &str| format!("PUT /api/jobs/{JOB}/artifacts/out/{name}?attempt=1 HTTP/1.1");
+    // A server in trouble is asked again, one that says no is not.
+    answer_http(&stage.listener, "503 Service Unavailable").await;
+    assert_eq!(answer_http(&stage.listener, "201 Created").await, (put("a%20b.txt"), "one\n".to_owned()));
+    assert_eq!(answer_http(&stage.listener, "413 Content Too Large").await, (put("c.txt"), "two\n".to_owned()));
+    let told = dispatcher.read(JOB).await;
+    assert_eq!((&told.end["reason"], &told.end["exitCode"]), (&json!("exit"), &json!(0)));
+    assert_eq!(told.end["errorMessage"], "artifact out/c.txt: the server answered 413 Payload Too Large");
+}

@@ -3,12 +3,14 @@
 //! `floors` and `golden` hold the source and the wire to what is written down; `protocol_docs`
 //! and `readme` hold the documents to the code; `fuzz` throws at the codec what no sane peer sends. `connections`,
 //! `jobs` and `workers` try the contract sentence by sentence, with peers that speak it by hand;
-//! `cli` uses the binary as people do, and `wscat` types what `protocol.md` says.
+//! `cli` uses the binary as people do, `start` tries what must not start, `wscat` types what
+//! `protocol.md` says. `faults` kills, stops and cuts off, and judges what was seen meanwhile.
 
 #![cfg(test)]
 
 mod cli;
 mod connections;
+mod faults;
 mod floors;
 mod fuzz;
 mod golden;

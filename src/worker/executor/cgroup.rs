@@ -35,13 +35,12 @@ struct Numbers {
 }
 
 impl Cgroups {
-    /// Makes `name` below this process's own group; none where that is not allowed.
+    /// Makes `name`, which nobody else uses, below this process's own group; none where that is
+    /// not allowed.
     pub(crate) fn new(name: &str) -> Option<Self> {
         let mounts = fs::read_to_string("/proc/self/mountinfo").ok()?;
         let root = own_group(&mounts, &proc::cgroup(Pid::this())?)?.join(name);
-        if let Err(error) = fs::create_dir(&root)
-            && error.kind() != io::ErrorKind::AlreadyExists
-        {
+        if let Err(error) = fs::create_dir(&root) {
             tracing::debug!(%error, "no control groups; descendants are found by their process tree alone");
             return None;
         }

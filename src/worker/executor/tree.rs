@@ -38,8 +38,8 @@ struct Leader {
     mark: Mark,
     /// In ticks, not after the leader was started.
     started: u64,
-    /// In a control group: its descendants can be told by that.
-    contained: bool,
+    /// Path of its control group, once it has one: its descendants can be told by that.
+    group: Option<String>,
     /// Its exit status was taken; its number may be another's.
     reaped: bool,
 }
@@ -92,7 +92,7 @@ impl Tree {
         // A child that was not waited for has a number, which fits.
         let pid = child.id().and_then(|id| i32::try_from(id).ok()).ok_or(io::ErrorKind::InvalidData)?;
         let leader = Pid::from_raw(pid);
-        leaders.insert(leader, Leader { mark, started, contained: false, reaped: false });
+        leaders.insert(leader, Leader { mark, started, group: None, reaped: false });
         Ok((child, Self { leader, group: None }))
     }
 
@@ -111,7 +111,7 @@ impl Tree {
             Ok(group) => {
                 self.group = Some(group);
                 if let Some(leader) = LEADERS.lock().get_mut(&self.leader) {
-                    leader.contained = true;
+                    leader.group = proc::cgroup(self.leader);
                 }
             }
             Err(error) => tracing::debug!(%error, "cannot move a job into a control group"),
@@ -226,14 +226,18 @@ fn owner(leaders: &BTreeMap<Pid, Leader>, pid: Pid, stat: Stat, ended: Option<Pi
     }
     // It has shed every mark. A contained job would hold it by its group, and a job cannot have
     // started what is older than itself.
-    let could = |leader: &Leader| leader.started <= stat.started && !leader.contained;
-    let others = leaders.iter().filter(|(leader, _)| Some(**leader) != ended);
-    let of_another = others.clone().any(|(_, leader)| could(leader)) || is_contained(pid, others.count() > 0);
+    let could = |leader: &Leader| leader.started <= stat.started && leader.group.is_none();
+    let others = || leaders.iter().filter(|(leader, _)| Some(**leader) != ended).map(|(_, leader)| leader);
+    let of_another = others().any(could) || is_contained(pid, others().filter_map(|leader| leader.group.as_deref()));
     let of_ended = ended.is_some_and(|ended| leaders.get(&ended).is_some_and(|leader| leader.started <= stat.started));
     if of_ended && !of_another { Owner::Ended } else { Owner::Other }
 }
 
-/// Whether `pid` sits in a control group of some job; not looked up where there is no other job.
-fn is_contained(pid: Pid, others: bool) -> bool {
-    others && proc::cgroup(pid).is_some_and(|path| path.contains("/gangline-"))
+/// Whether `pid` sits in one of `groups`, or below; not looked up where there are none.
+fn is_contained<'a>(pid: Pid, groups: impl Iterator<Item = &'a str>) -> bool {
+    let mut groups = groups.peekable();
+    groups.peek().is_some()
+        && proc::cgroup(pid).is_some_and(|path| {
+            groups.any(|group| path.strip_prefix(group).is_some_and(|below| below.is_empty() || below.starts_with('/')))
+        })
 }

@@ -92,12 +92,13 @@ impl Peer {
         if let Some(frame) = self.inbox.pop_front() {
             return Heard::Frame(frame);
         }
-        self.read().await
+        soon("a frame", self.hear_at_last()).await
     }
 
-    async fn read(&mut self) -> Heard {
+    /// The same, however long it takes.
+    pub(crate) async fn hear_at_last(&mut self) -> Heard {
         loop {
-            match soon("a frame", self.socket.next()).await {
+            match self.socket.next().await {
                 Some(Ok(Message::Text(text))) => {
                     let frame: Value = serde_json::from_str(&text).expect("every frame is JSON");
                     assert!(frame.is_object() && frame["type"].is_string(), "a frame has a type: {frame}");

@@ -1,0 +1,9 @@
+//! The fault suite: things are killed, stopped and cut off while jobs run, and a checker judges
+//! what followers and programs saw.
+
+mod follower;
+mod fencing;
+mod history;
+mod processes;
+mod program;
+mod proxy;
