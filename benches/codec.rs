@@ -70,10 +70,10 @@ fn output(c: &mut Criterion) {
         group.bench_function("write", |b| b.iter(|| encode_event(black_box(&event))));
         let (to_client, to_server) = (encode_event(&event), encode_report(&report));
         group.bench_function("read at the client", |b| {
-            b.iter(|| black_box(read_at_client(black_box(&to_client)).is_ok()))
+            b.iter(|| black_box(read_at_client(black_box(&to_client)).is_ok()));
         });
         group.bench_function("read at the server", |b| {
-            b.iter(|| black_box(read_at_server(black_box(&to_server)).is_ok()))
+            b.iter(|| black_box(read_at_server(black_box(&to_server)).is_ok()));
         });
     }
 }

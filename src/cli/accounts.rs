@@ -80,8 +80,8 @@ pub(super) async fn token(context: &Context, command: TokenCommand) -> Result<St
             });
             render::line(&render::table(&["TOKEN", "ROLE", "ACCOUNT", "CREATED", "EXPIRES"], rows.collect()))?;
         }
-        TokenCommand::Revoke { token } => {
-            Client::connect(&settings).await?.token_revoke(token).await?;
+        TokenCommand::Revoke { revoked } => {
+            Client::connect(&settings).await?.token_revoke(revoked).await?;
             // Not echoed: it may be the token itself.
             if context.json {
                 render::json(&serde_json::json!({"revoked": true}))?;

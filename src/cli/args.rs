@@ -354,7 +354,9 @@ pub(super) enum TokenCommand {
     /// End a token
     Revoke {
         /// Its id, or itself
-        token: String,
+        // Not called `token`: clap would take it for the flag of that name.
+        #[arg(value_name = "TOKEN")]
+        revoked: String,
     },
 }
 

@@ -45,11 +45,12 @@ pub(super) fn done(as_json: bool, what: &str, name: &str) -> io::Result<()> {
     if as_json { json(&serde_json::json!({ what: name })) } else { line(name) }
 }
 
-/// Says something about the work on stderr. Raw terminals need the carriage return, others
-/// do not mind it; where stderr is closed there is nobody to tell.
+/// Says something about the work on stderr, on a line of its own under a raw terminal, too.
+/// Where stderr is closed there is nobody to tell.
 pub(super) fn say(text: &str) {
     let mut stderr = io::stderr().lock();
-    let end = if stderr.is_terminal() { "\r\n" } else { "\n" };
+    let raw = stderr.is_terminal() && crossterm::terminal::is_raw_mode_enabled().unwrap_or(false);
+    let end = if raw { "\r\n" } else { "\n" };
     let _ = write!(stderr, "gangline: {text}{end}");
 }
 

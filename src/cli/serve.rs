@@ -17,8 +17,10 @@ use super::exit::Status;
 use super::failure::Failure;
 use super::{Context, render};
 use crate::base::shutdown::Shutdown;
+use crate::client::ClientError;
 use crate::config::{DEFAULT_URL, ServerSettings, WorkerSettings};
 use crate::server::{ServeError, Server};
+use crate::worker::WorkerError;
 
 pub(super) fn serve(context: &Context, args: ServeArgs) -> Result<Status, Failure> {
     let ServeArgs { server, limits, drain } = args;
@@ -114,10 +116,7 @@ fn on_a_thread(
 }
 
 async fn work(settings: WorkerSettings, shutdown: Shutdown) -> Result<(), Failure> {
-    // Until the agent lands: a worker that does nothing but end.
-    let _ = settings;
-    shutdown.draining().cancelled().await;
-    Ok(())
+    Ok(crate::worker::run(settings, shutdown).await?)
 }
 
 fn runtime(threads: usize) -> std::io::Result<Runtime> {
@@ -196,6 +195,18 @@ fn quoted(path: &Path) -> String {
     let text = path.display().to_string();
     let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+,:@".contains(c);
     if text.chars().all(plain) { text } else { format!("'{}'", text.replace('\'', r"'\''")) }
+}
+
+impl From<WorkerError> for Failure {
+    fn from(error: WorkerError) -> Self {
+        match error {
+            WorkerError::Link(error) => ClientError::Link(error).into(),
+            WorkerError::Refused(error) => error.into(),
+            WorkerError::DataDir { .. } | WorkerError::Running { .. } | WorkerError::Closed(_) => {
+                Self::failed(error.to_string())
+            }
+        }
+    }
 }
 
 impl From<ServeError> for Failure {

@@ -1,3 +1,5 @@
+//! The grammar: what is taken, what is refused.
+
 use clap::{CommandFactory, Parser};
 
 use super::args::{Cli, Command, RunArgs};

@@ -1,3 +1,5 @@
+//! Layers of settings against each other, and what a mistake in one of them is told.
+
 use std::time::Duration;
 
 use clap::{Args, FromArgMatches};

@@ -7,11 +7,12 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use dashmap::DashMap;
 use parking_lot::Mutex;
 
+use super::DispatchError;
 use super::intake::Intake;
 use crate::base::clock::Millis;
 use crate::hub::{Item, Outbox};
 use crate::model::{Capacity, Job, Requires, Worker};
-use crate::protocol::agent::{AgentJobOrder, AgentOrder, Usage};
+use crate::protocol::agent::{AgentJobOrder, AgentOrder, Lost, Usage};
 use crate::protocol::codec::encode;
 use crate::protocol::{Attempt, CloseCode, JobId, WorkerId};
 use crate::scheduler::{self, Facts, Plan};
@@ -63,8 +64,10 @@ struct State {
 pub(super) struct Held {
     pub(super) attempt: Attempt,
     pub(super) cost: Capacity,
-    /// When the dispatcher ends it itself, should the worker not have.
-    pub(super) overdue_at: Option<Millis>,
+    /// How long it may run before the dispatcher ends it itself, should the worker not have.
+    most: Option<Millis>,
+    /// When that is.
+    overdue_at: Option<Millis>,
     /// Whether input can reach it.
     pub(super) takes_input: bool,
     /// Whether it has a terminal.
@@ -118,8 +121,8 @@ impl Fleet {
     }
 
     /// Notes that `agent` holds a job.
-    pub(super) fn place(&self, agent: &Arc<Agent>, job: &Job) {
-        agent.take(job);
+    pub(super) fn place(&self, agent: &Arc<Agent>, job: &Job, since: Millis) {
+        agent.take(job, since);
         self.holders.insert(job.id, Arc::clone(agent));
     }
 
@@ -152,12 +155,12 @@ impl Fleet {
         }
     }
 
-    /// Facts of all workers, for the scheduler's words.
-    pub(super) fn facts(&self) -> Vec<Facts> {
+    /// Facts of all workers, for the scheduler's words. Offline is who was not heard of since then.
+    pub(super) fn facts(&self, since: Millis) -> Vec<Facts> {
         self.all_known()
             .into_iter()
             .map(|known| match self.agent(&known.worker.id) {
-                Some(agent) => agent.state.lock().facts.clone(),
+                Some(agent) => Facts { online: agent.last_heard() > since, ..agent.state.lock().facts.clone() },
                 None => facts_of(&known.worker, false),
             })
             .collect()
@@ -190,6 +193,13 @@ impl Agent {
         self.outbox.push_now(Item::Frame(encode(order).into()));
     }
 
+    /// Tells it why it may not write, and to kill what it would have written. This is no error of
+    /// the peer's that counts against it: it could not know.
+    pub(super) fn refuse(&self, job: JobId, attempt: Attempt, error: &DispatchError) {
+        self.outbox.push_now(Item::Frame(encode(&error.to_wire()).into()));
+        self.order(&AgentOrder::Heartbeat(Lost { lost: vec![(job, attempt)] }));
+    }
+
     /// Its connection's outgoing side.
     pub(super) fn outbox(&self) -> &Arc<Outbox> {
         &self.outbox
@@ -208,6 +218,14 @@ impl Agent {
     /// Notes that it was heard of.
     pub fn heard(&self, now: Millis) {
         self.last_heard.store(now, Ordering::Relaxed);
+    }
+
+    /// Counts silence and the limits of runs from `now` on: until then nobody listened.
+    pub(super) fn start_anew(&self, now: Millis) {
+        self.heard(now);
+        for held in self.state.lock().held.values_mut() {
+            held.overdue_at = held.most.map(|most| now.saturating_add(most));
+        }
     }
 
     pub(super) fn last_heard(&self) -> Millis {
@@ -259,8 +277,9 @@ impl Agent {
         state.held.iter().filter(|(_, held)| late(held)).map(|(job, held)| (*job, held.attempt)).collect()
     }
 
-    /// Holds a job from now on, and what it costs.
-    pub(super) fn take(&self, job: &Job) {
+    /// Holds a job, and what it costs. Its limit counts from `since`: the moment of its start, or
+    /// a later one before which nobody could have said that it is over.
+    pub(super) fn take(&self, job: &Job, since: Millis) {
         let mut state = self.state.lock();
         if state.held.get(&job.id).is_some_and(|held| held.attempt == job.attempt) {
             return;
@@ -268,7 +287,8 @@ impl Agent {
         let cost = scheduler::cost(&job.spec.requires, &job.gpu_ids);
         let held = Held {
             attempt: job.attempt,
-            overdue_at: overdue_at(job),
+            most: longest_run(job),
+            overdue_at: longest_run(job).map(|most| since.saturating_add(most)),
             takes_input: job.spec.stdin || job.spec.tty.is_some(),
             has_terminal: job.spec.tty.is_some(),
             cost,
@@ -303,12 +323,11 @@ impl Agent {
 }
 
 /// A worker's own limit comes first; the dispatcher's is for workers that do not keep it.
-fn overdue_at(job: &Job) -> Option<Millis> {
+fn longest_run(job: &Job) -> Option<Millis> {
     /// For the worker's report to arrive.
     const SLACK_MS: u64 = 2_000;
-    let timeout = job.spec.timeout_ms?;
     let grace = crate::base::clock::millis(job.spec.grace());
-    Some(job.started_at?.saturating_add(timeout).saturating_add(grace).saturating_add(SLACK_MS))
+    Some(job.spec.timeout_ms?.saturating_add(grace).saturating_add(SLACK_MS))
 }
 
 fn facts_of(worker: &Worker, online: bool) -> Facts {

@@ -12,13 +12,13 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tracing::warn;
 
+use super::Dispatcher;
 use super::fleet::Agent;
-use super::{DispatchError, Dispatcher};
 use crate::base::backoff::Backoff;
 use crate::base::clock::Millis;
 use crate::hub::Item;
 use crate::model::Outcome;
-use crate::protocol::agent::{Ack, AgentJobOrder, AgentOrder, Lost, Nack};
+use crate::protocol::agent::{Ack, AgentJobOrder, Nack};
 use crate::protocol::codec::encode;
 use crate::protocol::{Attempt, JobId};
 use crate::store::error::AppendError;
@@ -169,8 +169,7 @@ pub(super) async fn run(dispatcher: Dispatcher, agent: Arc<Agent>) {
                     agent.order_job(&AgentJobOrder::Nack(Nack { job_id, attempt, expect }));
                 }
                 Err(error @ (AppendError::Stale { .. } | AppendError::NotFound(_))) => {
-                    agent.outbox().push_now(Item::Frame(encode(&DispatchError::from(error).to_wire()).into()));
-                    agent.order(&AgentOrder::Heartbeat(Lost { lost: vec![(job_id, attempt)] }));
+                    agent.refuse(job_id, attempt, &error.into());
                     dispatcher.release(job_id, attempt);
                 }
             }

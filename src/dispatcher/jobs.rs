@@ -62,18 +62,24 @@ impl Dispatcher {
         let limits = &self.0.settings.limits;
         let queue = QueueLimits { total: limits.queue, account: limits.account_queue };
         let spec = Arc::new(spec);
-        let new = NewJob { nonce: rand::random(), account: who.account.clone(), spec: Arc::clone(&spec), key };
+        let nonce = rand::random();
+        let new = NewJob { nonce, account: who.account.clone(), spec: Arc::clone(&spec), key };
+        // Nothing that happens to the job is shown before this is dropped, so its first entry finds
+        // the follower at the tail, and watchers hear of it first.
+        let introduction = self.0.introductions.begin(nonce);
         let submitted = self.0.store.submit(new, queue).await?;
         let job = submitted.job;
         let reply =
             Submitted { job_id: job.id, task_id: job.id.number, status: job.status, duplicate: submitted.duplicate };
-        // Before the queue hears of the job: so its first entry finds the follower at the tail.
         let follow = follower.map(|outbox| {
             let source = if submitted.duplicate { Source::Store } else { Source::Tail };
             self.follow_from(job.id, job.status, Cursor::START, source, outbox)
         });
         if !submitted.duplicate {
             self.announce(&job);
+        }
+        drop(introduction);
+        if !submitted.duplicate {
             self.0.queue.add(&spec.requires);
         }
         Ok(Submission { reply, follow })
@@ -130,7 +136,7 @@ impl Dispatcher {
         let cancelled = self.0.store.cancel(job.id.into(), grace_ms).await?.ok_or(DispatchError::NotFound("job"))?;
         let job = match cancelled {
             Cancelled::Ended(change) => {
-                self.publish(&change);
+                self.publish(&change).await;
                 change.job
             }
             Cancelled::Running(job) => {
@@ -218,7 +224,11 @@ impl Dispatcher {
 
     /// Facts of the workers where one of `jobs` waits for one, else none.
     fn facts_for(&self, jobs: &[Arc<Job>]) -> Vec<crate::scheduler::Facts> {
-        if jobs.iter().any(|job| job.status == Status::Pending) { self.0.fleet.facts() } else { Vec::new() }
+        if jobs.iter().any(|job| job.status == Status::Pending) {
+            self.0.fleet.facts(self.online_since())
+        } else {
+            Vec::new()
+        }
     }
 }
 

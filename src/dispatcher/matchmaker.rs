@@ -89,12 +89,14 @@ pub(super) async fn run(dispatcher: Dispatcher) {
 
 /// Offers every worker what fits it, once; whether anything was claimed.
 async fn round(dispatcher: &Dispatcher) -> bool {
-    let (classes, since) = dispatcher.0.queue.snapshot();
+    let (classes, additions) = dispatcher.0.queue.snapshot();
     if classes.is_empty() {
         return false;
     }
     let mut agents = dispatcher.0.fleet.agents();
-    agents.retain(|agent| agent.free_slots() > 0);
+    // A silent one may be gone: what it were given would be lost with it.
+    let since = dispatcher.online_since();
+    agents.retain(|agent| agent.free_slots() > 0 && agent.last_heard() > since);
     // The emptiest first, so that work spreads.
     agents.sort_by_key(|agent| agent.running());
     let share = agents.len().max(1);
@@ -111,15 +113,21 @@ async fn round(dispatcher: &Dispatcher) -> bool {
         match dispatcher.0.store.claim(claim).await {
             Ok(changes) => {
                 if changes.len() < plan.limit {
-                    dispatcher.0.queue.exhausted(plan.classes.iter().map(|(class, _)| class), since);
+                    dispatcher.0.queue.exhausted(plan.classes.iter().map(|(class, _)| class), additions);
+                }
+                for change in &changes {
+                    dispatcher.0.introductions.over(change.job.id.nonce).await;
                 }
                 // A connection that took this one's place meanwhile is the one to hand them to.
                 let agent = dispatcher.0.fleet.agent(&agent.id).unwrap_or(agent);
                 let was_idle = agent.running() == 0;
                 for change in &changes {
                     claimed = true;
+                    // Watchers first, so that they hear of the end later; followers last, so that
+                    // what they send to a job that they see run reaches it.
+                    dispatcher.announce(&change.job);
                     dispatcher.hand_over(&agent, &change.job);
-                    dispatcher.publish(change);
+                    dispatcher.0.hub.publish(change.job.id, std::slice::from_ref(&change.entry));
                 }
                 if was_idle && !changes.is_empty() {
                     dispatcher.worker_changed(&agent.id);
@@ -139,7 +147,7 @@ impl Dispatcher {
     /// Sends a job to the worker that it was claimed for. Harmless to repeat: a worker starts an
     /// attempt once.
     pub(super) fn hand_over(&self, agent: &Arc<Agent>, job: &Job) {
-        self.0.fleet.place(agent, job);
+        self.0.fleet.place(agent, job, self.0.clock.now());
         agent.order_job(&AgentJobOrder::Assign(Box::new(Assign {
             job_id: job.id,
             attempt: job.attempt,

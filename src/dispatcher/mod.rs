@@ -12,6 +12,7 @@ mod error;
 mod fleet;
 mod follow;
 mod intake;
+mod introduction;
 mod jobs;
 mod matchmaker;
 mod reaper;
@@ -30,7 +31,7 @@ pub use jobs::{Page, Submission};
 pub use register::Registration;
 
 use crate::auth::{Auth, Identity, Revoked};
-use crate::base::clock::Clock;
+use crate::base::clock::{Clock, Millis, millis};
 use crate::base::shutdown::Shutdown;
 use crate::blobs::Blobs;
 use crate::config::ServerSettings;
@@ -53,6 +54,7 @@ struct Inner {
     instance: String,
     fleet: fleet::Fleet,
     queue: matchmaker::Queue,
+    introductions: introduction::Introductions,
     revoked: broadcast::Sender<Revoked>,
     shutdown: Shutdown,
 }
@@ -95,6 +97,7 @@ impl Dispatcher {
             instance: uuid::Uuid::new_v4().to_string(),
             fleet,
             queue,
+            introductions: introduction::Introductions::default(),
             // A connection sweep that misses this many revocations checks every socket anew.
             revoked: broadcast::Sender::new(256),
             shutdown: shutdown.clone(),
@@ -164,13 +167,19 @@ impl Dispatcher {
     }
 
     /// Passes a change of status on: to followers, to watchers, and to the queue.
-    fn publish(&self, change: &Change) {
+    async fn publish(&self, change: &Change) {
         let Change { job, entry } = change;
+        self.0.introductions.over(job.id.nonce).await;
         self.0.hub.publish(job.id, std::slice::from_ref(entry));
         self.announce(job);
         if job.status == crate::protocol::job::Status::Pending {
             self.0.queue.add(&job.spec.requires);
         }
+    }
+
+    /// A worker that was not heard of since this moment is offline.
+    fn online_since(&self) -> Millis {
+        self.0.clock.now().saturating_sub(millis(self.0.settings.lease))
     }
 
     /// Tells watchers where a job stands now.

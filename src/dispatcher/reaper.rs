@@ -7,7 +7,6 @@ use tokio::time::MissedTickBehavior;
 use tracing::{info, warn};
 
 use super::{DispatchError, Dispatcher};
-use crate::base::clock::millis;
 use crate::model::Outcome;
 use crate::protocol::agent::{AgentOrder, Lost};
 use crate::protocol::job::Reason;
@@ -17,6 +16,9 @@ use crate::store::log::AttemptWrite;
 
 /// How late a limit may be noticed.
 const TICK: Duration = Duration::from_millis(500);
+
+/// A pass that comes this late says more than that the machine is busy.
+const LATE: Duration = Duration::from_secs(2);
 
 /// How often, in ticks, the queue is looked through for classes that the matchmaker missed and
 /// the store is told which workers were heard of.
@@ -31,6 +33,7 @@ pub(super) async fn run(dispatcher: Dispatcher) {
     let mut tick = tokio::time::interval(TICK);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut ticks: u32 = 0;
+    let mut last_pass = dispatcher.clock().now();
     loop {
         tokio::select! {
             biased;
@@ -39,21 +42,28 @@ pub(super) async fn run(dispatcher: Dispatcher) {
         }
         // Outside the select: a pass once begun is never dropped half-way.
         ticks = ticks.wrapping_add(1);
-        if let Err(error) = pass(&dispatcher, ticks).await {
-            warn!(%error, "a pass over leases and limits failed; next in {TICK:?}");
+        let now = dispatcher.clock().now();
+        let absent = Duration::from_millis(now.saturating_sub(last_pass));
+        match pass(&dispatcher, ticks, absent).await {
+            Ok(()) => last_pass = now,
+            Err(error) => warn!(%error, "a pass over leases and limits failed; next in {TICK:?}"),
         }
     }
 }
 
-async fn pass(dispatcher: &Dispatcher, ticks: u32) -> Result<(), DispatchError> {
+/// `absent`: the time since the last pass that went through.
+async fn pass(dispatcher: &Dispatcher, ticks: u32, absent: Duration) -> Result<(), DispatchError> {
     let inner = &dispatcher.0;
+    if absent >= (inner.settings.lease / 3).max(LATE) {
+        start_anew(dispatcher, absent).await?;
+    }
     for change in inner.store.expire().await? {
         let job = &change.job;
         info!(job = %job.id, status = ?job.status, reason = ?job.reason, "ended or requeued by time");
         if let Some(agent) = inner.fleet.release(job.id, job.attempt) {
             agent.order(&AgentOrder::Heartbeat(Lost { lost: vec![(job.id, job.attempt)] }));
         }
-        dispatcher.publish(&change);
+        dispatcher.publish(&change).await;
         inner.queue.poke();
     }
     let now = inner.clock.now();
@@ -78,13 +88,32 @@ async fn pass(dispatcher: &Dispatcher, ticks: u32) -> Result<(), DispatchError> 
         warn!(%error, "old uploads could not be removed");
     }
     if ticks.is_multiple_of(SWEEP_TICKS) {
+        inner.hub.forget_unfollowed();
         for class in inner.store.ready().await? {
             inner.queue.add(&class.requires);
         }
-        let lease = millis(inner.settings.lease);
+        let since = dispatcher.online_since();
         let mut heard = inner.fleet.agents();
-        heard.retain(|agent| now.saturating_sub(agent.last_heard()) < lease);
+        heard.retain(|agent| agent.last_heard() > since);
         inner.store.seen(heard.iter().map(|agent| agent.id.clone()).collect()).await?;
+    }
+    Ok(())
+}
+
+/// Begins all leases and limits of runs anew: this process was stopped, its machine asleep, or the
+/// store away, and no heartbeat could have renewed them.
+async fn start_anew(dispatcher: &Dispatcher, absent: Duration) -> Result<(), DispatchError> {
+    let inner = &dispatcher.0;
+    warn!(?absent, "nothing was looked after for a while; leases begin anew");
+    for known in inner.fleet.all_known() {
+        let id = &known.worker.id;
+        let running = inner.store.running_on(id).await?;
+        let held: Vec<_> = running.iter().map(|job| (job.id, job.attempt)).collect();
+        inner.store.renew(id, &held, inner.settings.lease).await?;
+    }
+    let now = inner.clock.now();
+    for agent in inner.fleet.agents() {
+        agent.start_anew(now);
     }
     Ok(())
 }
@@ -107,11 +136,11 @@ async fn time_out(dispatcher: &Dispatcher, job: JobId, attempt: Attempt) -> Resu
 
 fn tell_who_is_offline(dispatcher: &Dispatcher) {
     let inner = &dispatcher.0;
-    let now = inner.clock.now();
+    let since = dispatcher.online_since();
     for known in inner.fleet.all_known().into_iter().filter(|known| !known.told_offline) {
         let id = &known.worker.id;
         let last = inner.fleet.agent(id).map_or(known.worker.last_seen, |agent| agent.last_heard());
-        if now.saturating_sub(last) >= millis(inner.settings.lease) {
+        if last <= since {
             inner.fleet.update_known(id, |known| {
                 known.told_offline = true;
                 known.worker.last_seen = last;

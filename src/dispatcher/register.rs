@@ -79,10 +79,15 @@ impl Dispatcher {
             let verdict = self.verdict(held, &running).await?;
             registration.reply.resume.push(verdict);
         }
+        // It was heard of: what it goes on with is its own for a whole lease.
+        let verdicts = registration.reply.resume.iter();
+        let goes_on: Vec<_> =
+            verdicts.filter(|held| held.verdict == Verdict::Continue).map(|held| (held.job_id, held.attempt)).collect();
+        self.0.store.renew(&worker.id, &goes_on, self.0.settings.lease).await?;
         for job in running {
             let resumed = resume.iter().any(|held| held.job_id == job.id && held.attempt == job.attempt);
             if resumed {
-                agent.take(&job);
+                agent.take(&job, now);
                 if job.cancel_grace_ms.is_some() {
                     registration.cancels.push(job);
                 }
@@ -130,6 +135,12 @@ impl Dispatcher {
     /// The store.
     pub async fn heartbeat(&self, agent: &Agent, beat: Heartbeat) -> Result<AgentOrder, DispatchError> {
         let Heartbeat { usage, jobs } = beat;
+        let mut is_back = false;
+        self.0.fleet.update_known(&agent.id, |known| is_back = std::mem::take(&mut known.told_offline));
+        if is_back {
+            info!(worker = %agent.id, "worker heard of again");
+            self.worker_changed(&agent.id);
+        }
         if let Some(usage) = usage {
             agent.set_usage(usage.clone());
             self.worker_uses(&agent.id, usage);
@@ -138,6 +149,8 @@ impl Dispatcher {
         for (job, attempt) in &lost {
             self.release(*job, *attempt);
         }
+        // It may have been passed over while it was silent.
+        self.0.queue.poke();
         Ok(AgentOrder::Heartbeat(Lost { lost }))
     }
 
@@ -157,7 +170,7 @@ impl Dispatcher {
         let Reject { job_id, attempt, reason } = reject;
         check_held(agent, job_id, attempt)?;
         let change = self.0.store.reject(job_id, attempt, reason).await??;
-        self.publish(&change);
+        self.publish(&change).await;
         self.release(job_id, attempt);
         Ok(())
     }
@@ -165,7 +178,7 @@ impl Dispatcher {
     /// A worker read output; it is stored in time, and acknowledged then.
     ///
     /// # Errors
-    /// A wrong field.
+    /// A wrong field, or the store.
     pub async fn output(&self, agent: &Agent, output: AgentOutput<'_>) -> Result<(), DispatchError> {
         let AgentOutput { job_id, attempt, n, stream, offset: _, text, base64, time } = output;
         if n == 0 {
@@ -176,22 +189,45 @@ impl Dispatcher {
             (text, base64) => bytes_of(text.as_deref(), base64.as_deref())?,
         };
         let time = time.unwrap_or_else(|| self.0.clock.now());
-        agent.intake.output(job_id, attempt, NewOutput { n, stream, bytes: bytes.into(), time }).await;
+        if self.may_write(agent, job_id, attempt).await? {
+            agent.intake.output(job_id, attempt, NewOutput { n, stream, bytes: bytes.into(), time }).await;
+        }
         Ok(())
     }
 
     /// A worker's job is over.
-    pub async fn end(&self, agent: &Agent, end: AttemptEnd) {
+    ///
+    /// # Errors
+    /// The store.
+    pub async fn end(&self, agent: &Agent, end: AttemptEnd) -> Result<(), DispatchError> {
         let AttemptEnd { job_id, attempt, n, exit_code, reason, error_message, time } = end;
         let time = time.unwrap_or_else(|| self.0.clock.now());
         let outcome = Outcome { reason, exit_code, message: error_message };
-        agent.intake.end(job_id, attempt, n, time, outcome).await;
+        if self.may_write(agent, job_id, attempt).await? {
+            agent.intake.end(job_id, attempt, n, time, outcome).await;
+        }
+        Ok(())
+    }
+
+    /// Whether a worker may write to a job; one that is another worker's it is told to let go. Of
+    /// what was its own the store says whether it is stale, or repeats the end.
+    async fn may_write(&self, agent: &Agent, id: JobId, attempt: Attempt) -> Result<bool, DispatchError> {
+        if check_held(agent, id, attempt).is_ok() {
+            return Ok(true);
+        }
+        let error = match self.0.store.job(id.into()).await? {
+            Some(job) if job.worker.as_ref() == Some(&agent.id) => return Ok(true),
+            Some(job) => stale(id, attempt, job.attempt),
+            None => DispatchError::NotFound("job"),
+        };
+        agent.refuse(id, attempt, &error);
+        Ok(false)
     }
 
     /// Ends or requeues an attempt whose worker is lost.
     pub(super) async fn give_up(&self, job: JobId, attempt: Attempt) -> Result<(), DispatchError> {
         match self.0.store.lose(job, attempt).await? {
-            Ok(change) => self.publish(&change),
+            Ok(change) => self.publish(&change).await,
             Err(error) => warn!(%error, "an attempt was over before it was given up"),
         }
         Ok(())

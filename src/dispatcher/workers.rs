@@ -6,7 +6,6 @@ use super::jobs::page_limit;
 use super::records::{self, LiveWorker};
 use super::{DispatchError, Dispatcher};
 use crate::auth::Identity;
-use crate::base::clock::millis;
 use crate::hub::{Outbox, Ring, Watch};
 use crate::model::Role;
 use crate::protocol::WorkerId;
@@ -110,12 +109,11 @@ impl Dispatcher {
         if let Some(agent) = &agent {
             worker.last_seen = agent.last_heard();
         }
-        let silent = self.0.clock.now().saturating_sub(worker.last_seen);
         let live = LiveWorker {
             running: agent.as_ref().map_or(0, |agent| agent.running()),
             usage: agent.as_ref().and_then(|agent| agent.usage()),
             connected_at: agent.as_ref().map(|agent| agent.connected_at),
-            offline: silent >= millis(self.0.settings.lease),
+            offline: worker.last_seen <= self.online_since(),
         };
         Some(records::worker(&worker, live))
     }

@@ -64,6 +64,12 @@ impl Hub {
         self.tails.remove_if(&job, |_, tail| !tail.has_followers());
     }
 
+    /// Forgets the tails that nobody follows: those whose follower never came to its connection's
+    /// writer, which is what calls [`Hub::release`].
+    pub fn forget_unfollowed(&self) {
+        self.tails.retain(|_, tail| tail.has_followers());
+    }
+
     /// Logs that are followed now.
     pub fn followed(&self) -> usize {
         self.tails.len()

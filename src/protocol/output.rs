@@ -104,7 +104,10 @@ fn push_escaped(out: &mut String, text: &str) {
             b'\t' => out.push_str("\\t"),
             0x08 => out.push_str("\\b"),
             0x0c => out.push_str("\\f"),
-            control => drop(write!(out, "\\u{control:04x}")),
+            control => {
+                out.push_str(if control < 0x10 { "\\u000" } else { "\\u001" });
+                out.push(char::from(b"0123456789abcdef"[usize::from(control & 0xf)]));
+            }
         }
         rest = &rest[at + 1..];
     }

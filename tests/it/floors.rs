@@ -260,13 +260,15 @@ fn arrows_are_found_in_every_way_of_writing_them() {
     }
 }
 
+/// Files of the source that are not tests from their first line on.
+fn production_files() -> Vec<PathBuf> {
+    let is_test = |part: &std::ffi::OsStr| part == "tests" || part == "tests.rs";
+    source_files(&src()).into_iter().filter(|file| !file.iter().any(is_test)).collect()
+}
+
 #[test]
 fn files_are_short_enough_to_read() {
-    for file in source_files(&src()) {
-        let is_test = |part: &std::ffi::OsStr| part == "tests" || part == "tests.rs";
-        if file.iter().any(is_test) {
-            continue;
-        }
+    for file in production_files() {
         let text = fs::read_to_string(&file).unwrap();
         let code = text.split("\n#[cfg(test)]\nmod tests {").next().unwrap_or(&text);
         let lines = code.lines().count();
@@ -276,7 +278,7 @@ fn files_are_short_enough_to_read() {
 
 #[test]
 fn every_file_says_what_it_is_for() {
-    for file in source_files(&src()) {
+    for file in production_files() {
         let text = fs::read_to_string(&file).unwrap();
         assert!(text.starts_with("//! "), "{} has no module header", file.display());
     }

@@ -3,6 +3,7 @@
 use super::session::{Failure, Reader};
 use crate::auth::Identity;
 use crate::dispatcher::DispatchError;
+use crate::model::Role;
 use crate::protocol::agent::{AgentJobReport, AgentOrder, AgentReport};
 use crate::protocol::codec::{FrameId, Nothing};
 
@@ -27,7 +28,7 @@ impl Reader {
             }
             report => report,
         };
-        let Some(agent) = self.agent.clone() else { return Err(unregistered()) };
+        let Some(agent) = self.agent.clone() else { return Err(unregistered(who)) };
         agent.heard(self.dispatcher.clock().now());
         match report {
             // Taken above.
@@ -48,22 +49,24 @@ impl Reader {
     }
 
     /// A worker's frame about a job.
-    pub(super) async fn agent_job(&mut self, id: Option<&FrameId>, report: AgentJobReport<'_>) -> Result<(), Failure> {
-        let Some(agent) = self.agent.clone() else { return Err(unregistered()) };
+    pub(super) async fn agent_job(&mut self, who: &Identity, report: AgentJobReport<'_>) -> Result<(), Failure> {
+        let Some(agent) = self.agent.clone() else { return Err(unregistered(who)) };
         agent.heard(self.dispatcher.clock().now());
         // Accepts, output and ends are answered by what follows from them: acks come when the
         // store has taken them.
-        let _ = id;
         match report {
             AgentJobReport::Accept(accept) => self.dispatcher.accept(&agent, accept)?,
             AgentJobReport::Reject(reject) => self.dispatcher.reject(&agent, reject).await?,
             AgentJobReport::Output(output) => self.dispatcher.output(&agent, output).await?,
-            AgentJobReport::End(end) => self.dispatcher.end(&agent, end).await,
+            AgentJobReport::End(end) => self.dispatcher.end(&agent, end).await?,
         }
         Ok(())
     }
 }
 
-fn unregistered() -> Failure {
-    DispatchError::Forbidden("register as a worker first").into()
+fn unregistered(who: &Identity) -> Failure {
+    match who.role {
+        Role::Worker => DispatchError::Conflict("register as a worker first".to_owned()).into(),
+        Role::User | Role::Admin | Role::Plugin => DispatchError::Forbidden("only workers report").into(),
+    }
 }

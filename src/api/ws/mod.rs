@@ -9,6 +9,7 @@ mod agent;
 mod registry;
 mod requests;
 mod session;
+mod submits;
 mod upgrade;
 mod writer;
 

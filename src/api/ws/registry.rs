@@ -3,6 +3,7 @@
 //! Pings, silence, the end of tokens, revocations and drain are looked after here, once a second
 //! for all, so that an idle connection has no timer and no task of its own for any of them.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
@@ -20,7 +21,7 @@ use crate::hub::{Item, Outbox};
 use crate::protocol::auth::{AuthEvent, Expiring};
 use crate::protocol::codec::encode;
 use crate::protocol::limits::{AUTH_WITHIN, DEAD_AFTER, EXPIRING_AHEAD, PING_EVERY};
-use crate::protocol::{CloseCode, ErrorCode, WireError};
+use crate::protocol::{CloseCode, ErrorCode, JobId, WireError};
 
 /// How late a deadline may be noticed.
 const TICK: Duration = Duration::from_secs(1);
@@ -44,8 +45,8 @@ pub(super) struct Session {
     pub(super) outbox: Arc<Outbox>,
     /// Both halves end when this is cancelled.
     pub(super) ended: CancellationToken,
-    /// Logs that it follows.
-    pub(super) follows: AtomicU64,
+    /// Logs that it follows. The reader adds before the writer does, and the writer takes away.
+    pub(super) follows: Mutex<HashSet<JobId>>,
     opened_at: Millis,
     heard_at: AtomicU64,
     pinged_at: AtomicU64,
@@ -110,7 +111,7 @@ impl Registry {
             id,
             outbox: Arc::default(),
             ended: CancellationToken::new(),
-            follows: AtomicU64::new(0),
+            follows: Mutex::default(),
             opened_at: now,
             heard_at: AtomicU64::new(now),
             pinged_at: AtomicU64::new(now),

@@ -1,15 +1,13 @@
 //! Frames of clients about jobs and workers.
 
-use std::sync::atomic::Ordering;
-
 use super::session::{Failure, Reader};
 use crate::auth::Identity;
 use crate::hub::Item;
 use crate::protocol::chunk::bytes_of;
 use crate::protocol::codec::{Acknowledged, FrameId, encode_with};
-use crate::protocol::job::{Follow, Input, JobEvent, JobReply, JobRequest, JobsReply, Named, Resize, Submit};
+use crate::protocol::job::{Follow, Input, JobEvent, JobReply, JobRequest, JobsReply, Named, Resize};
 use crate::protocol::worker::{NamedWorker, WorkerEvent, WorkerReply, WorkerRequest, WorkersReply};
-use crate::protocol::{ErrorCode, WireError};
+use crate::protocol::{ErrorCode, JobId, WireError};
 
 impl Reader {
     /// A client's frame about jobs.
@@ -20,7 +18,7 @@ impl Reader {
         request: JobRequest<'_>,
     ) -> Result<(), Failure> {
         match request {
-            JobRequest::Submit(submit) => self.submit(who, id, *submit).await,
+            JobRequest::Submit(submit) => Ok(self.submit(who, id, *submit).await?),
             JobRequest::Follow(follow) => self.follow(who, id, follow).await,
             JobRequest::Unfollow(Named { job_id }) => {
                 let job = self.dispatcher.job(who, job_id).await?;
@@ -103,40 +101,32 @@ impl Reader {
         }
     }
 
-    async fn submit(&mut self, who: &Identity, id: Option<&FrameId>, submit: Submit) -> Result<(), Failure> {
-        let follows = submit.follow.unwrap_or(true);
-        if follows {
-            self.check_follows()?;
-        }
-        let follower = follows.then_some(&self.session.outbox);
-        let submission = self.dispatcher.submit(who, submit, follower).await?;
-        self.reply(id, &JobEvent::Submitted(submission.reply)).await?;
-        match submission.follow {
-            Some(follow) => self.take_up(follow).await,
-            None => Ok(()),
-        }
-    }
-
     async fn follow(&mut self, who: &Identity, id: Option<&FrameId>, follow: Follow) -> Result<(), Failure> {
-        self.check_follows()?;
         let Follow { job_id, after } = follow;
         let (reply, follow) = self.dispatcher.follow(who, job_id, after, &self.session.outbox).await?;
+        self.check_follows(Some(follow.job))?;
         self.reply(id, &JobEvent::Following(reply)).await?;
         self.take_up(follow).await
     }
 
-    async fn take_up(&self, follow: crate::hub::Follow) -> Result<(), Failure> {
-        self.session.follows.fetch_add(1, Ordering::Relaxed);
+    pub(super) async fn take_up(&self, follow: crate::hub::Follow) -> Result<(), Failure> {
+        self.session.follows.lock().insert(follow.job);
         self.queue(Item::Follow(Box::new(follow))).await
     }
 
-    fn check_follows(&self) -> Result<(), WireError> {
+    /// Whether there is room for one more log, or `job` is followed already and only moves.
+    pub(super) fn check_follows(&self, job: Option<JobId>) -> Result<(), WireError> {
         let most = self.dispatcher.settings().limits.follows;
-        if self.session.follows.load(Ordering::Relaxed) >= most as u64 {
+        let follows = self.session.follows.lock();
+        if follows.len() >= most && job.is_none_or(|job| !follows.contains(&job)) {
             let message = format!("this connection follows {most} logs, which is the limit; unfollow one");
             return Err(WireError::new(ErrorCode::LimitExceeded, message));
         }
         Ok(())
+    }
+
+    pub(super) fn follows_have_room_for(&self, more: usize) -> bool {
+        self.session.follows.lock().len() + more <= self.dispatcher.settings().limits.follows
     }
 
     async fn queue(&self, item: Item) -> Result<(), Failure> {

@@ -10,6 +10,7 @@ use tokio_tungstenite::tungstenite;
 use tracing::debug;
 
 use super::registry::{Registry, Session};
+use super::submits::Submits;
 use super::writer;
 use crate::auth::Identity;
 use crate::base::clock::{Millis, millis};
@@ -19,6 +20,7 @@ use crate::model::Role;
 use crate::protocol::auth::{AuthEvent, AuthOk};
 use crate::protocol::codec::{self, FrameId, Payload, Pong, ToServer};
 use crate::protocol::hello::{AuthMode, ClientHello, ServerHello};
+use crate::protocol::job::JobRequest;
 use crate::protocol::limits::{ERRORS_PER_MINUTE, PING_EVERY, UNAUTHENTICATED_FRAME_BYTES};
 use crate::protocol::{CloseCode, ErrorCode, PROTOCOL_VERSION, WireError};
 
@@ -51,10 +53,15 @@ pub(super) async fn run(socket: WebSocket, dispatcher: Dispatcher, registry: Reg
     // Once it has hung up it only waits for the peer's answer to the close.
     let mut hung_up = reader.greet(refused).await.is_err();
     loop {
+        let room = reader.submits.has_room();
         let message = tokio::select! {
             biased;
             () = session.ended.cancelled() => break,
-            message = stream.next() => message,
+            done = reader.submits.next() => {
+                hung_up |= reader.submitted(done).await.is_err();
+                continue;
+            }
+            message = stream.next(), if room => message,
         };
         match message {
             Some(Ok(_)) if hung_up => (),
@@ -85,6 +92,7 @@ pub(super) struct Reader {
     /// Once it has registered as a worker.
     pub(super) agent: Option<Arc<Agent>>,
     pub(super) wrong_logins: u32,
+    pub(super) submits: Submits,
     rate: Option<Box<DefaultDirectRateLimiter>>,
     errors: Strikes,
     rate_errors: Strikes,
@@ -125,6 +133,7 @@ impl Reader {
             identity,
             agent: None,
             wrong_logins: 0,
+            submits: Submits::default(),
             rate: None,
             errors: Strikes::default(),
             rate_errors: Strikes::default(),
@@ -190,8 +199,14 @@ impl Reader {
         }
         let (frame, id) = match codec::read_at_server(text) {
             Ok(read) => read,
-            Err((id, error)) => return self.fail(id.as_ref(), &error).await,
+            Err((id, error)) => {
+                self.settle().await?;
+                return self.fail(id.as_ref(), &error).await;
+            }
         };
+        if !matches!(frame, ToServer::Job(JobRequest::Submit(_))) {
+            self.settle().await?;
+        }
         let done = match frame {
             ToServer::Ping => return self.reply(id.as_ref(), &Pong {}).await,
             ToServer::Pong => return Ok(()),
@@ -213,7 +228,7 @@ impl Reader {
     async fn act(&mut self, who: &Identity, id: Option<&FrameId>, frame: ToServer<'_>) -> Result<(), Failure> {
         let forbidden = |why| Err(DispatchError::Forbidden(why).into());
         match frame {
-            ToServer::AgentJob(report) => self.agent_job(id, report).await,
+            ToServer::AgentJob(report) => self.agent_job(who, report).await,
             ToServer::Agent(report) => self.agent(who, id, report).await,
             ToServer::Job(_) | ToServer::Worker(_) | ToServer::Container if who.role == Role::Worker => {
                 forbidden("workers send no clients' frames")
@@ -246,7 +261,7 @@ impl Reader {
     }
 
     /// Queues an error, and counts it.
-    async fn fail(&mut self, id: Option<&FrameId>, error: &WireError) -> Result<(), Hangup> {
+    pub(super) async fn fail(&mut self, id: Option<&FrameId>, error: &WireError) -> Result<(), Hangup> {
         self.reply(id, error).await?;
         if self.errors.add(self.dispatcher.clock().now()) > ERRORS_PER_MINUTE {
             self.session.outbox.close(CloseCode::Abuse);

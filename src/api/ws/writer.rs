@@ -3,7 +3,6 @@
 use std::collections::{HashMap, VecDeque};
 use std::future::Future;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use axum::extract::ws::{CloseFrame, Message, Utf8Bytes, WebSocket};
@@ -120,9 +119,9 @@ impl Writer {
                 Item::Ping => in_time(self.sink.feed(Message::Ping(Bytes::new()))).await?,
                 Item::Follow(follow) => {
                     let job = follow.job;
-                    if self.follows.insert(job, *follow).is_some() {
-                        self.session.follows.fetch_sub(1, Ordering::Relaxed);
-                    }
+                    self.follows.insert(job, *follow);
+                    // Again: an end that was sent meanwhile has taken it away.
+                    self.session.follows.lock().insert(job);
                     self.give_turn(job);
                 }
                 Item::Unfollow(job) => self.drop_follow(job),
@@ -154,7 +153,7 @@ impl Writer {
 
     fn drop_follow(&mut self, job: JobId) {
         if self.follows.remove(&job).is_some() {
-            self.session.follows.fetch_sub(1, Ordering::Relaxed);
+            self.session.follows.lock().remove(&job);
             self.turns.retain(|turn| *turn != job);
             self.dispatcher.hub().release(job);
         }

@@ -180,8 +180,10 @@ impl Session {
             }
         };
         quiet(spinner.as_ref());
+        let status = self.finish(ending, follower, printer, orders, tasks, signals).await;
+        // The terminal stays as it is until the last byte of the program is on it.
         drop(raw);
-        self.finish(ending, follower, printer, orders, tasks, signals).await
+        status
     }
 
     /// Ends in the way that the session came to its end.

@@ -5,7 +5,9 @@
 //! would who has only read the contract. Every wait has a deadline and says what it waited for.
 
 pub(crate) mod peer;
+pub(crate) mod process;
 pub(crate) mod server;
+pub(crate) mod store;
 pub(crate) mod worker;
 
 use std::time::Duration;

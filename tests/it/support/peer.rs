@@ -195,13 +195,35 @@ impl Peer {
         }
     }
 
-    /// Nothing is on its way: the answer to a ping is the next thing that comes.
-    pub(crate) async fn is_quiet(&mut self) {
+    /// The next error that answers no request, other frames are passed over; returns its data.
+    pub(crate) async fn until_error(&mut self) -> Value {
+        loop {
+            let frame = self.next().await;
+            if frame["type"] == "error" && frame.get("id").is_none() {
+                return frame["data"].clone();
+            }
+        }
+    }
+
+    /// Everything that was on its way: what comes before the answer to a ping.
+    pub(crate) async fn on_its_way(&mut self) -> Vec<Value> {
         self.last_id += 1;
-        let id = format!("quiet{}", self.last_id);
+        let id = format!("ping{}", self.last_id);
         self.send_text(&json!({"type": "ping", "id": id}).to_string()).await;
-        let frame = self.next().await;
-        assert!(frame["type"] == "pong" && frame["id"] == json!(id), "expected nothing, got {frame}");
+        let mut frames = Vec::new();
+        loop {
+            let frame = self.next().await;
+            if frame["type"] == "pong" && frame["id"] == json!(id) {
+                return frames;
+            }
+            frames.push(frame);
+        }
+    }
+
+    /// Nothing is on its way.
+    pub(crate) async fn is_quiet(&mut self) {
+        let frames = self.on_its_way().await;
+        assert!(frames.is_empty(), "expected nothing, got {frames:?}");
     }
 
     // What clients do most.

@@ -23,6 +23,12 @@ pub(crate) struct Assigned {
 }
 
 impl Assigned {
+    /// From the data of an `assign`.
+    pub(crate) fn of(data: &Value) -> Self {
+        let job = data["jobId"].as_str().expect("a job id").to_owned();
+        Self { job, attempt: data["attempt"].as_u64().expect("an attempt"), data: data.clone() }
+    }
+
     /// The frame data of a report on this attempt.
     pub(crate) fn report(&self, opt: &str) -> Value {
         json!({"opt": opt, "jobId": self.job, "attempt": self.attempt})
@@ -73,10 +79,7 @@ impl Worker {
 
     /// The next assignment; other frames are passed over.
     pub(crate) async fn assigned(&mut self) -> Assigned {
-        let data = self.peer.until("job", "assign").await;
-        let job = data["jobId"].as_str().expect("a job id").to_owned();
-        let attempt = data["attempt"].as_u64().expect("an attempt");
-        Assigned { job, attempt, data }
+        Assigned::of(&self.peer.until("job", "assign").await)
     }
 
     /// The next assignment, accepted.

@@ -1,0 +1,447 @@
+//! The binary as people use it: real processes, real pipes, real signals.
+
+use std::path::{Path, PathBuf};
+use std::process::{Output, Stdio};
+use std::time::Duration;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde_json::Value;
+use tempfile::TempDir;
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::process::{Child, Command};
+use tokio::time::timeout;
+
+/// Far beyond what any step takes, so that a defect shows as a failure and not as a hang.
+const WITHIN: Duration = Duration::from_secs(60);
+
+/// A home of its own, in which nothing of this machine's settings is seen.
+struct Home(TempDir);
+
+impl Home {
+    fn new() -> Self {
+        Self(tempfile::tempdir().unwrap())
+    }
+
+    fn data(&self) -> PathBuf {
+        self.0.path().join("data")
+    }
+
+    /// `gangline` with `args`, all three streams piped.
+    fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_gangline"));
+        command
+            .args(args)
+            .env_clear()
+            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+            .env("HOME", self.0.path())
+            .env("GANGLINE_DATA_DIR", self.data())
+            .current_dir(self.0.path())
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true);
+        command
+    }
+}
+
+/// A running `gangline up`.
+struct Up {
+    home: Home,
+    url: String,
+    process: Child,
+}
+
+impl Up {
+    async fn start() -> Self {
+        Self::start_with(&[]).await
+    }
+
+    async fn start_with(flags: &[&str]) -> Self {
+        let home = Home::new();
+        let mut process = home.command(&[&["up", "--listen", "127.0.0.1:0"], flags].concat()).spawn().unwrap();
+        let mut lines = BufReader::new(process.stderr.take().unwrap()).lines();
+        let url = loop {
+            let line = timeout(WITHIN, lines.next_line()).await.unwrap().unwrap().expect("`up` ended");
+            if let Some((_, rest)) = line.split_once("up at http://") {
+                let address = rest.split([';', ',']).next().unwrap();
+                break format!("ws://{address}/ws");
+            }
+        };
+        // Read on, so that `up` never writes into a pipe that nobody holds.
+        tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
+        Self { home, url, process }
+    }
+
+    fn command(&self, args: &[&str]) -> Command {
+        let mut command = self.home.command(args);
+        command.env("GANGLINE_URL", &self.url);
+        command
+    }
+
+    async fn call(&self, args: &[&str]) -> Output {
+        output(self.command(args)).await
+    }
+
+    /// What a command that succeeds writes.
+    async fn text(&self, args: &[&str]) -> String {
+        let output = self.call(args).await;
+        assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    /// The record of a job.
+    async fn show(&self, job: &str) -> Value {
+        serde_json::from_str(&self.text(&["show", job, "--json"]).await).unwrap()
+    }
+
+    async fn end(mut self) {
+        signal(&self.process, Signal::SIGTERM);
+        let status = timeout(WITHIN, self.process.wait()).await.unwrap().unwrap();
+        assert!(status.success(), "{status}");
+    }
+}
+
+async fn output(mut command: Command) -> Output {
+    timeout(WITHIN, command.output()).await.expect("the command hangs").unwrap()
+}
+
+fn signal(process: &Child, signal: Signal) {
+    let pid = i32::try_from(process.id().expect("it runs")).unwrap();
+    kill(Pid::from_raw(pid), signal).unwrap();
+}
+
+/// Starts `run` with a script that says `ready` when it runs, and waits for that word.
+async fn run_until_ready(up: &Up, args: &[&str]) -> (Child, BufReader<tokio::process::ChildStdout>) {
+    let mut run = up.command(&[&["run"], args].concat()).spawn().unwrap();
+    let mut stdout = BufReader::new(run.stdout.take().unwrap());
+    let mut line = String::new();
+    timeout(WITHIN, stdout.read_line(&mut line)).await.unwrap().unwrap();
+    assert_eq!(line, "ready\n");
+    (run, stdout)
+}
+
+async fn status(mut run: Child) -> Option<i32> {
+    timeout(WITHIN, run.wait()).await.expect("`run` hangs").unwrap().code()
+}
+
+#[tokio::test]
+async fn a_run_gives_every_byte_where_the_program_wrote_it() {
+    let up = Up::start().await;
+    let script = r"printf 'a\r\n\n\033[1m\303\251'; printf 'e\tr\n' >&2; printf '\377\000\376'";
+    let run = up.call(&["run", script]).await;
+    assert_eq!(run.stdout, b"a\r\n\n\x1b[1m\xc3\xa9\xff\x00\xfe");
+    assert_eq!(run.stderr, b"e\tr\n");
+    assert_eq!(run.status.code(), Some(0));
+
+    // Several words are a program and its arguments, which no shell touches.
+    let run = up.call(&["run", "--", "printf", "%s|", "a b", "$HOME", "*"]).await;
+    assert_eq!(run.stdout, b"a b|$HOME|*|");
+    up.end().await;
+}
+
+#[tokio::test]
+async fn a_run_exits_as_its_job_did() {
+    let up = Up::start().await;
+    let cases: [(&[&str], i32); 6] = [
+        (&["exit 7"], 7),
+        (&["kill -TERM $$"], 143),
+        (&["--timeout", "1s", "--grace", "1s", "--", "sleep", "60"], 124),
+        (&["--worker", "nobody", "--queue-timeout", "1s", "--", "true"], 124),
+        (&["--cwd", "../..", "--", "true"], 125),
+        (&["--token", "wrong", "--", "true"], 125),
+    ];
+    for (args, expected) in cases {
+        let run = up.call(&[&["run"], args].concat()).await;
+        assert_eq!(run.status.code(), Some(expected), "{args:?}: {}", String::from_utf8_lossy(&run.stderr));
+    }
+    let job = up.text(&["run", "--detach", "exit 5"]).await;
+    let waited = up.call(&["wait", job.trim()]).await;
+    assert_eq!((waited.status.code(), waited.stdout), (Some(5), Vec::new()));
+    // And once more, now that it has long been over.
+    assert_eq!(up.call(&["wait", job.trim()]).await.status.code(), Some(5));
+    assert_eq!(up.call(&["wait", "job-9-00000000"]).await.status.code(), Some(125));
+    up.end().await;
+}
+
+#[tokio::test]
+async fn nobody_there_is_tried_for_ten_seconds_by_run_and_once_by_others() {
+    let home = Home::new();
+    let began = std::time::Instant::now();
+    let ps = output(home.command(&["ps", "--url", "ws://127.0.0.1:1", "--json"])).await;
+    assert_eq!(ps.status.code(), Some(1));
+    assert!(began.elapsed() < Duration::from_secs(5));
+    let error: Value = serde_json::from_slice(&ps.stderr).unwrap();
+    assert_eq!(error["error"]["code"], "unreachable");
+
+    let run = output(home.command(&["run", "--url", "ws://127.0.0.1:1", "--", "true"])).await;
+    assert_eq!(run.status.code(), Some(125));
+    assert!(began.elapsed() >= Duration::from_secs(10));
+}
+
+#[tokio::test]
+async fn ctrl_c_cancels_the_job_and_a_second_one_leaves_it() {
+    let up = Up::start().await;
+    let (run, _stdout) = run_until_ready(&up, &["echo ready; sleep 60"]).await;
+    signal(&run, Signal::SIGINT);
+    assert_eq!(status(run).await, Some(130));
+    assert_eq!(up.show("1").await["status"], "cancelled");
+
+    // It says that it heard, and goes on: only a second Ctrl-C gets the prompt back.
+    let stubborn = "trap 'echo heard' TERM; echo ready; while :; do sleep 0.1; done";
+    let (mut run, mut stdout) = run_until_ready(&up, &["--grace", "60s", stubborn]).await;
+    signal(&run, Signal::SIGINT);
+    let mut line = String::new();
+    timeout(WITHIN, stdout.read_line(&mut line)).await.unwrap().unwrap();
+    assert_eq!(line, "heard\n");
+    signal(&run, Signal::SIGINT);
+    let mut stderr = run.stderr.take().unwrap();
+    assert_eq!(status(run).await, Some(130));
+    let mut words = String::new();
+    stderr.read_to_string(&mut words).await.unwrap();
+    assert!(words.contains("gangline logs -f job-2-"), "{words}");
+    assert_eq!(up.show("2").await["status"], "running");
+}
+
+#[tokio::test]
+async fn standard_input_reaches_the_job_whole() {
+    let up = Up::start().await;
+    let input: Vec<u8> = (0..300_000u32).flat_map(u32::to_le_bytes).collect();
+    let mut run = up.command(&["run", "-i", "--", "cat"]).stdin(Stdio::piped()).spawn().unwrap();
+    let mut stdin = run.stdin.take().unwrap();
+    let sent = input.clone();
+    let feeding = tokio::spawn(async move { stdin.write_all(&sent).await });
+    let run = timeout(WITHIN, run.wait_with_output()).await.unwrap().unwrap();
+    feeding.await.unwrap().unwrap();
+    assert_eq!(run.stdout.len(), input.len());
+    assert!(run.stdout == input);
+    assert_eq!(run.status.code(), Some(0));
+
+    // Without -i the job has nothing to read, and does not wait for it.
+    assert_eq!(up.call(&["run", "--", "cat"]).await.stdout, b"");
+    up.end().await;
+}
+
+#[tokio::test]
+async fn a_terminal_gets_keys_and_its_size() {
+    let up = Up::start().await;
+    let (mut pty, pts) = pty_process::open().unwrap();
+    pty.resize(pty_process::Size::new(31, 101)).unwrap();
+    let run = up.command(&["run", "-t", "stty size; read line; echo \"got $line\"; exit 4"]);
+    let args: Vec<_> = run.as_std().get_args().collect();
+    let mut command = pty_process::Command::new(run.as_std().get_program()).args(args).kill_on_drop(true);
+    for (name, value) in run.as_std().get_envs() {
+        command = command.env(name, value.unwrap_or_default());
+    }
+    let mut child = command.current_dir(up.home.0.path()).spawn(pts).unwrap();
+    let mut seen = String::new();
+    let mut buffer = [0; 1024];
+    let mut typed = false;
+    loop {
+        // A terminal whose other side is closed reads as an error.
+        let len = timeout(WITHIN, pty.read(&mut buffer)).await.unwrap().unwrap_or(0);
+        if len == 0 {
+            break;
+        }
+        seen.push_str(&String::from_utf8_lossy(&buffer[..len]));
+        if !typed && seen.contains("31 101") {
+            typed = true;
+            pty.write_all(b"hello\r").await.unwrap();
+        }
+    }
+    assert!(seen.contains("got hello\r\n"), "{seen:?}");
+    assert_eq!(timeout(WITHIN, child.wait()).await.unwrap().unwrap().code(), Some(4));
+    up.end().await;
+}
+
+#[tokio::test]
+async fn a_reader_that_goes_away_ends_the_job() {
+    let up = Up::start().await;
+    let (run, stdout) = run_until_ready(&up, &["echo ready; yes"]).await;
+    drop(stdout);
+    assert_eq!(status(run).await, Some(141));
+    assert_eq!(up.call(&["wait", "1"]).await.status.code(), Some(130));
+
+    // What only looks on goes quietly.
+    let job = up.text(&["run", "--detach", "seq 100000"]).await;
+    up.call(&["wait", job.trim()]).await;
+    let mut logs = up.command(&["logs", job.trim()]).spawn().unwrap();
+    drop(logs.stdout.take());
+    let logs = timeout(WITHIN, logs.wait_with_output()).await.unwrap().unwrap();
+    assert_eq!((logs.status.code(), logs.stderr), (Some(0), Vec::new()));
+    up.end().await;
+}
+
+#[tokio::test]
+async fn logs_show_what_is_there_or_go_on() {
+    let up = Up::start().await;
+    let job = up.text(&["run", "--detach", "seq 5; echo oops >&2; read line; echo \"$line\"", "-i"]).await;
+    assert_eq!(job.matches("job-1-").count(), 1, "{job}");
+    let run = up.call(&["run", "seq 10; echo oops >&2"]).await;
+    assert_eq!(run.status.code(), Some(0));
+    assert_eq!(up.text(&["logs", "--stdout", "--tail", "3", "2"]).await, "8\n9\n10\n");
+    let errors = up.call(&["logs", "--stderr", "2"]).await;
+    assert_eq!((errors.stdout, errors.stderr), (Vec::new(), b"oops\n".to_vec()));
+    let frames = up.text(&["logs", "--json", "2"]).await;
+    let frames: Vec<Value> = frames.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!((&frames[0]["opt"], &frames[0]["at"]), (&"status".into(), &"1-0".into()));
+    assert_eq!(frames.last().unwrap()["opt"], "end");
+    let last = frames.last().unwrap()["at"].as_str().unwrap();
+    assert_eq!(up.text(&["logs", "--after", last, "2"]).await, "");
+    up.end().await;
+}
+
+#[tokio::test]
+async fn jobs_are_listed_shown_and_run_again() {
+    let up = Up::start().await;
+    up.call(&["run", "--name", "first", "--tag", "a", "--", "true"]).await;
+    up.call(&["run", "exit 3"]).await;
+    let rows = up.text(&["ps", "--json"]).await;
+    let jobs: Vec<Value> = rows.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(jobs.iter().map(|job| job["taskId"].as_u64().unwrap()).collect::<Vec<_>>(), [2, 1]);
+    assert_eq!((&jobs[0]["exitCode"], &jobs[1]["name"]), (&3.into(), &"first".into()));
+    let table = up.text(&["ps", "--status", "failed"]).await;
+    assert!(table.starts_with("JOB ") && table.contains("failed (3)") && !table.contains("first"), "{table}");
+    assert!(!table.contains('\x1b'), "no colours where no terminal is");
+
+    let again = up.text(&["rerun", "2"]).await;
+    assert_eq!(up.call(&["wait", again.trim()]).await.status.code(), Some(3));
+    let missing = up.call(&["show", "99", "--json"]).await;
+    let error: Value = serde_json::from_slice(&missing.stderr).unwrap();
+    assert_eq!((missing.status.code(), &error["error"]["code"]), (Some(1), &"not_found".into()));
+    assert!(up.text(&["workers"]).await.contains("idle"));
+    up.end().await;
+}
+
+#[tokio::test]
+async fn accounts_and_tokens_are_managed() {
+    let up = Up::start().await;
+    let secret = up.home.0.path().join("secret");
+    std::fs::write(&secret, "correct horse battery\n").unwrap();
+    up.text(&["user", "add", "ada", "--email", "ada@example.org", "--password-file", secret.to_str().unwrap()]).await;
+    assert!(up.text(&["user", "ls"]).await.contains("ada@example.org"));
+    assert_eq!(up.call(&["user", "add", "ada"]).await.status.code(), Some(1));
+
+    let token = up.text(&["token", "create", "--role", "user", "--account", "ada", "--ttl", "1h"]).await;
+    assert_eq!(token.lines().count(), 1);
+    let as_ada = |args: &[&str]| {
+        let mut command = up.command(args);
+        command.env("GANGLINE_TOKEN", token.trim());
+        output(command)
+    };
+    assert_eq!(as_ada(&["run", "echo", "hi"]).await.stdout, b"hi\n");
+    assert_eq!(up.show("1").await["account"], "ada");
+    assert_eq!(as_ada(&["user", "ls"]).await.status.code(), Some(1));
+    up.text(&["token", "revoke", token.trim()]).await;
+    assert_eq!(as_ada(&["ps"]).await.status.code(), Some(1));
+    up.text(&["user", "rm", "ada"]).await;
+    assert!(!up.text(&["user", "ls"]).await.contains("ada"));
+    up.end().await;
+}
+
+#[tokio::test]
+async fn a_directory_goes_there_and_artifacts_come_back() {
+    let up = Up::start().await;
+    let project = up.home.0.path().join("project");
+    std::fs::create_dir_all(project.join("sub")).unwrap();
+    std::fs::write(project.join("sub/in.txt"), "from here").unwrap();
+    let args = [
+        "run",
+        "--file",
+        "project",
+        "--artifact",
+        "out/*",
+        "mkdir out; rev sub/in.txt > out/a; head -c 70000 /dev/zero > out/b",
+    ];
+    let run = up.call(&args).await;
+    assert_eq!(run.status.code(), Some(0), "{}", String::from_utf8_lossy(&run.stderr));
+    assert!(up.text(&["artifacts", "1"]).await.contains("out/a"));
+    up.text(&["artifacts", "1", "--output", "got"]).await;
+    let got = |name: &str| std::fs::read(up.home.0.path().join("got/out").join(name)).unwrap();
+    assert_eq!(got("a"), b"ereh morf");
+    assert_eq!(got("b"), [0; 70_000]);
+    up.end().await;
+}
+
+#[tokio::test]
+async fn a_mistake_in_the_settings_is_named_with_its_place() {
+    let home = Home::new();
+    let file = |text: &str| std::fs::write(home.0.path().join("gangline.toml"), text).unwrap();
+    let fails = async |command: Command, words: &[&str]| {
+        let output = output(command).await;
+        let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(2), "{stderr}");
+        for word in words {
+            assert!(stderr.contains(word), "{word:?} is missing in {stderr}");
+        }
+    };
+    file("[server]\nlissten = '127.0.0.1:3000'\n");
+    fails(home.command(&["ps"]), &["gangline.toml, line 2", "lissten", "listen"]).await;
+    file("[limits]\nqueue = 'many'\n");
+    fails(home.command(&["serve"]), &["gangline.toml, line 2", "limits.queue", "\"many\""]).await;
+    file("");
+    let mut command = home.command(&["serve"]);
+    command.env("GANGLINE_LISTEN", "here");
+    fails(command, &["--listen", "GANGLINE_LISTEN", "such as 127.0.0.1:3000"]).await;
+    fails(home.command(&["ps", "--token-file", "nowhere"]), &["cannot read nowhere"]).await;
+    fails(home.command(&["run"]), &["CMD"]).await;
+}
+
+#[tokio::test]
+async fn a_server_that_cannot_start_says_why() {
+    let up = Up::start().await;
+    let address = up.url.trim_start_matches("ws://").trim_end_matches("/ws").to_owned();
+    let fails = async |args: &[&str], word: &str| {
+        let output = up.call(args).await;
+        let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(1), "{stderr}");
+        assert!(stderr.contains(word), "{word:?} is missing in {stderr}");
+    };
+    fails(&["serve", "--listen", &address], "in use").await;
+    fails(&["serve", "--listen", "127.0.0.1:0"], "in use by another process").await;
+    let file = up.home.0.path().join("file");
+    std::fs::write(&file, "").unwrap();
+    let below = file.join("data");
+    fails(&["serve", "--listen", "127.0.0.1:0", "--data-dir", below.to_str().unwrap()], "data").await;
+    fails(&["serve", "--listen", "0.0.0.0:0", "--open", "--data-dir", "other"], "--open").await;
+    up.end().await;
+}
+
+/// A dispatcher at a fixed address, which can die and come back.
+async fn serve(home: &Home, address: &str) -> Child {
+    let mut process = home.command(&["serve", "--listen", address]).spawn().unwrap();
+    let mut lines = BufReader::new(process.stderr.take().unwrap()).lines();
+    while !timeout(WITHIN, lines.next_line()).await.unwrap().unwrap().expect("it ended").contains("serving") {}
+    tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
+    process
+}
+
+#[tokio::test]
+async fn a_run_outlives_the_dispatchers_death() {
+    let home = Home::new();
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let address = format!("127.0.0.1:{port}");
+    let url = format!("ws://{address}/ws");
+    let mut dispatcher = serve(&home, &address).await;
+    let _worker = home.command(&["worker", "--url", &url]).stderr(Stdio::null()).spawn().unwrap();
+    // The job itself says when to go on: a file appears once the dispatcher is gone.
+    let flag = home.0.path().join("go");
+    let script = format!("seq 1000; while ! test -e {}; do sleep 0.02; done; seq 1001 2000", quoted(&flag));
+    let mut run = home.command(&["run", "--url", &url, &script]).spawn().unwrap();
+    let mut stdout = BufReader::new(run.stdout.take().unwrap());
+    let mut seen = String::new();
+    while !seen.ends_with("\n1000\n") {
+        timeout(WITHIN, stdout.read_line(&mut seen)).await.unwrap().unwrap();
+    }
+    dispatcher.kill().await.unwrap();
+    std::fs::write(&flag, "").unwrap();
+    let _dispatcher = serve(&home, &address).await;
+    timeout(WITHIN, stdout.read_to_string(&mut seen)).await.unwrap().unwrap();
+    let expected: String = (1..=2000).map(|n| format!("{n}\n")).collect();
+    assert!(seen == expected, "{} bytes of {}", seen.len(), expected.len());
+    assert_eq!(status(run).await, Some(0));
+}
+
+fn quoted(path: &Path) -> String {
+    format!("'{}'", path.display())
+}
