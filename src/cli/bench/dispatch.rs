@@ -11,7 +11,7 @@ use tokio::time::timeout;
 use super::agent::Agent;
 use super::report::{Report, per_second};
 use super::submitter::{News, Submitter};
-use super::target::{Meter, Target};
+use super::target::{Meter, Process, Target};
 use super::worker::{Attempt, Order, Worker};
 use crate::protocol::spec::JobSpec;
 
@@ -57,7 +57,7 @@ pub(super) async fn run(target: &Target, args: &DispatchArgs, time: Duration, re
     if args.queued.is_empty() {
         let mut worker = Worker::register(target, args.slots).await?;
         let measured = async {
-            rate(target, args, noop(), "no-op", time, report).await?;
+            rate(target, args, ("no-op", noop(), None), time, report).await?;
             sequential(target, args, noop(), time, report).await
         };
         return tokio::select! {
@@ -94,8 +94,7 @@ async fn serve(worker: &mut Worker) -> Result<()> {
 async fn rate(
     target: &Target,
     args: &DispatchArgs,
-    spec: JobSpec,
-    kind: &str,
+    (kind, spec, worker): (&str, JobSpec, Option<Process>),
     time: Duration,
     report: &mut Report,
 ) -> Result<()> {
@@ -105,16 +104,15 @@ async fn rate(
     }
     let each = |count: u64| count.div_ceil(args.submitters);
     pump(&mut submitters, each(WARM_UP.min(args.jobs)), args.ahead, time).await?;
-    let meter = Meter::start(target)?;
+    let meter = Meter::start(target, worker)?;
     let began = Instant::now();
     let before: u64 = submitters.iter().map(|submitter| submitter.ended).sum();
     pump(&mut submitters, each(args.jobs), args.ahead, time).await?;
     let elapsed = began.elapsed();
-    let used = meter.used()?;
     let ended = submitters.iter().map(|submitter| submitter.ended).sum::<u64>() - before;
     let case = format!("{kind}, {} slots, {}×{} ahead", args.slots, args.submitters, args.ahead);
     report.add(&case, "jobs", per_second(ended, elapsed), "/s")?;
-    report.used(&case, &used)?;
+    report.used(&case, &meter)?;
     let settled = futures_util::future::try_join_all(submitters.iter_mut().map(Submitter::settle));
     timeout(time, settled).await.context("jobs under way did not end")??;
     Ok(())
@@ -173,7 +171,7 @@ async fn behind_a_queue(
     let mut worker = Worker::register(target, args.slots).await?;
     let (mut done, mut ended) = (0, 0);
     let mut held: Vec<(String, u64)> = Vec::new();
-    let meter = Meter::start(target)?;
+    let meter = Meter::start(target, None)?;
     let began = Instant::now();
     while done < args.jobs && began.elapsed() < time {
         // One ends for each that has joined the queue, so that as many wait all the time.
@@ -202,16 +200,15 @@ async fn behind_a_queue(
         timeout(time, turn).await.context("no job ended for long")??;
     }
     let elapsed = began.elapsed();
-    let used = meter.used()?;
     report.add(&case, "jobs", per_second(done, elapsed), "/s")?;
-    Ok(report.used(&case, &used)?)
+    report.used(&case, &meter)
 }
 
 /// Real programs on a real worker.
 async fn processes(target: &Target, args: &DispatchArgs, time: Duration, report: &mut Report) -> Result<()> {
     let agent = Agent::start(target, args.slots)?;
     let spec = JobSpec { args: Some(vec!["/bin/true".to_owned()]), ..JobSpec::default() };
-    rate(target, args, spec, "/bin/true", time, report).await?;
+    rate(target, args, ("/bin/true", spec, agent.process()), time, report).await?;
 
     let spec = JobSpec { command: Some("echo hi".to_owned()), ..JobSpec::default() };
     let mut submitter = Submitter::connect(target, spec, true).await?;

@@ -5,19 +5,17 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
+use super::followers;
 use super::held::Held;
 use super::peer::{Peer, find, job_verb};
 use super::report::{Report, per_second};
 use super::target::{Meter, Target};
 use super::worker::Order;
 use crate::protocol::limits::WINDOW_BYTES;
-
-/// Connections that are opened at a time: within the backlog of a listening socket.
-const CONNECTING: usize = 64;
 
 /// Digits of a moment in an entry: nanoseconds since the run began.
 const MOMENT_DIGITS: usize = 16;
@@ -67,27 +65,25 @@ struct Shared {
     /// Deliveries that the writer waits for.
     wanted: AtomicU64,
     progress: Notify,
-    following: AtomicU64,
-    follows: Notify,
 }
 
 pub(super) async fn run(target: &Target, args: &FanoutArgs, time: Duration, report: &mut Report) -> Result<()> {
     let stalled = if args.stalled > 0 { format!(", {} stalled", args.stalled) } else { String::new() };
     let case = format!("{} followers{stalled}, {} bytes", args.followers, args.entry_bytes);
     if args.entries > 0 {
-        let meter = Meter::start(target)?;
+        let meter = Meter::start(target, None)?;
         let (elapsed, _) = once(target, args, args.entries, Speed::Full { ahead: args.ahead }, time).await?;
         report.add(&case, "deliveries", per_second(args.entries * args.followers, elapsed), "/s")?;
-        report.used(&case, &meter.used()?)?;
+        report.used(&case, &meter)?;
     }
     let period = Duration::from_secs(1) / u32::try_from(args.pace)?;
     let entries = u64::try_from(args.paced.0.min(time).as_nanos() / period.as_nanos())?;
     if entries > 0 {
         let case = format!("{case}, {} /s", args.pace);
-        let meter = Meter::start(target)?;
+        let meter = Meter::start(target, None)?;
         let (_, took) = once(target, args, entries, Speed::Paced(period), time * 2).await?;
         report.latencies(&case, took)?;
-        report.used(&case, &meter.used()?)?;
+        report.used(&case, &meter)?;
     }
     Ok(())
 }
@@ -106,42 +102,16 @@ async fn once(
         delivered: AtomicU64::new(0),
         wanted: AtomicU64::new(u64::MAX),
         progress: Notify::new(),
-        following: AtomicU64::new(0),
-        follows: Notify::new(),
     });
     let follow = held.follow()?;
-    let doors = Arc::new(Semaphore::new(CONNECTING));
     let timed = matches!(speed, Speed::Paced(_));
     let mut followers = JoinSet::new();
-    for _ in 0..args.followers {
-        let (address, token) = (target.address.clone(), target.token.clone());
-        let (shared, doors, follow) = (Arc::clone(&shared), Arc::clone(&doors), follow.clone());
-        followers.spawn(async move {
-            let door = doors.acquire_owned().await?;
-            let mut peer = Peer::connect(&address, token.as_ref()).await?;
-            drop(door);
-            peer.out().text(follow.as_bytes());
-            follower(peer, &shared, entries, timed).await
-        });
+    for peer in followers::open(target, &follow, args.followers, time).await? {
+        let shared = Arc::clone(&shared);
+        followers.spawn(async move { follower(peer, &shared, entries, timed).await });
     }
-    let mut stalled = Vec::new();
-    for _ in 0..args.stalled {
-        let mut peer = Peer::connect(&target.address, target.token.as_ref()).await?;
-        peer.out().text(follow.as_bytes());
-        peer.flush().await?;
-        stalled.push(peer);
-    }
-    let all_follow = async {
-        while shared.following.load(Ordering::Relaxed) < args.followers {
-            tokio::select! {
-                () = shared.follows.notified() => (),
-                turn = held.worker.turn(|_, _| Ok(())) => turn?,
-                Some(failed) = followers.join_next() => drop(failed??),
-            }
-        }
-        Ok::<_, anyhow::Error>(())
-    };
-    timeout(time, all_follow).await.context("the followers did not all get to follow")??;
+    // Kept, and not read.
+    let _stalled = followers::open(target, &follow, args.stalled, time).await?;
 
     let began = Instant::now();
     let writing = write(&mut held, args, entries, speed, &shared);
@@ -172,14 +142,7 @@ async fn follower(mut peer: Peer, shared: &Shared, entries: u64, timed: bool) ->
                 }
                 return Ok(());
             }
-            match job_verb(frame) {
-                Some("following") => {
-                    shared.following.fetch_add(1, Ordering::Relaxed);
-                    shared.follows.notify_one();
-                }
-                Some("end") => ended = true,
-                _ => (),
-            }
+            ended |= job_verb(frame) == Some("end");
             Ok(())
         })
         .await?;

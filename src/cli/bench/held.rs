@@ -30,9 +30,11 @@ impl Held {
         let spec = JobSpec { command: Some("true".to_owned()), ..JobSpec::default() };
         let mut submitter = Submitter::connect(target, spec, false).await?;
         submitter.submit(1);
-        submitter.turn(|_| Ok(())).await?;
         let mut assigned = None;
         let wait = async {
+            while submitter.taken == 0 {
+                submitter.turn(|_| Ok(())).await?;
+            }
             while assigned.is_none() {
                 worker
                     .turn(|order, out| {

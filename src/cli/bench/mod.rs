@@ -6,24 +6,34 @@
 mod agent;
 mod dispatch;
 mod fanout;
+mod followers;
 mod held;
+mod idle;
+mod lines;
 mod peer;
 mod report;
+mod stream;
 mod submitter;
 mod target;
 mod worker;
 
-use anyhow::Result;
+use std::time::Duration;
+
+use anyhow::{Result, bail};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use crate::config::{ClientSettings, Span};
 use dispatch::DispatchArgs;
 use fanout::FanoutArgs;
+use idle::IdleArgs;
+use lines::LinesArgs;
 use report::Report;
+use stream::StreamArgs;
 use target::Target;
 
 /// Flags of `gangline bench`.
 #[derive(Debug, clap::Args)]
-pub struct BenchArgs {
+pub(super) struct BenchArgs {
     #[command(subcommand)]
     workload: Workload,
     /// Longest time that one measurement takes
@@ -40,31 +50,47 @@ enum Workload {
     Dispatch(DispatchArgs),
     /// One log and many who follow it
     Fanout(FanoutArgs),
-}
-
-impl Workload {
-    fn name(&self) -> &'static str {
-        match self {
-            Self::Dispatch(_) => "dispatch",
-            Self::Fanout(_) => "fanout",
-        }
-    }
+    /// One program's output, from end to end
+    Stream(StreamArgs),
+    /// What a server costs that has nothing to do
+    Idle(IdleArgs),
+    /// Write lines, as the program that is streamed
+    #[command(hide = true)]
+    Lines(LinesArgs),
 }
 
 /// Runs a workload against `server`, or against one that is started for it.
 ///
 /// # Errors
 /// The server could not be reached or started, or did not do what it should.
-pub async fn run(args: BenchArgs, server: Option<ClientSettings>, json: bool) -> Result<()> {
+pub(super) async fn run(args: BenchArgs, server: Option<ClientSettings>, json: bool) -> Result<()> {
     let BenchArgs { workload, time, pid } = args;
+    if let Workload::Lines(args) = &workload {
+        return Ok(lines::write(args)?);
+    }
+    // Thousands of connections, each a file, here and in the server that inherits the limit.
+    let (_, most) = getrlimit(Resource::RLIMIT_NOFILE)?;
+    setrlimit(Resource::RLIMIT_NOFILE, most, most)?;
     let target = match server {
         Some(settings) => Target::running(settings, pid).await?,
         None => Target::start().await?,
     };
-    let mut report = Report::new(workload.name(), json);
-    match &workload {
-        Workload::Dispatch(args) => dispatch::run(&target, args, time.0, &mut report).await?,
-        Workload::Fanout(args) => fanout::run(&target, args, time.0, &mut report).await?,
+    let measured = tokio::select! {
+        measured = measure(&workload, &target, time.0, json) => measured,
+        // Not the end of the process: a server that was started here must go, and its data with it.
+        interrupted = tokio::signal::ctrl_c() => interrupted.map_err(Into::into).and_then(|()| bail!("interrupted")),
+    };
+    let ended = target.end().await;
+    measured.and(ended)
+}
+
+async fn measure(workload: &Workload, target: &Target, time: Duration, json: bool) -> Result<()> {
+    match workload {
+        Workload::Dispatch(args) => dispatch::run(target, args, time, &mut Report::new("dispatch", json)).await,
+        Workload::Fanout(args) => fanout::run(target, args, time, &mut Report::new("fanout", json)).await,
+        Workload::Stream(args) => stream::run(target, args, time, &mut Report::new("stream", json)).await,
+        Workload::Idle(args) => idle::run(target, args, time, &mut Report::new("idle", json)).await,
+        // A program under measurement measures nothing.
+        Workload::Lines(_) => Ok(()),
     }
-    target.end().await
 }

@@ -65,11 +65,6 @@ impl Outgoing {
         self.frame(TEXT, text);
     }
 
-    /// Bytes that wait.
-    pub(super) fn waiting(&self) -> usize {
-        self.bytes.len() - self.written
-    }
-
     fn frame(&mut self, opcode: u8, payload: &[u8]) {
         const FIN: u8 = 0x80;
         const MASKED: u8 = 0x80;
@@ -139,12 +134,6 @@ impl Peer {
     /// once something was read. Dropping it half-way loses nothing.
     pub(super) async fn turn(&mut self, mut on_frame: impl FnMut(&[u8], &mut Outgoing) -> Result<()>) -> Result<()> {
         std::future::poll_fn(|cx| self.poll_turn(cx, &mut on_frame)).await
-    }
-
-    /// Writes what waits, without reading.
-    pub(super) async fn flush(&mut self) -> Result<()> {
-        let Self { tcp, out, .. } = self;
-        Ok(std::future::poll_fn(|cx| out.poll_write(tcp, cx)).await?)
     }
 
     fn poll_turn(
@@ -265,7 +254,7 @@ mod tests {
         assert_eq!(whole(&short[..3]), None);
         let long = unmasked(&[0x81, 126, 1, 44], &[b'x'; 300]);
         assert_eq!(whole(&long), Some((TEXT, 4, 304)));
-        assert_eq!(out.waiting(), short.len() + long.len() + 8);
+        assert_eq!(out.bytes.len(), short.len() + long.len() + 8);
     }
 
     #[test]

@@ -3,9 +3,10 @@
 use std::io::{self, Write};
 use std::time::Duration;
 
+use anyhow::Result;
 use serde::Serialize;
 
-use super::target::Used;
+use super::target::Meter;
 
 /// One figure.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -47,12 +48,12 @@ impl Report {
         writeln!(stdout, "{bench:<9} {case:<34} {figure:<26} {:>12} {unit}", rounded(value))
     }
 
-    /// Shows what a run used of the processors.
-    pub(super) fn used(&mut self, case: &str, used: &Used) -> io::Result<()> {
-        if let Some(server) = used.server {
-            self.add(case, "server's processor", server * 100.0, "%")?;
+    /// Shows what a run has used of the processors.
+    pub(super) fn used(&mut self, case: &str, meter: &Meter) -> Result<()> {
+        for (name, percent) in meter.used()? {
+            self.add(case, name, percent, "%")?;
         }
-        self.add(case, "generator's processor", used.generator * 100.0, "%")
+        Ok(())
     }
 
     /// Shows how long things took: the middle and the slow end.

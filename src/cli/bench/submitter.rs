@@ -28,7 +28,7 @@ pub(super) enum News<'a> {
     /// It wrote something.
     Output(&'a [u8]),
     /// It is over.
-    Ended,
+    Ended(&'a [u8]),
 }
 
 impl Submitter {
@@ -66,7 +66,7 @@ impl Submitter {
                 let job = string(frame, br#""jobId":""#).context("an end without a job")?;
                 ensure!(seen.first(job_number(job)?), "{job} ended twice");
                 *ended += 1;
-                on_news(News::Ended)
+                on_news(News::Ended(frame))
             }
             _ => Ok(()),
         })

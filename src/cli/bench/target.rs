@@ -4,7 +4,6 @@
 //! in a temporary directory and goes with it.
 
 use std::net::{Ipv4Addr, TcpListener};
-use std::path::Path;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
@@ -53,7 +52,8 @@ pub(super) struct Target {
 struct Server {
     child: Child,
     started_in: Duration,
-    dir: TempDir,
+    /// Its data.
+    _dir: TempDir,
 }
 
 struct Lent {
@@ -128,7 +128,7 @@ impl Target {
             requires: Requires::default(),
             worker: "bench".parse()?,
             process: child.id().map(Process),
-            server: Some(Server { child, started_in, dir }),
+            server: Some(Server { child, started_in, _dir: dir }),
             lent: None,
         })
     }
@@ -136,11 +136,6 @@ impl Target {
     /// How long our own server took from its start to its first `hello`.
     pub(super) fn started_in(&self) -> Option<Duration> {
         self.server.as_ref().map(|server| server.started_in)
-    }
-
-    /// A place for a worker's data, on our own server's disk.
-    pub(super) fn data_dir(&self) -> Option<&Path> {
-        self.server.as_ref().map(|server| server.dir.path())
     }
 
     /// Ends what the run began.
@@ -182,12 +177,7 @@ pub(super) struct Process(u32);
 const TICKS_PER_SECOND: u64 = 100;
 
 impl Process {
-    /// This one.
-    pub(super) fn own() -> Self {
-        Self(std::process::id())
-    }
-
-    /// Of which child.
+    /// Of a child.
     pub(super) fn of(child: &Child) -> Option<Self> {
         child.id().map(Self)
     }
@@ -221,34 +211,30 @@ impl Process {
     }
 }
 
-/// What processes use from now on.
+/// What processes use of the processors from now on.
 pub(super) struct Meter {
     began: Instant,
-    server: Option<(Process, Duration)>,
-    own: Duration,
-}
-
-/// What they have used, each in processors: 1.0 is one of them all the time.
-pub(super) struct Used {
-    pub(super) server: Option<f64>,
-    pub(super) generator: f64,
+    processes: Vec<(&'static str, Process, Duration)>,
 }
 
 impl Meter {
-    pub(super) fn start(target: &Target) -> Result<Self> {
-        let server = target.process.map(|process| Ok::<_, anyhow::Error>((process, process.cpu()?))).transpose()?;
-        Ok(Self { began: Instant::now(), server, own: Process::own().cpu()? })
+    /// Begins with the server, where its process is known, a worker where there is one, and this process.
+    pub(super) fn start(target: &Target, worker: Option<Process>) -> Result<Self> {
+        let own = Some(Process(std::process::id()));
+        let named =
+            [("server's processor", target.process), ("worker's processor", worker), ("generator's processor", own)];
+        let known = named.into_iter().filter_map(|(name, process)| Some((name, process?)));
+        let processes = known.map(|(name, process)| Ok((name, process, process.cpu()?))).collect::<Result<_>>()?;
+        Ok(Self { began: Instant::now(), processes })
     }
 
-    pub(super) fn used(&self) -> Result<Used> {
+    /// What each has used, in percent of one processor.
+    pub(super) fn used(&self) -> Result<Vec<(&'static str, f64)>> {
         let elapsed = self.began.elapsed().as_secs_f64();
-        let share = |process: Process, before: Duration| -> Result<f64> {
-            Ok(process.cpu()?.saturating_sub(before).as_secs_f64() / elapsed)
+        let share = |&(name, process, before): &(&'static str, Process, Duration)| {
+            Ok((name, process.cpu()?.saturating_sub(before).as_secs_f64() / elapsed * 100.0))
         };
-        Ok(Used {
-            server: self.server.map(|(process, before)| share(process, before)).transpose()?,
-            generator: share(Process::own(), self.own)?,
-        })
+        self.processes.iter().map(share).collect()
     }
 }
 
