@@ -4,11 +4,12 @@
 //! limits begin anew then, because an outage is no reason to lose a job.
 //!
 //! Invariants: every index follows from the slots alone, and [`Live::place`] is the only thing that
-//! touches either. What a failed commit did is taken back slot by slot.
+//! touches both. What a failed commit did is taken back slot by slot.
 
 use std::cmp::Reverse;
 use std::collections::binary_heap::{BinaryHeap, PeekMut};
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::btree_map::{BTreeMap, Entry};
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use super::segment::Offsets;
@@ -69,16 +70,22 @@ struct OfAccount {
     running: BTreeSet<u64>,
 }
 
-/// See the module.
+/// Everything that is looked up otherwise than by number.
 #[derive(Debug, Default)]
-pub(super) struct Live {
-    slots: BTreeMap<u64, Slot>,
+struct Indexes {
     running: BTreeSet<u64>,
     classes: HashMap<Arc<Requires>, BTreeSet<Place>>,
     accounts: HashMap<AccountName, OfAccount>,
     workers: HashMap<WorkerId, BTreeSet<u64>>,
     waits: BTreeSet<(Millis, u64)>,
     leases: BTreeSet<(Millis, u64)>,
+}
+
+/// See the module.
+#[derive(Debug, Default)]
+pub(super) struct Live {
+    slots: BTreeMap<u64, Slot>,
+    indexes: Indexes,
     /// Slots as they were before the transaction that is under way.
     undo: Vec<(u64, Option<Slot>)>,
 }
@@ -127,18 +134,18 @@ impl Live {
 
     /// A class as the queue knows it, so that a million jobs share one.
     pub(super) fn class(&self, requires: &Requires) -> Arc<Requires> {
-        match self.classes.get_key_value(requires) {
+        match self.indexes.classes.get_key_value(requires) {
             Some((class, _)) => Arc::clone(class),
             None => Arc::new(requires.clone()),
         }
     }
 
     pub(super) fn pending_count(&self) -> u64 {
-        (self.slots.len() - self.running.len()) as u64
+        (self.slots.len() - self.indexes.running.len()) as u64
     }
 
     pub(super) fn pending_count_of(&self, account: &AccountName) -> u64 {
-        self.accounts.get(account).map_or(0, |jobs| jobs.pending.len() as u64)
+        self.indexes.accounts.get(account).map_or(0, |jobs| jobs.pending.len() as u64)
     }
 
     pub(super) fn ready(&self) -> Vec<ReadyClass> {
@@ -146,7 +153,7 @@ impl Live {
             let &(Reverse(priority), head) = jobs.first()?;
             Some(ReadyClass { requires: Requires::clone(requires), priority, head, len: jobs.len() })
         };
-        self.classes.iter().filter_map(class).collect()
+        self.indexes.classes.iter().filter_map(class).collect()
     }
 
     /// The best `limit` jobs over all `classes`, best first, each with the index of its class.
@@ -155,7 +162,7 @@ impl Live {
         let mut queues: Vec<_> = Vec::new();
         let mut heads = BinaryHeap::new();
         for (index, class) in classes.enumerate() {
-            let mut queue = self.classes.get(class).into_iter().flatten();
+            let mut queue = self.indexes.classes.get(class).into_iter().flatten();
             if let Some(&head) = queue.next() {
                 heads.push(Reverse((head, index, queues.len())));
                 queues.push(queue);
@@ -180,12 +187,12 @@ impl Live {
 
     /// Running jobs whose lease has run out, longest ago first.
     pub(super) fn lapsed(&self, now: Millis, limit: usize) -> Vec<u64> {
-        self.leases.range(..=(now, u64::MAX)).take(limit).map(|&(_, number)| number).collect()
+        self.indexes.leases.range(..=(now, u64::MAX)).take(limit).map(|&(_, number)| number).collect()
     }
 
     /// Pending jobs that have waited long enough, longest ago first.
     pub(super) fn overdue(&self, now: Millis, limit: usize) -> Vec<u64> {
-        self.waits.range(..=(now, u64::MAX)).take(limit).map(|&(_, number)| number).collect()
+        self.indexes.waits.range(..=(now, u64::MAX)).take(limit).map(|&(_, number)| number).collect()
     }
 
     /// Renews the lease of a running job.
@@ -197,7 +204,7 @@ impl Live {
 
     /// The jobs that `worker` has, by number.
     pub(super) fn running_on(&self, worker: &WorkerId) -> impl Iterator<Item = (u64, &Running)> {
-        self.workers.get(worker).into_iter().flatten().filter_map(|number| match self.slots.get(number) {
+        self.indexes.workers.get(worker).into_iter().flatten().filter_map(|number| match self.slots.get(number) {
             Some(Slot::Running(running)) => Some((*number, &**running)),
             Some(Slot::Pending(_)) | None => None,
         })
@@ -214,13 +221,13 @@ impl Live {
         let none = BTreeSet::new();
         let newest = |numbers: &BTreeSet<u64>| numbers.range(..before).rev().take(limit).copied().collect::<Vec<_>>();
         let (pending, running) = match account {
-            Some(account) => match self.accounts.get(account) {
+            Some(account) => match self.indexes.accounts.get(account) {
                 Some(jobs) => (newest(&jobs.pending), &jobs.running),
                 None => (Vec::new(), &none),
             },
             None => {
                 let pending = self.slots.range(..before).rev().filter(|(_, slot)| matches!(slot, Slot::Pending(_)));
-                (pending.take(limit).map(|(number, _)| *number).collect(), &self.running)
+                (pending.take(limit).map(|(number, _)| *number).collect(), &self.indexes.running)
             }
         };
         let mut numbers = match status {
@@ -236,64 +243,78 @@ impl Live {
 
     /// Sets a slot, and every index with it; returns what was there.
     fn place(&mut self, number: u64, slot: Option<Slot>) -> Option<Slot> {
-        let old = self.slots.remove(&number);
-        match &old {
-            Some(Slot::Pending(pending)) => self.unindex_pending(number, pending),
-            Some(Slot::Running(running)) => self.unindex_running(number, running),
-            None => {}
+        match (self.slots.entry(number), slot) {
+            (Entry::Vacant(_), None) => None,
+            (Entry::Vacant(vacant), Some(slot)) => {
+                self.indexes.add(number, &slot);
+                vacant.insert(slot);
+                None
+            }
+            (Entry::Occupied(occupied), None) => {
+                self.indexes.remove(number, occupied.get());
+                Some(occupied.remove())
+            }
+            (Entry::Occupied(mut occupied), Some(slot)) => {
+                self.indexes.remove(number, occupied.get());
+                self.indexes.add(number, &slot);
+                Some(occupied.insert(slot))
+            }
         }
-        match &slot {
-            Some(Slot::Pending(pending)) => {
-                self.classes.entry(Arc::clone(&pending.class)).or_default().insert((Reverse(pending.priority), number));
+    }
+}
+
+impl Indexes {
+    fn add(&mut self, number: u64, slot: &Slot) {
+        match slot {
+            Slot::Pending(pending) => {
+                let place = (Reverse(pending.priority), number);
+                self.classes.entry(Arc::clone(&pending.class)).or_default().insert(place);
                 self.accounts.entry(pending.account.clone()).or_default().pending.insert(number);
                 self.waits.extend(pending.deadline.map(|deadline| (deadline, number)));
             }
-            Some(Slot::Running(running)) => {
+            Slot::Running(running) => {
                 self.running.insert(number);
                 self.accounts.entry(running.job.account.clone()).or_default().running.insert(number);
                 self.workers.entry(running.worker.clone()).or_default().insert(number);
                 self.leases.insert((running.deadline, number));
             }
-            None => {}
         }
-        if let Some(slot) = slot {
-            self.slots.insert(number, slot);
-        }
-        old
     }
 
-    fn unindex_pending(&mut self, number: u64, pending: &Pending) {
-        if let Some(jobs) = self.classes.get_mut(&pending.class) {
-            jobs.remove(&(Reverse(pending.priority), number));
-            if jobs.is_empty() {
-                self.classes.remove(&pending.class);
+    /// Takes a slot out, and with it what it leaves empty: names come from outside, and nothing may
+    /// grow with how many there ever were.
+    fn remove(&mut self, number: u64, slot: &Slot) {
+        let account = match slot {
+            Slot::Pending(pending) => {
+                if let Some(jobs) = self.classes.get_mut(&pending.class) {
+                    jobs.remove(&(Reverse(pending.priority), number));
+                    if jobs.is_empty() {
+                        self.classes.remove(&pending.class);
+                    }
+                }
+                if let Some(deadline) = pending.deadline {
+                    self.waits.remove(&(deadline, number));
+                }
+                &pending.account
             }
-        }
-        if let Some(deadline) = pending.deadline {
-            self.waits.remove(&(deadline, number));
-        }
-        self.unindex_account(number, &pending.account);
-    }
-
-    fn unindex_running(&mut self, number: u64, running: &Running) {
-        self.running.remove(&number);
-        self.leases.remove(&(running.deadline, number));
-        if let Some(jobs) = self.workers.get_mut(&running.worker) {
-            jobs.remove(&number);
-            if jobs.is_empty() {
-                self.workers.remove(&running.worker);
+            Slot::Running(running) => {
+                self.running.remove(&number);
+                self.leases.remove(&(running.deadline, number));
+                if let Some(jobs) = self.workers.get_mut(&running.worker) {
+                    jobs.remove(&number);
+                    if jobs.is_empty() {
+                        self.workers.remove(&running.worker);
+                    }
+                }
+                &running.job.account
             }
-        }
-        self.unindex_account(number, &running.job.account);
-    }
-
-    fn unindex_account(&mut self, number: u64, account: &AccountName) {
-        if let Some(jobs) = self.accounts.get_mut(account)
-            && (jobs.pending.remove(&number) | jobs.running.remove(&number))
-            && jobs.pending.is_empty()
-            && jobs.running.is_empty()
-        {
-            self.accounts.remove(account);
+        };
+        if let Some(jobs) = self.accounts.get_mut(account) {
+            jobs.pending.remove(&number);
+            jobs.running.remove(&number);
+            if jobs.pending.is_empty() && jobs.running.is_empty() {
+                self.accounts.remove(account);
+            }
         }
     }
 }

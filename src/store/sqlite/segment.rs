@@ -61,7 +61,7 @@ pub(super) fn insert(conn: &Connection, job: u64, entries: &[Entry], offsets: Of
     for entry in entries {
         encode(entry, &mut blob)?;
     }
-    conn.prepare_cached("INSERT INTO log VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)")?.execute(params![
+    conn.prepare_cached("INSERT INTO log (job, attempt, first, last, stdout, stderr, bytes, entries) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)")?.execute(params![
         sql(job),
         first.at.attempt,
         sql(first.at.n),
@@ -206,19 +206,24 @@ pub(super) fn kept(conn: &Connection, job: u64) -> Run<u64> {
 /// Removes the oldest rows of output until at most `cap` bytes are kept, but never the row that
 /// begins at `newest`. Returns how much is kept.
 pub(super) fn trim(conn: &Connection, job: u64, newest: Cursor, mut kept: u64, cap: u64) -> Run<u64> {
+    if kept <= cap {
+        return Ok(kept);
+    }
     let mut oldest = conn.prepare_cached(
-        "SELECT attempt, first, bytes FROM log WHERE job = ?1 AND bytes > 0 ORDER BY attempt, first LIMIT 1",
+        "SELECT id, attempt, first, bytes FROM log WHERE job = ?1 AND bytes > 0 ORDER BY attempt, first",
     )?;
-    let mut delete = conn.prepare_cached("DELETE FROM log WHERE job = ?1 AND attempt = ?2 AND first = ?3")?;
-    while kept > cap {
-        let row: Option<(Attempt, i64, i64)> =
-            oldest.query_row([sql(job)], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?))).optional()?;
-        let Some((attempt, first, bytes)) = row else { break };
-        if Cursor::new(attempt, unsql(first)) >= newest {
-            break;
-        }
-        delete.execute(params![sql(job), attempt, first])?;
-        kept = kept.saturating_sub(unsql(bytes));
+    let mut rows = oldest.query([sql(job)])?;
+    let mut gone = Vec::new();
+    while kept > cap
+        && let Some(row) = rows.next()?
+        && Cursor::new(row.get(1)?, unsql(row.get(2)?)) < newest
+    {
+        gone.push(row.get::<_, i64>(0)?);
+        kept = kept.saturating_sub(unsql(row.get(3)?));
+    }
+    drop(rows);
+    for id in gone {
+        conn.prepare_cached("DELETE FROM log WHERE id = ?1")?.execute([id])?;
     }
     Ok(kept)
 }

@@ -77,8 +77,9 @@ pub(super) fn run(mut engine: Engine, mut inbox: mpsc::Receiver<Box<dyn Work>>, 
             bytes += next.bytes();
             batch.push(next);
         }
+        let works = batch.len();
         settle(&mut engine, &mut batch);
-        checkpointer.after_commit(engine.connection());
+        checkpointer.after_commit(engine.connection(), works, bytes);
     }
     checkpointer.close();
     engine.close();
@@ -87,6 +88,9 @@ pub(super) fn run(mut engine: Engine, mut inbox: mpsc::Receiver<Box<dyn Work>>, 
 /// Runs, commits and answers a batch.
 fn settle(engine: &mut Engine, batch: &mut Vec<Box<dyn Work>>) {
     let together = in_transaction(engine, batch);
+    if let Err(failure) = &together {
+        tracing::warn!(%failure, "a transaction failed; nothing of it is kept");
+    }
     if together.is_err() && batch.len() > 1 {
         for mut work in batch.drain(..) {
             let alone = in_transaction(engine, std::slice::from_mut(&mut work));
@@ -108,7 +112,6 @@ fn in_transaction(engine: &mut Engine, batch: &mut [Box<dyn Work>]) -> Run<()> {
             Ok(())
         }
         Err(failure) => {
-            tracing::warn!(%failure, "a transaction failed; nothing of it is kept");
             // SQLite has rolled back by itself after some errors.
             if !engine.connection().is_autocommit()
                 && let Err(error) = execute(engine.connection(), "ROLLBACK")
