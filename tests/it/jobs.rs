@@ -184,7 +184,7 @@ async fn a_replay_has_the_same_entries_as_the_live_stream_had() {
     end["reason"] = json!("signal");
     end["errorMessage"] = json!("killed");
     worker.say(&end).await;
-    let mut entries = async |peer: &mut Peer| {
+    let entries = async |peer: &mut Peer| {
         let mut entries: Vec<Value> = Vec::new();
         loop {
             let frame = peer.next().await;
@@ -692,7 +692,7 @@ async fn others_jobs_are_not_found() {
         json!({"opt": "resize", "cols": 1, "rows": 1}),
     ];
     for request in requests {
-        let mut of = |job: &str| {
+        let of = |job: &str| {
             let mut data = request.clone();
             data["jobId"] = json!(job);
             data
