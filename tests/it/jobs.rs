@@ -184,7 +184,7 @@ async fn a_replay_has_the_same_entries_as_the_live_stream_had() {
     end["reason"] = json!("signal");
     end["errorMessage"] = json!("killed");
     worker.say(&end).await;
-    let mut entries = async |peer: &mut Peer| {
+    let entries = async |peer: &mut Peer| {
         let mut entries: Vec<Value> = Vec::new();
         loop {
             let frame = peer.next().await;
@@ -692,7 +692,7 @@ async fn others_jobs_are_not_found() {
         json!({"opt": "resize", "cols": 1, "rows": 1}),
     ];
     for request in requests {
-        let mut of = |job: &str| {
+        let of = |job: &str| {
             let mut data = request.clone();
             data["jobId"] = json!(job);
             data
@@ -732,12 +732,12 @@ async fn a_full_queue_says_so_and_takes_jobs_again() {
 
 #[tokio::test]
 async fn what_the_output_cap_removes_is_named_exactly() {
-    let server = TestServer::with(|settings| settings.limits.output_bytes = 100_000).await;
+    let server = TestServer::with(|settings| settings.limits.output_bytes = 400_000).await;
     let mut live = server.admin().await;
     let mut worker = server.worker("w", &json!({})).await;
     let job = live.submit(&json!({"command": "x"})).await["jobId"].as_str().unwrap().to_owned();
     let assigned = worker.accepted().await;
-    let chunk = |n: u64| format!("{n:05}{}", "x".repeat(9_995));
+    let chunk = |n: u64| format!("{n:05}{}", "x".repeat(19_995));
     for n in 1..=50 {
         worker.say(&assigned.output(n, &chunk(n))).await;
     }
@@ -759,12 +759,13 @@ async fn what_the_output_cap_removes_is_named_exactly() {
     for n in to + 1..=50 {
         let output = late.expect("job", "output").await;
         assert_eq!((&output["at"], &output["text"]), (&json!(format!("1-{n}")), &json!(chunk(n))));
-        assert_eq!(output["offset"], (n - 1) * 10_000);
-        kept += 10_000;
+        assert_eq!(output["offset"], (n - 1) * 20_000);
+        kept += 20_000;
     }
     assert_eq!(late.expect("job", "end").await["at"], "1-51");
-    assert!((50_000..=100_000).contains(&kept), "{kept} bytes are kept of 100,000");
-    assert_eq!(late.job(&job).await["stdoutBytes"], 500_000);
+    // Rows of up to 256 KiB are removed whole.
+    assert!((140_000..=400_000).contains(&kept), "{kept} bytes are kept of 400,000");
+    assert_eq!(late.job(&job).await["stdoutBytes"], 1_000_000);
     // From within what is gone.
     late.follow(&job, &format!("1-{}", to - 1)).await;
     let gone = late.expect("job", "truncated").await;

@@ -238,7 +238,13 @@ fn check_follower(job: &JobHistory, follower: &Follower, verdict: &mut Verdict) 
         let same = bytes.iter().zip(&written).take_while(|(got, wrote)| got == wrote).count();
         if same < bytes.len() {
             let (job, follower) = name();
-            verdict.violations.insert(Violation::Wrong { job, follower, stream: *stream, attempt: *attempt, offset: same });
+            verdict.violations.insert(Violation::Wrong {
+                job,
+                follower,
+                stream: *stream,
+                attempt: *attempt,
+                offset: same,
+            });
         }
     }
     match ended {

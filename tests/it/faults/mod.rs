@@ -1,8 +1,8 @@
 //! The fault suite: things are killed, stopped and cut off while jobs run, and a checker judges
 //! what followers and programs saw.
 
-mod follower;
 mod fencing;
+mod follower;
 mod history;
 mod processes;
 mod program;

@@ -320,6 +320,7 @@ async fn a_worker_that_was_stopped_past_its_lease_writes_nothing_stale() {
     })
     .await;
     site.progress(&["again"], 20).await;
+    assert!(stopped.words().contains("someone else's now"), "it was told to let go of what it held");
     for id in &ids {
         let record = peer.job(id).await;
         assert_eq!(record["workerId"], if *id == ids[0] { "stopped" } else { "other" }, "{record}");

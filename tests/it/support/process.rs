@@ -4,7 +4,6 @@ use std::fs::File;
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -143,6 +142,3 @@ pub(crate) async fn admin(home: &Path, address: SocketAddr) -> Peer {
     peer.expect("auth", "ok").await;
     peer
 }
-
-/// How long a poll of something in another process rests.
-pub(crate) const REST: Duration = Duration::from_millis(20);

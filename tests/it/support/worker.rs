@@ -9,7 +9,6 @@ use super::Peer;
 /// A registered worker.
 pub(crate) struct Worker {
     pub(crate) peer: Peer,
-    pub(crate) id: String,
     /// The reply to its `register`.
     pub(crate) registered: Value,
 }
@@ -62,7 +61,7 @@ impl Worker {
     pub(crate) async fn register(address: SocketAddr, token: &str, id: &str, more: &Value) -> Self {
         let mut peer = Peer::with_token(address, token).await;
         let registered = peer.get("worker", &Self::registration(id, more), "registered").await;
-        Self { peer, id: id.to_owned(), registered }
+        Self { peer, registered }
     }
 
     pub(crate) fn registration(id: &str, more: &Value) -> Value {
