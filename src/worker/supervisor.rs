@@ -55,17 +55,21 @@ struct Supervisor<'a> {
 #[derive(Debug, Clone, Copy)]
 struct Stopping {
     reason: StopReason,
+    /// When to kill it; far off once that was done.
     kill_at: Instant,
+}
+
+impl Stopping {
+    fn kill(&mut self, leader: &Leader) {
+        leader.tree.kill();
+        self.kill_at = Instant::now() + FOREVER;
+    }
 }
 
 impl Supervisor<'_> {
     async fn supervise(mut self, mut leader: Leader, overdue: Instant) -> Ending {
         let mut contain_at = self.agent.cgroups.is_some().then(|| Instant::now() + CONTAIN_AFTER);
-        let next = |contain_at: Option<Instant>, stopping: Option<Stopping>| {
-            let end = stopping.map_or(overdue, |stopping| stopping.kill_at);
-            contain_at.map_or(end, |at| at.min(end))
-        };
-        let timer = sleep_until(next(contain_at, None));
+        let timer = sleep_until(self.due(contain_at, overdue));
         tokio::pin!(timer);
         self.obey(&leader);
         let status = loop {
@@ -91,18 +95,14 @@ impl Supervisor<'_> {
                         contain_at = None;
                         leader.tree.contain(cgroups);
                     }
-                    match self.stopping {
-                        Some(Stopping { kill_at, .. }) if kill_at <= now => leader.tree.kill(),
+                    match &mut self.stopping {
+                        Some(stopping) if stopping.kill_at <= now => stopping.kill(&leader),
                         None if overdue <= now => self.stop(&leader, StopReason::Overdue, self.held.grace),
                         Some(_) | None => (),
                     }
                 }
             }
-            let due = match self.stopping {
-                // Killed, and soon gone.
-                Some(Stopping { kill_at, .. }) if kill_at <= Instant::now() => Instant::now() + FOREVER,
-                stopping => next(contain_at, stopping),
-            };
+            let due = self.due(contain_at, overdue);
             if timer.deadline() != due {
                 timer.as_mut().reset(due);
             }
@@ -135,21 +135,28 @@ impl Supervisor<'_> {
 
     fn stop(&mut self, leader: &Leader, reason: StopReason, grace: Duration) {
         let kill_at = Instant::now() + grace.min(FOREVER);
-        match &mut self.stopping {
+        let stopping = match &mut self.stopping {
             Some(before) => {
                 before.kill_at = before.kill_at.min(kill_at);
                 if reason == StopReason::Asked(Why::Forgotten) {
                     before.reason = reason;
                 }
+                before
             }
             none => {
-                *none = Some(Stopping { reason, kill_at });
                 leader.tree.terminate();
+                none.insert(Stopping { reason, kill_at })
             }
-        }
+        };
         if grace.is_zero() {
-            leader.tree.kill();
+            stopping.kill(leader);
         }
+    }
+
+    /// When the loop must look at the clock again.
+    fn due(&self, contain_at: Option<Instant>, overdue: Instant) -> Instant {
+        let end = self.stopping.map_or(overdue, |stopping| stopping.kill_at);
+        contain_at.map_or(end, |at| at.min(end))
     }
 
     /// Bytes that may be read into `pump` now; 0 where it has ended.

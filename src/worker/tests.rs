@@ -269,6 +269,21 @@ async fn time_limits_and_grace_are_kept() {
 }
 
 #[tokio::test]
+async fn a_program_that_will_neither_stop_nor_be_silent_is_killed_in_time() {
+    let stage = Stage::start().await;
+    let mut dispatcher = stage.register(json!([])).await;
+    for number in 1..=5 {
+        let job = format!("job-{number}-00000001");
+        dispatcher.assign(&job, json!({"command": "trap '' TERM; while :; do echo no; done"})).await;
+        dispatcher.expect("accept").await;
+        dispatcher.order("job", json!({"opt": "cancel", "jobId": job, "attempt": 1, "graceSecs": 0.02})).await;
+        let told = timeout(SOON, dispatcher.read(&job)).await.expect("it was never killed");
+        // SIGTERM may come before the trap is set.
+        assert!([json!(137), json!(143)].contains(&told.end["exitCode"]), "{}", told.end);
+    }
+}
+
+#[tokio::test]
 async fn what_cannot_start_says_why() {
     let stage = Stage::start().await;
     let mut dispatcher = stage.register(json!([])).await;

@@ -31,7 +31,15 @@ const EXTINGUISH_WITHIN: Duration = Duration::from_secs(5);
 
 /// The leaders of this process. The kernel keeps one list of children a process, and so do we:
 /// two agents in one process must not take each other's children for their own.
-static LEADERS: Mutex<BTreeMap<Pid, Leader>> = Mutex::new(BTreeMap::new());
+static LEADERS: Mutex<Leaders> = Mutex::new(Leaders { living: BTreeMap::new(), since: u64::MAX });
+
+#[derive(Debug)]
+struct Leaders {
+    /// Those whose trees were not yet put out.
+    living: BTreeMap<Pid, Leader>,
+    /// When the first of all was started, in ticks: what is older came from no job.
+    since: u64,
+}
 
 #[derive(Debug)]
 struct Leader {
@@ -69,7 +77,8 @@ pub(crate) fn adopt_orphans() {
     }
 }
 
-/// Takes the exit status of orphans that died by themselves, so that no zombies pile up.
+/// Takes the exit status of orphans that died by themselves, so that no zombies pile up, and
+/// kills those that no living job can have started: they slipped away from one that is over.
 pub(crate) fn reap_strays() {
     let leaders = LEADERS.lock();
     sweep_orphans(&leaders, None);
@@ -79,6 +88,7 @@ pub(crate) fn reap_strays() {
 #[derive(Debug)]
 pub(crate) struct Tree {
     leader: Pid,
+    started: u64,
     group: Option<Group>,
 }
 
@@ -92,8 +102,9 @@ impl Tree {
         // A child that was not waited for has a number, which fits.
         let pid = child.id().and_then(|id| i32::try_from(id).ok()).ok_or(io::ErrorKind::InvalidData)?;
         let leader = Pid::from_raw(pid);
-        leaders.insert(leader, Leader { mark, started, group: None, reaped: false });
-        Ok((child, Self { leader, group: None }))
+        leaders.since = leaders.since.min(started);
+        leaders.living.insert(leader, Leader { mark, started, group: None, reaped: false });
+        Ok((child, Self { leader, started, group: None }))
     }
 
     /// Moves the tree into a control group. Not done at once: it costs a fifth of what starting
@@ -110,7 +121,7 @@ impl Tree {
         match moved {
             Ok(group) => {
                 self.group = Some(group);
-                if let Some(leader) = LEADERS.lock().get_mut(&self.leader) {
+                if let Some(leader) = LEADERS.lock().living.get_mut(&self.leader) {
                     leader.group = proc::cgroup(self.leader);
                 }
             }
@@ -134,7 +145,7 @@ impl Tree {
 
     /// The leader's exit status was taken by waiting for it.
     pub(crate) fn leader_reaped(&self) {
-        if let Some(leader) = LEADERS.lock().get_mut(&self.leader) {
+        if let Some(leader) = LEADERS.lock().living.get_mut(&self.leader) {
             leader.reaped = true;
         }
     }
@@ -174,16 +185,20 @@ impl Tree {
 
 impl Drop for Tree {
     fn drop(&mut self) {
-        LEADERS.lock().remove(&self.leader);
+        let mut leaders = LEADERS.lock();
+        // The number may be another's by now, once this leader was reaped.
+        if leaders.living.get(&self.leader).is_some_and(|leader| leader.started == self.started) {
+            leaders.living.remove(&self.leader);
+        }
     }
 }
 
 /// Goes through the adopted children: reaps the dead, kills those of the job of leader `job`,
-/// which has ended. Says how many were killed.
-fn sweep_orphans(leaders: &BTreeMap<Pid, Leader>, job: Option<Pid>) -> usize {
+/// which has ended, or of jobs that ended before. Says how many were killed.
+fn sweep_orphans(leaders: &Leaders, job: Option<Pid>) -> usize {
     let mut killed = 0;
     for child in proc::adopted() {
-        if leaders.get(&child).is_some_and(|leader| !leader.reaped) {
+        if leaders.living.get(&child).is_some_and(|leader| !leader.reaped) {
             continue;
         }
         match waitpid(child, Some(WaitPidFlag::WNOHANG)) {
@@ -208,28 +223,29 @@ fn sweep_orphans(leaders: &BTreeMap<Pid, Leader>, job: Option<Pid>) -> usize {
 
 #[derive(Debug, PartialEq, Eq)]
 enum Owner {
-    /// The job that has ended.
+    /// The job that has ended, or one before.
     Ended,
     /// A job that still runs, or none at all: it is older than any.
     Other,
 }
 
-/// Whose the orphan `pid` is, seen at the end of the job of leader `ended`.
-fn owner(leaders: &BTreeMap<Pid, Leader>, pid: Pid, stat: Stat, ended: Option<Pid>) -> Owner {
+/// Whose the orphan `pid` is, seen at the end of the job of leader `ended`, or between ends.
+fn owner(leaders: &Leaders, pid: Pid, stat: Stat, ended: Option<Pid>) -> Owner {
     let who = |leader: Pid| if Some(leader) == ended { Owner::Ended } else { Owner::Other };
-    if let Some(leader) = [stat.group, stat.session].into_iter().find(|leader| leaders.contains_key(leader)) {
+    if let Some(leader) = [stat.group, stat.session].into_iter().find(|leader| leaders.living.contains_key(leader)) {
         return who(leader);
     }
     let environ = proc::environ(pid);
-    if let Some((&leader, _)) = leaders.iter().find(|(_, leader)| leader.mark.is_in(&environ)) {
+    if let Some((&leader, _)) = leaders.living.iter().find(|(_, leader)| leader.mark.is_in(&environ)) {
         return who(leader);
     }
     // It has shed every mark. A contained job would hold it by its group, and a job cannot have
     // started what is older than itself.
     let could = |leader: &Leader| leader.started <= stat.started && leader.group.is_none();
-    let others = || leaders.iter().filter(|(leader, _)| Some(**leader) != ended).map(|(_, leader)| leader);
+    let others = || leaders.living.iter().filter(|(leader, _)| Some(**leader) != ended).map(|(_, leader)| leader);
     let of_another = others().any(could) || is_contained(pid, others().filter_map(|leader| leader.group.as_deref()));
-    let of_ended = ended.is_some_and(|ended| leaders.get(&ended).is_some_and(|leader| leader.started <= stat.started));
+    let since = ended.map_or(Some(leaders.since), |ended| leaders.living.get(&ended).map(|leader| leader.started));
+    let of_ended = since.is_some_and(|since| since <= stat.started);
     if of_ended && !of_another { Owner::Ended } else { Owner::Other }
 }
 
