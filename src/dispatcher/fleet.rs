@@ -309,16 +309,32 @@ impl Agent {
             return false;
         }
         state.held.remove(&job);
-        // Counted anew rather than added back, so that saturation above cannot add up.
-        let mut free = state.facts.total.clone();
-        for held in state.held.values() {
+        state.count_free();
+        true
+    }
+
+    /// The program of a job is over: what it took is free, while its end is still on the way to the
+    /// store.
+    pub(super) fn finish(&self, job: JobId, attempt: Attempt) {
+        let mut state = self.state.lock();
+        if let Some(held) = state.held.get_mut(&job).filter(|held| held.attempt == attempt) {
+            held.cost = Capacity::default();
+            state.count_free();
+        }
+    }
+}
+
+impl State {
+    /// Counted anew rather than added back, so that saturation cannot add up.
+    fn count_free(&mut self) {
+        let mut free = self.facts.total.clone();
+        for held in self.held.values() {
             free.slots = free.slots.saturating_sub(held.cost.slots);
             free.milli_cpus = free.milli_cpus.saturating_sub(held.cost.milli_cpus);
             free.memory_bytes = free.memory_bytes.saturating_sub(held.cost.memory_bytes);
             free.gpus.retain(|gpu| !held.cost.gpus.contains(gpu));
         }
-        state.facts.free = free;
-        true
+        self.facts.free = free;
     }
 }
 

@@ -205,6 +205,9 @@ impl Dispatcher {
         let outcome = Outcome { reason, exit_code, message: error_message };
         if self.may_write(agent, job_id, attempt).await? {
             agent.intake.end(job_id, attempt, n, time, outcome).await;
+            // The next job is claimed while this one's end is being stored.
+            agent.finish(job_id, attempt);
+            self.0.queue.poke();
         }
         Ok(())
     }

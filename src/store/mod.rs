@@ -1,6 +1,6 @@
 //! The store: what must outlive every process.
 //!
-//! One trait in small parts, one engine so far ([`sqlite`]), and a plain in-memory model
+//! One trait in small parts, one engine so far ([`sqlite`]), and a plain in-memory [`model`]
 //! that property tests hold every engine against. The store owns the clock: leases, queue
 //! limits and times of entries are by it.
 //!

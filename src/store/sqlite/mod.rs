@@ -1,8 +1,8 @@
 //! The embedded engine: one SQLite file, `<data-dir>/gangline.db`.
 //!
-//! One thread writes, with group commit ([`writer`]); it keeps every job that is not over in memory ([`live`]),
-//! so that nothing has to be searched for in the file. A few threads read ([`readers`]), each from a snapshot.
-//! One thread moves the write-ahead log into the file ([`checkpoint`]).
+//! One thread writes, with group commit (`writer`); it keeps every job that is not over in memory (`live`),
+//! so that nothing has to be searched for in the file. A few threads read (`readers`), each from a snapshot.
+//! One thread moves the write-ahead log into the file (`checkpoint`).
 //!
 //! The file belongs to this process alone, by a lock on `<data-dir>/gangline.lock`. With
 //! [`Durability::Process`] an answer means that the write is with the operating system, with

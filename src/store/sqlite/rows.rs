@@ -7,7 +7,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 use super::failure::{Failure, Run, corrupt};
 use crate::model::{AccountName, Job};
 use crate::protocol::job::{Reason, Status};
-use crate::protocol::{JobId, JobRef};
+use crate::protocol::{JobId, JobRef, WorkerId};
 
 /// A job's row.
 #[derive(Debug, Clone)]
@@ -166,7 +166,7 @@ pub(super) fn update(conn: &Connection, job: &Job, last_n: u64) -> Run<()> {
         sql(last_n),
         job.charged,
         job.rejections,
-        job.worker.as_ref().map(crate::protocol::WorkerId::as_str),
+        job.worker.as_ref().map(WorkerId::as_str),
         gpu_ids,
         job.exit_code,
         job.error_message,

@@ -60,6 +60,24 @@ async fn what_was_answered_is_there_after_the_next_open() {
 }
 
 #[tokio::test]
+async fn the_output_cap_counts_what_was_there_before_the_open() {
+    let dir = tempfile::tempdir().unwrap();
+    let open = || {
+        let options = SqliteOptions { output_bytes: 10, ..SqliteOptions::default() };
+        SqliteStore::open(dir.path(), &options, Clock::manual(1_000_000)).unwrap()
+    };
+    let store = open();
+    let id = running(&store).await;
+    store.append(output(id, 1, 6)).await.unwrap()[0].as_ref().unwrap();
+    store.close();
+    let store = open();
+    store.append(output(id, 2, 6)).await.unwrap()[0].as_ref().unwrap();
+    let page = store.read(id, Cursor::new(1, 0), 100).await.unwrap().unwrap();
+    assert_eq!(page.removed, Some((Cursor::new(1, 1), Cursor::new(1, 1))));
+    assert_eq!(page.entries.len(), 1);
+}
+
+#[tokio::test]
 async fn a_directory_has_one_owner_at_a_time() {
     let dir = tempfile::tempdir().unwrap();
     let store = open(dir.path()).unwrap();
@@ -177,12 +195,13 @@ async fn work_that_fails_takes_no_other_work_with_it() {
         assert!(submitted.is_ok());
         Err::<(), _>(corrupt("this is what the test asked for".to_owned()))
     });
-    // All three wait together, so they share a transaction.
-    let (first, failed, second) = tokio::join!(submit(&store), fails, submit(&store));
+    // All three wait together, so they share a transaction; what fails comes last, so that nothing covers its traces.
+    let (first, second, failed) = tokio::join!(submit(&store), submit(&store), fails);
     assert!(matches!(failed, Err(StoreError::Corrupt(_))));
     assert_eq!((first.job.id.number, second.job.id.number), (1, 2));
     assert_eq!(store.ready().await.unwrap()[0].len, 2);
     assert_eq!(store.jobs(JobFilter { limit: 9, ..JobFilter::default() }).await.unwrap().len(), 2);
+    assert_eq!(submit(&store).await.job.id.number, 3);
 }
 
 #[tokio::test]
