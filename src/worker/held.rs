@@ -10,13 +10,13 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
+use super::ending::Ending;
 use super::outbox::Outbox;
 use super::outgoing::OutgoingLog;
 use crate::base::clock::Millis;
 use crate::link::Utf8Bytes;
 use crate::protocol::agent::{AgentJobReport, AgentOutput, AttemptEnd, AttemptRef, Resume, ResumeState};
 use crate::protocol::codec::encode;
-use crate::protocol::job::Reason;
 use crate::protocol::output::encode_report;
 use crate::protocol::{Attempt, Chunk, JobId, StreamName};
 
@@ -85,14 +85,6 @@ pub(crate) enum Why {
     Cut,
     /// It is someone else's now, or there is nobody to tell: at once, without a last word.
     Forgotten,
-}
-
-/// How an attempt ended.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Ending {
-    pub(crate) exit_code: Option<i32>,
-    pub(crate) reason: Reason,
-    pub(crate) message: Option<String>,
 }
 
 impl Held {

@@ -14,6 +14,7 @@
 
 mod agent;
 pub mod chunker;
+mod ending;
 mod executor;
 mod held;
 mod home;
@@ -24,6 +25,7 @@ mod outgoing;
 mod run;
 mod session;
 mod spill;
+mod supervisor;
 mod system;
 mod workspace;
 

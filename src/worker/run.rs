@@ -86,14 +86,12 @@ async fn set_up(settings: &WorkerSettings, address: &Address, shutdown: &Shutdow
 
     let (groups_record, spills, work, declared) =
         (home.groups_record(), home.spills(), home.workspaces(), settings.gpus);
-    // Agents of one name, on directories of their own, must not share groups.
-    let group_name = format!("gangline-{}-{boot}", std::process::id());
     let (machine, workspaces, cgroups) = tokio::task::spawn_blocking(move || -> io::Result<_> {
         orphans::remove_groups(&groups_record);
         orphans::kill_processes(&work);
         orphans::remove_files(&[&work, &spills])?;
         std::fs::create_dir_all(&spills)?;
-        let cgroups = Cgroups::new(&group_name);
+        let cgroups = Cgroups::new(boot);
         if let Some(cgroups) = &cgroups {
             std::fs::write(groups_record, cgroups.root().as_os_str().as_encoded_bytes())?;
         }

@@ -18,6 +18,9 @@ use super::proc;
 /// Tries to remove the groups of a killed agent, 10 ms apart: killed processes take a moment.
 const REMOVE_TRIES: u32 = 100;
 
+/// Names of agents' groups begin so, and go on with the agent's process number.
+const PREFIX: &str = "gangline-";
+
 /// Groups for the jobs of one agent.
 #[derive(Debug, Clone)]
 pub(crate) struct Cgroups(Arc<Pool>);
@@ -35,11 +38,14 @@ struct Numbers {
 }
 
 impl Cgroups {
-    /// Makes `name`, which nobody else uses, below this process's own group; none where that is
-    /// not allowed.
-    pub(crate) fn new(name: &str) -> Option<Self> {
+    /// Makes a group for the groups of this process's start number `boot`, below the process's
+    /// own; none where that is not allowed.
+    pub(crate) fn new(boot: u64) -> Option<Self> {
         let mounts = fs::read_to_string("/proc/self/mountinfo").ok()?;
-        let root = own_group(&mounts, &proc::cgroup(Pid::this())?)?.join(name);
+        let own = own_group(&mounts, &proc::cgroup(Pid::this())?)?;
+        remove_abandoned(&own);
+        // Agents of one name, on directories of their own, must not share groups.
+        let root = own.join(format!("{PREFIX}{}-{boot}", Pid::this()));
         if let Err(error) = fs::create_dir(&root) {
             tracing::debug!(%error, "no control groups; descendants are found by their process tree alone");
             return None;
@@ -116,6 +122,20 @@ impl Drop for Group {
     }
 }
 
+/// Removes what dead agents left in `own` that nobody came back for, as far as it is empty.
+fn remove_abandoned(own: &Path) {
+    for entry in fs::read_dir(own).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let pid = name.to_str().and_then(|name| name.strip_prefix(PREFIX)?.split('-').next()?.parse::<u32>().ok());
+        if pid.is_some_and(|pid| !Path::new(&format!("/proc/{pid}")).exists()) {
+            for group in fs::read_dir(entry.path()).into_iter().flatten().flatten() {
+                let _ = fs::remove_dir(group.path());
+            }
+            let _ = fs::remove_dir(entry.path());
+        }
+    }
+}
+
 /// Kills and removes the groups that a dead agent left below `root`. Blocks.
 pub(crate) fn remove_stale(root: &Path) {
     let groups = || fs::read_dir(root).into_iter().flatten().flatten().map(|entry| entry.path());
@@ -161,5 +181,20 @@ mod tests {
         assert_eq!(own_group(inside, "/pod/x"), Some("/sys/fs/cgroup/x".into()));
         assert_eq!(own_group(inside, "/../other"), None);
         assert_eq!(own_group("1 2 0:3 / /sys/fs/cgroup rw - tmpfs tmpfs rw", "/"), None);
+    }
+
+    #[test]
+    fn only_what_the_dead_left_is_removed() {
+        let dir = tempfile::tempdir().unwrap();
+        let group = |name: &str| {
+            let path = dir.path().join(name);
+            fs::create_dir_all(path.join("0")).unwrap();
+            path
+        };
+        // No process has the number 0.
+        let (dead, own, other) =
+            (group("gangline-0-7"), group(&format!("gangline-{}-7", Pid::this())), group("else-0"));
+        remove_abandoned(dir.path());
+        assert_eq!([dead, own, other].map(|path| path.exists()), [false, true, true]);
     }
 }

@@ -109,7 +109,7 @@ async fn what_sheds_every_mark_dies_with_the_last_job_that_could_own_it() {
 
 #[tokio::test]
 async fn a_control_group_holds_what_escapes_everything_else() {
-    let Some(cgroups) = cgroup::Cgroups::new(&format!("gangline-test-{}", std::process::id())) else {
+    let Some(cgroups) = cgroup::Cgroups::new(1) else {
         // Not writable here; the other stories cover what is done instead.
         return;
     };

@@ -1,0 +1,281 @@
+//! Watches over a program that runs: passes its output on and its input in, and ends it when
+//! asked, when its time is up, or when the agent is cut.
+//!
+//! One loop. The window holds throughout: what may not be sent is not read.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep_until};
+
+use super::agent::Agent;
+use super::chunker::Chunker;
+use super::ending::{Ending, StopReason};
+use super::executor::{Input, Leader, Output, Process};
+use super::held::{Control, Held, Stop, Why};
+use crate::protocol::StreamName;
+
+/// Age at which a program is moved into a control group: most of those that are over before
+/// leave nothing behind, and moving costs a fifth of starting.
+const CONTAIN_AFTER: Duration = Duration::from_millis(3);
+
+/// Longer than any program runs.
+pub(super) const FOREVER: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
+
+/// Watches over `process` until nothing of it runs and everything it wrote is in the log.
+/// `overdue` is when it has had its time.
+pub(super) async fn supervise(agent: &Agent, held: &Arc<Held>, process: Process, overdue: Instant) -> Ending {
+    let Process { leader, stdin, stdout, stderr } = process;
+    Supervisor {
+        agent,
+        held,
+        stdout: stdout.map(|from| Pump::new(StreamName::Stdout, from)),
+        stderr: stderr.map(|from| Pump::new(StreamName::Stderr, from)),
+        stdin,
+        writing: Vec::new(),
+        stopping: None,
+    }
+    .supervise(leader, overdue)
+    .await
+}
+
+/// Watches over a program that runs.
+struct Supervisor<'a> {
+    agent: &'a Agent,
+    held: &'a Arc<Held>,
+    stdout: Option<Pump>,
+    stderr: Option<Pump>,
+    stdin: Option<Input>,
+    /// Input that is being written.
+    writing: Vec<u8>,
+    stopping: Option<Stopping>,
+}
+
+/// The program was asked to end.
+#[derive(Debug, Clone, Copy)]
+struct Stopping {
+    reason: StopReason,
+    kill_at: Instant,
+}
+
+impl Supervisor<'_> {
+    async fn supervise(mut self, mut leader: Leader, overdue: Instant) -> Ending {
+        let mut contain_at = self.agent.cgroups.is_some().then(|| Instant::now() + CONTAIN_AFTER);
+        let next = |contain_at: Option<Instant>, stopping: Option<Stopping>| {
+            let end = stopping.map_or(overdue, |stopping| stopping.kill_at);
+            contain_at.map_or(end, |at| at.min(end))
+        };
+        let timer = sleep_until(next(contain_at, None));
+        tokio::pin!(timer);
+        self.obey(&leader);
+        let status = loop {
+            let stdout_budget = self.budget(self.stdout.as_ref());
+            let stderr_budget = self.budget(self.stderr.as_ref());
+            tokio::select! {
+                status = leader.wait() => break status,
+                read = read(&mut self.stdout, stdout_budget), if stdout_budget > 0 => {
+                    let pump = self.stdout.take();
+                    self.stdout = self.pass_on(pump, read);
+                }
+                read = read(&mut self.stderr, stderr_budget), if stderr_budget > 0 => {
+                    let pump = self.stderr.take();
+                    self.stderr = self.pass_on(pump, read);
+                }
+                written = write(&mut self.stdin, &self.writing), if !self.writing.is_empty() => self.wrote(written.ok()),
+                () = self.held.wake.notified() => self.obey(&leader),
+                () = &mut timer => {
+                    let now = Instant::now();
+                    if let (Some(at), Some(cgroups)) = (contain_at, &self.agent.cgroups)
+                        && at <= now
+                    {
+                        contain_at = None;
+                        leader.tree.contain(cgroups);
+                    }
+                    match self.stopping {
+                        Some(Stopping { kill_at, .. }) if kill_at <= now => leader.tree.kill(),
+                        None if overdue <= now => self.stop(&leader, StopReason::Overdue, self.held.grace),
+                        Some(_) | None => (),
+                    }
+                }
+            }
+            let due = match self.stopping {
+                // Killed, and soon gone.
+                Some(Stopping { kill_at, .. }) if kill_at <= Instant::now() => Instant::now() + FOREVER,
+                stopping => next(contain_at, stopping),
+            };
+            if timer.deadline() != due {
+                timer.as_mut().reset(due);
+            }
+        };
+        leader.tree.extinguish().await;
+        let stopping = self.stopping;
+        let overflowed = self.held.control(|control| control.overflowed);
+        self.drain().await;
+        let mut ending = match status {
+            Ok(status) => Ending::after(status, stopping.map(|stopping| stopping.reason)),
+            Err(error) => Ending::spawn_error(None, format!("its exit status was lost: {error}")),
+        };
+        if overflowed {
+            ending.add(vec!["its input was cut off: more came than it read".to_owned()]);
+        }
+        ending
+    }
+
+    /// Does what was asked since the last time.
+    fn obey(&mut self, leader: &Leader) {
+        let (stop, size) = self.held.control(|control| (control.stop, control.size.take()));
+        if let (Some((cols, rows)), Some(stdin)) = (size, &self.stdin) {
+            stdin.resize(cols, rows);
+        }
+        self.next_input();
+        if let Some(Stop { why, grace }) = stop {
+            self.stop(leader, StopReason::Asked(why), grace);
+        }
+    }
+
+    fn stop(&mut self, leader: &Leader, reason: StopReason, grace: Duration) {
+        let kill_at = Instant::now() + grace.min(FOREVER);
+        match &mut self.stopping {
+            Some(before) => {
+                before.kill_at = before.kill_at.min(kill_at);
+                if reason == StopReason::Asked(Why::Forgotten) {
+                    before.reason = reason;
+                }
+            }
+            none => {
+                *none = Some(Stopping { reason, kill_at });
+                leader.tree.terminate();
+            }
+        }
+        if grace.is_zero() {
+            leader.tree.kill();
+        }
+    }
+
+    /// Bytes that may be read into `pump` now; 0 where it has ended.
+    fn budget(&self, pump: Option<&Pump>) -> usize {
+        pump.map_or(0, |pump| self.held.budget(pump.chunker.held()))
+    }
+
+    /// Passes on what `pump` has read; gives it back unless it has ended.
+    fn pass_on(&self, pump: Option<Pump>, read: std::io::Result<usize>) -> Option<Pump> {
+        let mut pump = pump?;
+        match read {
+            Ok(bytes) if bytes > 0 => {
+                pump.pass_on(self.agent, self.held, bytes);
+                Some(pump)
+            }
+            ended => {
+                if let Err(error) = ended {
+                    tracing::debug!(%error, job = %self.held.key.0, "cannot read output");
+                }
+                pump.finish(self.agent, self.held);
+                None
+            }
+        }
+    }
+
+    /// After the end: passes on what is still in the pipes. The window holds here, too.
+    async fn drain(&mut self) {
+        for mut pump in [self.stdout.take(), self.stderr.take()].into_iter().flatten() {
+            loop {
+                let budget = self.held.budget(pump.chunker.held());
+                if budget == 0 {
+                    if self.held.is_forgotten() {
+                        return;
+                    }
+                    self.held.wake.notified().await;
+                    continue;
+                }
+                match pump.from.read_now(pump.chunker.buffer(), budget) {
+                    Ok(bytes) if bytes > 0 => pump.pass_on(self.agent, self.held, bytes),
+                    Ok(_) | Err(_) => break,
+                }
+            }
+            pump.finish(self.agent, self.held);
+        }
+    }
+
+    fn next_input(&mut self) {
+        while self.writing.is_empty()
+            && let Some(piece) = self.held.control(Control::next_input)
+        {
+            match (&self.stdin, piece.is_empty()) {
+                (Some(stdin), true) => match stdin.eof() {
+                    Some(byte) => self.writing = vec![byte],
+                    None => self.stdin = None,
+                },
+                (Some(_), false) => self.writing = piece,
+                // Nobody reads it.
+                (None, _) => (),
+            }
+        }
+    }
+
+    fn wrote(&mut self, written: Option<usize>) {
+        match written {
+            Some(bytes) => {
+                self.writing.drain(..bytes);
+            }
+            // The program has closed its input: what else there is goes nowhere.
+            None => {
+                self.writing.clear();
+                self.stdin = None;
+            }
+        }
+        self.next_input();
+    }
+}
+
+/// One stream on its way from the program into the log.
+#[derive(Debug)]
+struct Pump {
+    stream: StreamName,
+    from: Output,
+    chunker: Chunker,
+    offset: u64,
+    wide: bool,
+}
+
+impl Pump {
+    fn new(stream: StreamName, from: Output) -> Self {
+        Self { stream, from, chunker: Chunker::default(), offset: 0, wide: false }
+    }
+
+    /// Passes on `bytes` that were just read.
+    fn pass_on(&mut self, agent: &Agent, held: &Arc<Held>, bytes: usize) {
+        if !self.wide && bytes >= WIDE_FROM {
+            self.wide = true;
+            self.from.widen();
+        }
+        let time = agent.now();
+        while let Some(chunk) = self.chunker.next_chunk() {
+            held.output(&agent.outbox, self.stream, self.offset, chunk, time);
+            self.offset += chunk.len() as u64;
+        }
+    }
+
+    fn finish(&mut self, agent: &Agent, held: &Arc<Held>) {
+        while let Some(chunk) = self.chunker.finish() {
+            held.output(&agent.outbox, self.stream, self.offset, chunk, agent.now());
+            self.offset += chunk.len() as u64;
+        }
+    }
+}
+
+/// A read of this size means that the program writes faster than we read.
+const WIDE_FROM: usize = 32 * 1024;
+
+async fn read(pump: &mut Option<Pump>, most: usize) -> std::io::Result<usize> {
+    match pump {
+        Some(pump) => pump.from.read(pump.chunker.buffer(), most).await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn write(stdin: &mut Option<Input>, bytes: &[u8]) -> std::io::Result<usize> {
+    match stdin {
+        Some(stdin) => stdin.write(bytes).await,
+        None => std::future::pending().await,
+    }
+}
