@@ -732,20 +732,20 @@ async fn a_full_queue_says_so_and_takes_jobs_again() {
 
 #[tokio::test]
 async fn what_the_output_cap_removes_is_named_exactly() {
-    let server = TestServer::with(|settings| settings.limits.output_bytes = 400_000).await;
+    let server = TestServer::with(|settings| settings.limits.output_bytes = 600_000).await;
     let mut live = server.admin().await;
     let mut worker = server.worker("w", &json!({})).await;
     let job = live.submit(&json!({"command": "x"})).await["jobId"].as_str().unwrap().to_owned();
     let assigned = worker.accepted().await;
-    let chunk = |n: u64| format!("{n:05}{}", "x".repeat(19_995));
-    for n in 1..=50 {
+    let chunk = |n: u64| format!("{n:05}{}", "x".repeat(9_995));
+    for n in 1..=100 {
         worker.say(&assigned.output(n, &chunk(n))).await;
     }
-    worker.say(&assigned.end(51, 0)).await;
+    worker.say(&assigned.end(101, 0)).await;
     // Who follows live misses nothing.
     let expected: Vec<(String, String)> = std::iter::once(("1-0".to_owned(), "running".to_owned()))
-        .chain((1..=50).map(|n| (format!("1-{n}"), format!("stdout:{}", chunk(n)))))
-        .chain([("1-51".to_owned(), "completed/exit".to_owned())])
+        .chain((1..=100).map(|n| (format!("1-{n}"), format!("stdout:{}", chunk(n)))))
+        .chain([("1-101".to_owned(), "completed/exit".to_owned())])
         .collect();
     assert_eq!(without_live(live.log().await), expected);
 
@@ -756,15 +756,14 @@ async fn what_the_output_cap_removes_is_named_exactly() {
     assert_eq!((&gone["jobId"], &gone["from"]), (&json!(job), &json!("1-1")));
     let to: u64 = gone["to"].as_str().unwrap().strip_prefix("1-").unwrap().parse().unwrap();
     let mut kept = 0;
-    for n in to + 1..=50 {
+    for n in to + 1..=100 {
         let output = late.expect("job", "output").await;
         assert_eq!((&output["at"], &output["text"]), (&json!(format!("1-{n}")), &json!(chunk(n))));
-        assert_eq!(output["offset"], (n - 1) * 20_000);
-        kept += 20_000;
+        assert_eq!(output["offset"], (n - 1) * 10_000);
+        kept += 10_000;
     }
-    assert_eq!(late.expect("job", "end").await["at"], "1-51");
-    // Rows of up to 256 KiB are removed whole.
-    assert!((140_000..=400_000).contains(&kept), "{kept} bytes are kept of 400,000");
+    assert_eq!(late.expect("job", "end").await["at"], "1-101");
+    assert!((300_000..=600_000).contains(&kept), "{kept} bytes are kept of 600,000");
     assert_eq!(late.job(&job).await["stdoutBytes"], 1_000_000);
     // From within what is gone.
     late.follow(&job, &format!("1-{}", to - 1)).await;

@@ -1,10 +1,20 @@
 //! The contract's section on workers: who gets what, and who may still write.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
+use async_trait::async_trait;
+use gangline::protocol::{Attempt, JobId, WorkerId};
+use gangline::store::Store;
+use gangline::store::error::{StoreError, SubmitError};
+use gangline::store::jobs::{Change, NewJob, QueueLimits, Submitted};
+use gangline::store::log::AttemptWrite;
 use serde_json::{Value, json};
 
 use crate::support::server::Stage;
+use crate::support::store::{AppendResults, Fault, faulty};
 use crate::support::{Assigned, TestServer, Worker, soon};
 
 fn gpus(count: u64) -> Value {
@@ -592,7 +602,7 @@ async fn an_outage_of_the_dispatcher_is_no_reason_to_lose_a_job() {
     let dir = server.stop().await;
 
     // An hour later: lease, queue limit and the limit of the run all lie in the past.
-    clock.advance(std::time::Duration::from_secs(3600));
+    clock.advance(Duration::from_secs(3600));
     let server = Stage::new().clock(clock).dir(dir).start().await;
     let mut peer = server.admin().await;
     server.settled().await;
@@ -646,4 +656,88 @@ async fn many_workers_share_the_queue() {
         }
     }
     assert_eq!(given, expected);
+}
+
+/// A store that can be away.
+struct Away(Arc<AtomicBool>);
+
+impl Away {
+    fn check(&self) -> Result<(), StoreError> {
+        if self.0.load(Ordering::Relaxed) { Err(StoreError::Unavailable("away".to_owned())) } else { Ok(()) }
+    }
+}
+
+#[async_trait]
+impl Fault for Away {
+    async fn submit(&self, store: &dyn Store, job: NewJob, limits: QueueLimits) -> Result<Submitted, SubmitError> {
+        self.check()?;
+        store.submit(job, limits).await
+    }
+
+    async fn append(&self, store: &dyn Store, writes: Vec<AttemptWrite>) -> Result<AppendResults, StoreError> {
+        self.check()?;
+        store.append(writes).await
+    }
+
+    async fn expire(&self, store: &dyn Store) -> Result<Vec<Change>, StoreError> {
+        self.check()?;
+        store.expire().await
+    }
+
+    async fn renew(
+        &self,
+        store: &dyn Store,
+        worker: &WorkerId,
+        held: &[(JobId, Attempt)],
+        lease: Duration,
+    ) -> Result<Vec<(JobId, Attempt)>, StoreError> {
+        self.check()?;
+        store.renew(worker, held, lease).await
+    }
+}
+
+#[tokio::test]
+async fn an_outage_of_the_store_is_no_reason_to_lose_a_job() {
+    let away = Arc::new(AtomicBool::new(false));
+    let fault = Away(Arc::clone(&away));
+    let server = Stage::new().manual_clock().store(|store| faulty(store, fault)).start().await;
+    let mut peer = server.admin().await;
+    let mut worker = server.worker("w", &json!({})).await;
+    let job = peer.submit(&json!({"command": "x"})).await["jobId"].as_str().unwrap().to_owned();
+    let assigned = worker.accepted().await;
+
+    away.store(true, Ordering::Relaxed);
+    let submit = json!({"opt": "submit", "command": "x", "key": "k", "follow": false});
+    assert_eq!(peer.refused("job", &submit, "store_unavailable").await["retry"], true);
+    // A whole lease goes by in which no heartbeat counts.
+    for _ in 0..5 {
+        server.advance(9);
+        let beat = json!({"opt": "heartbeat", "jobs": [[assigned.job, assigned.attempt]]});
+        worker.peer.refused("worker", &beat, "store_unavailable").await;
+    }
+    worker.say(&assigned.output(1, "meanwhile\n")).await;
+    worker.say(&assigned.end(2, 0)).await;
+    worker.peer.is_quiet().await;
+
+    away.store(false, Ordering::Relaxed);
+    server.settled().await;
+    worker.stored(&assigned, 2).await;
+    let log: Vec<String> = peer.log().await.into_iter().map(|(_, what)| what).filter(|what| what != "live").collect();
+    assert_eq!(log, ["running", "stdout:meanwhile\n", "completed/exit"]);
+    assert_eq!(peer.job(&job).await["status"], "completed");
+    peer.get("job", &submit, "submitted").await;
+}
+
+#[tokio::test]
+async fn containers_need_an_engine_and_say_so_at_once() {
+    let server = TestServer::start().await;
+    let mut peer = server.admin().await;
+    let _worker = server.worker("w", &json!({})).await;
+    let error = peer.ask("container", &json!({"opt": "create", "imageId": "debian"})).await;
+    assert_eq!(error["type"], "error", "{error}");
+    // A job may wait for one.
+    let job = peer.queue(&json!({"command": "x", "image": "debian"})).await;
+    let record = peer.job(&job).await;
+    assert_eq!((&record["status"], &record["image"]), (&json!("pending"), &json!("debian")));
+    assert!(record["waitingFor"].as_str().unwrap().contains("container engine"), "{record}");
 }

@@ -11,10 +11,12 @@ use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use super::followers;
 use super::held::Held;
+use super::limit;
 use super::peer::{Peer, find, job_verb};
 use super::report::{Report, per_second};
 use super::target::{Meter, Target};
 use super::worker::Order;
+use crate::config::Span;
 use crate::protocol::limits::WINDOW_BYTES;
 
 /// Digits of a moment in an entry: nanoseconds since the run began.
@@ -46,7 +48,10 @@ pub(super) struct FanoutArgs {
     pace: u64,
     /// How long they are written at that pace
     #[arg(long, value_name = "TIME", default_value = "10s")]
-    paced: crate::config::Span,
+    paced: Span,
+    /// Measure a server, too, that passes on and does nothing else
+    #[arg(long)]
+    limit: bool,
 }
 
 /// How the writer goes about it.
@@ -56,6 +61,88 @@ enum Speed {
     Full { ahead: u64 },
     /// One at a time.
     Paced(Duration),
+}
+
+/// Who passes the log on.
+#[derive(Clone, Copy)]
+enum Kind {
+    Dispatcher,
+    Limit,
+}
+
+/// A log that is written.
+enum Log {
+    /// As a worker writes it.
+    Dispatcher(Held),
+    /// As followers get it, and the number of the last entry.
+    Limit(Peer, u64),
+}
+
+impl Log {
+    async fn start(target: &Target, kind: Kind) -> Result<Self> {
+        Ok(match kind {
+            Kind::Dispatcher => Self::Dispatcher(Held::start(target).await?),
+            Kind::Limit => Self::Limit(limit::writer(target).await?, 0),
+        })
+    }
+
+    /// The frame that follows it.
+    fn follow(&self) -> Result<String> {
+        match self {
+            Self::Dispatcher(held) => held.follow(),
+            Self::Limit(..) => Ok("follow".to_owned()),
+        }
+    }
+
+    /// Writes entry `n`; `frame` is room to write it in.
+    fn write(&mut self, n: u64, offset: u64, text: &str, frame: &mut Vec<u8>) {
+        match self {
+            Self::Dispatcher(held) => held.write(n, offset, text, frame),
+            Self::Limit(peer, last) => {
+                let entry = format!(
+                    r#"{{"type":"job","data":{{"opt":"output","jobId":"job-1-00000000","at":"1-{n}","stream":"stdout","offset":{offset},"text":"{text}","time":1700000000000}}}}"#
+                );
+                peer.out().text(entry.as_bytes());
+                *last = n;
+            }
+        }
+    }
+
+    /// Ends it after `n - 1` entries.
+    fn end(&mut self, n: u64) {
+        match self {
+            Self::Dispatcher(held) => held.end(n),
+            Self::Limit(peer, last) => {
+                peer.out().text(br#"{"type":"job","data":{"opt":"end"}}"#);
+                *last = n;
+            }
+        }
+    }
+
+    /// Sends what was written. Returns once something came of it: the last entry that is stored.
+    async fn turn(&mut self) -> Result<Option<u64>> {
+        match self {
+            Self::Dispatcher(held) => {
+                let mut stored = None;
+                let turn = held.worker.turn(|order, _| {
+                    if let Order::Ack(n) = order {
+                        stored = Some(n);
+                    }
+                    Ok(())
+                });
+                turn.await?;
+                Ok(stored)
+            }
+            // Nothing is stored and nothing comes: what was sent is all that will be known of it.
+            Self::Limit(peer, last) => {
+                if peer.out().is_empty() {
+                    std::future::pending::<()>().await;
+                }
+                peer.flush().await?;
+                Ok(Some(*last))
+            }
+        }
+    }
 }
 
 /// What the followers of a run share with its writer.
@@ -68,11 +155,26 @@ struct Shared {
 }
 
 pub(super) async fn run(target: &Target, args: &FanoutArgs, time: Duration, report: &mut Report) -> Result<()> {
+    measure(target, Kind::Dispatcher, args, time, report).await?;
+    if args.limit {
+        let limit = Target::limit().await?;
+        let measured = measure(&limit, Kind::Limit, args, time, report).await;
+        limit.end().await?;
+        measured?;
+    }
+    Ok(())
+}
+
+async fn measure(target: &Target, kind: Kind, args: &FanoutArgs, time: Duration, report: &mut Report) -> Result<()> {
+    let what = match kind {
+        Kind::Dispatcher => "",
+        Kind::Limit => "axum alone, ",
+    };
     let stalled = if args.stalled > 0 { format!(", {} stalled", args.stalled) } else { String::new() };
-    let case = format!("{} followers{stalled}, {} bytes", args.followers, args.entry_bytes);
+    let case = format!("{what}{} followers{stalled}, {} bytes", args.followers, args.entry_bytes);
     if args.entries > 0 {
         let meter = Meter::start(target, None)?;
-        let (elapsed, _) = once(target, args, args.entries, Speed::Full { ahead: args.ahead }, time).await?;
+        let (elapsed, _) = once(target, kind, args, args.entries, Speed::Full { ahead: args.ahead }, time).await?;
         report.add(&case, "deliveries", per_second(args.entries * args.followers, elapsed), "/s")?;
         report.used(&case, &meter)?;
     }
@@ -81,7 +183,7 @@ pub(super) async fn run(target: &Target, args: &FanoutArgs, time: Duration, repo
     if entries > 0 {
         let case = format!("{case}, {} /s", args.pace);
         let meter = Meter::start(target, None)?;
-        let (_, took) = once(target, args, entries, Speed::Paced(period), time * 2).await?;
+        let (_, took) = once(target, kind, args, entries, Speed::Paced(period), time * 2).await?;
         report.latencies(&case, took)?;
         report.used(&case, &meter)?;
     }
@@ -91,19 +193,20 @@ pub(super) async fn run(target: &Target, args: &FanoutArgs, time: Duration, repo
 /// One log of `entries`, from the first write until every follower has seen its end.
 async fn once(
     target: &Target,
+    kind: Kind,
     args: &FanoutArgs,
     entries: u64,
     speed: Speed,
     time: Duration,
 ) -> Result<(Duration, Vec<Duration>)> {
-    let mut held = Held::start(target).await?;
+    let mut log = Log::start(target, kind).await?;
     let shared = Arc::new(Shared {
         began: Instant::now(),
         delivered: AtomicU64::new(0),
         wanted: AtomicU64::new(u64::MAX),
         progress: Notify::new(),
     });
-    let follow = held.follow()?;
+    let follow = log.follow()?;
     let timed = matches!(speed, Speed::Paced(_));
     let mut followers = JoinSet::new();
     for peer in followers::open(target, &follow, args.followers, time).await? {
@@ -114,7 +217,7 @@ async fn once(
     let _stalled = followers::open(target, &follow, args.stalled, time).await?;
 
     let began = Instant::now();
-    let writing = write(&mut held, args, entries, speed, &shared);
+    let writing = write(&mut log, args, entries, speed, &shared);
     let reading = async {
         let mut took = Vec::new();
         while let Some(ended) = followers.join_next().await {
@@ -165,7 +268,7 @@ fn moment(frame: &[u8]) -> Result<Duration> {
 }
 
 /// Writes the log, and its end.
-async fn write(held: &mut Held, args: &FanoutArgs, entries: u64, speed: Speed, shared: &Shared) -> Result<()> {
+async fn write(log: &mut Log, args: &FanoutArgs, entries: u64, speed: Speed, shared: &Shared) -> Result<()> {
     let window = WINDOW_BYTES / args.entry_bytes;
     let padding = "x".repeat(usize::try_from(args.entry_bytes)?.saturating_sub(MOMENT_DIGITS));
     let (mut written, mut due, mut stored) = (0, 0, 0);
@@ -188,20 +291,15 @@ async fn write(held: &mut Held, args: &FanoutArgs, entries: u64, speed: Speed, s
         };
         while written < entries.min(most).min(stored + window) {
             let text = format!("{:0width$}{padding}", shared.began.elapsed().as_nanos(), width = MOMENT_DIGITS);
-            held.write(written + 1, written * args.entry_bytes, &text, &mut frame);
+            log.write(written + 1, written * args.entry_bytes, &text, &mut frame);
             written += 1;
             if written == entries {
-                held.end(entries + 1);
+                log.end(entries + 1);
             }
         }
         tokio::select! {
             biased;
-            turn = held.worker.turn(|order, _| {
-                if let Order::Ack(n) = order {
-                    stored = n;
-                }
-                Ok(())
-            }) => turn?,
+            turn = log.turn() => stored = turn?.unwrap_or(stored),
             () = shared.progress.notified() => (),
             _ = tick.tick() => due += 1,
         }

@@ -9,6 +9,7 @@ mod fanout;
 mod followers;
 mod held;
 mod idle;
+mod limit;
 mod lines;
 mod peer;
 mod report;
@@ -26,6 +27,7 @@ use crate::config::{ClientSettings, Span};
 use dispatch::DispatchArgs;
 use fanout::FanoutArgs;
 use idle::IdleArgs;
+use limit::LimitArgs;
 use lines::LinesArgs;
 use report::Report;
 use stream::StreamArgs;
@@ -57,6 +59,9 @@ enum Workload {
     /// Write lines, as the program that is streamed
     #[command(hide = true)]
     Lines(LinesArgs),
+    /// Pass on what one peer writes to all others, as the server that fan-out is compared with
+    #[command(hide = true)]
+    Limit(LimitArgs),
 }
 
 /// Runs a workload against `server`, or against one that is started for it.
@@ -65,8 +70,10 @@ enum Workload {
 /// The server could not be reached or started, or did not do what it should.
 pub(super) async fn run(args: BenchArgs, server: Option<ClientSettings>, json: bool) -> Result<()> {
     let BenchArgs { workload, time, pid } = args;
-    if let Workload::Lines(args) = &workload {
-        return Ok(lines::write(args)?);
+    match &workload {
+        Workload::Lines(args) => return Ok(lines::write(args)?),
+        Workload::Limit(args) => return limit::serve(args).await,
+        Workload::Dispatch(_) | Workload::Fanout(_) | Workload::Stream(_) | Workload::Idle(_) => (),
     }
     // Thousands of connections, each a file, here and in the server that inherits the limit.
     let (_, most) = getrlimit(Resource::RLIMIT_NOFILE)?;
@@ -90,7 +97,7 @@ async fn measure(workload: &Workload, target: &Target, time: Duration, json: boo
         Workload::Fanout(args) => fanout::run(target, args, time, &mut Report::new("fanout", json)).await,
         Workload::Stream(args) => stream::run(target, args, time, &mut Report::new("stream", json)).await,
         Workload::Idle(args) => idle::run(target, args, time, &mut Report::new("idle", json)).await,
-        // A program under measurement measures nothing.
-        Workload::Lines(_) => Ok(()),
+        // What others measure measures nothing.
+        Workload::Lines(_) | Workload::Limit(_) => Ok(()),
     }
 }

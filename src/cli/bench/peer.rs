@@ -65,6 +65,11 @@ impl Outgoing {
         self.frame(TEXT, text);
     }
 
+    /// Whether all of it was written.
+    pub(super) fn is_empty(&self) -> bool {
+        self.bytes.is_empty()
+    }
+
     fn frame(&mut self, opcode: u8, payload: &[u8]) {
         const FIN: u8 = 0x80;
         const MASKED: u8 = 0x80;
@@ -134,6 +139,12 @@ impl Peer {
     /// once something was read. Dropping it half-way loses nothing.
     pub(super) async fn turn(&mut self, mut on_frame: impl FnMut(&[u8], &mut Outgoing) -> Result<()>) -> Result<()> {
         std::future::poll_fn(|cx| self.poll_turn(cx, &mut on_frame)).await
+    }
+
+    /// Writes what waits, without reading: for a server that answers nothing.
+    pub(super) async fn flush(&mut self) -> Result<()> {
+        let Self { tcp, out, .. } = self;
+        Ok(std::future::poll_fn(|cx| out.poll_write(tcp, cx)).await?)
     }
 
     fn poll_turn(

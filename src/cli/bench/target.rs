@@ -14,10 +14,11 @@ use tempfile::TempDir;
 use tokio::process::{Child, Command};
 use tokio::time::{sleep, timeout};
 
+use super::peer::Peer;
 use crate::base::secret::Secret;
 use crate::client::Client;
 use crate::config::ClientSettings;
-use crate::link::{Address, dial};
+use crate::link::Address;
 use crate::protocol::auth::{Role, TokenCreate};
 use crate::protocol::spec::Requires;
 use crate::protocol::{JobId, WorkerId};
@@ -53,7 +54,7 @@ struct Server {
     child: Child,
     started_in: Duration,
     /// Its data.
-    _dir: TempDir,
+    _dir: Option<TempDir>,
 }
 
 struct Lent {
@@ -92,48 +93,44 @@ impl Target {
     /// A server of our own, with a fresh data directory and limits that no run reaches.
     pub(super) async fn start() -> Result<Self> {
         let dir = tempfile::Builder::new().prefix("gangline-bench-").tempdir()?;
-        // Taken, let go and taken again by the server: it says nowhere which port it was given.
-        let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port();
-        let address: Address = format!("127.0.0.1:{port}").parse()?;
-        let started = Instant::now();
-        let mut child = Command::new(std::env::current_exe()?)
-            .args(["serve", "--log", "warn", "--listen", &format!("127.0.0.1:{port}")])
-            .args(["--limits-queue", "100000000", "--limits-account-queue", "100000000"])
-            .args(["--limits-follows", "1000000", "--limits-connections", "100000"])
-            .args(["--limits-output-bytes", "64GiB"])
-            .arg("--data-dir")
-            .arg(dir.path())
-            .current_dir(dir.path())
-            .env_remove("GANGLINE_CONFIG")
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .kill_on_drop(true)
-            .spawn()
-            .context("cannot start a server")?;
-        let ready = timeout(READY_WITHIN, async {
-            while dial(&address, None).await.is_err() {
-                if let Some(status) = child.try_wait()? {
-                    bail!("the server ended: {status}");
-                }
-                sleep(ASK_EVERY).await;
-            }
-            Ok(())
-        });
-        ready.await.context("the server did not get ready")??;
-        let started_in = started.elapsed();
+        let (address, port) = free_port()?;
+        let mut command = Command::new(std::env::current_exe()?);
+        command.args(["serve", "--log", "warn", "--listen", &format!("127.0.0.1:{port}")]);
+        command.args(["--limits-queue", "100000000", "--limits-account-queue", "100000000"]);
+        command.args(["--limits-follows", "1000000", "--limits-connections", "100000"]);
+        command.args(["--limits-output-bytes", "64GiB"]);
+        command.arg("--data-dir").arg(dir.path()).current_dir(dir.path()).env_remove("GANGLINE_CONFIG");
+        let (child, started_in) = start(command, &address).await?;
         Ok(Self {
-            address,
             token: Some(read(&dir, "admin.token")?),
             worker_token: Some(read(&dir, "worker.token")?),
+            ..Self::of(address, Server { child, started_in, _dir: Some(dir) })?
+        })
+    }
+
+    /// A server that passes on what one writes to all others, see [`super::limit`].
+    pub(super) async fn limit() -> Result<Self> {
+        let (address, port) = free_port()?;
+        let mut command = Command::new(std::env::current_exe()?);
+        command.args(["bench", "limit", "--port", &port.to_string()]);
+        let (child, started_in) = start(command, &address).await?;
+        Self::of(address, Server { child, started_in, _dir: None })
+    }
+
+    fn of(address: Address, server: Server) -> Result<Self> {
+        Ok(Self {
+            address,
+            token: None,
+            worker_token: None,
             requires: Requires::default(),
             worker: "bench".parse()?,
-            process: child.id().map(Process),
-            server: Some(Server { child, started_in, _dir: dir }),
+            process: Process::of(&server.child),
+            server: Some(server),
             lent: None,
         })
     }
 
-    /// How long our own server took from its start to its first `hello`.
+    /// How long our own server took from its start to its first WebSocket.
     pub(super) fn started_in(&self) -> Option<Duration> {
         self.server.as_ref().map(|server| server.started_in)
     }
@@ -150,6 +147,34 @@ impl Target {
         }
         Ok(())
     }
+}
+
+/// An address for a server: taken, let go and taken again by the server, which says nowhere what it was given.
+fn free_port() -> Result<(Address, u16)> {
+    let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port();
+    Ok((format!("127.0.0.1:{port}").parse()?, port))
+}
+
+/// Starts a server, and says how long it took to open a WebSocket.
+async fn start(mut command: Command, address: &Address) -> Result<(Child, Duration)> {
+    let started = Instant::now();
+    let mut child = command
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .kill_on_drop(true)
+        .spawn()
+        .context("cannot start a server")?;
+    let ready = async {
+        while Peer::connect(address, None).await.is_err() {
+            if let Some(status) = child.try_wait()? {
+                bail!("the server ended: {status}");
+            }
+            sleep(ASK_EVERY).await;
+        }
+        Ok(())
+    };
+    timeout(READY_WITHIN, ready).await.context("the server did not get ready")??;
+    Ok((child, started.elapsed()))
 }
 
 /// Ends a child process: asks, waits, insists.

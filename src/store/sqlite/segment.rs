@@ -2,7 +2,7 @@
 //!
 //! A row is a run of entries of one attempt, in a compact form: their numbers and offsets follow
 //! from the row's columns. Output and changes of status never share a row, so that removing
-//! output never removes a change of status.
+//! output never removes a change of status. Large rows are compressed.
 
 use bytes::{Buf, BufMut, Bytes};
 use rusqlite::{Connection, OptionalExtension, params};
@@ -41,6 +41,16 @@ const STDERR: u8 = 1;
 const BEGUN: u8 = 2;
 const REQUEUED: u8 = 3;
 
+/// In place of the first entry's tag: the rest of the row is compressed with LZ4, its size before.
+const COMPRESSED: u8 = 4;
+
+/// Rows below this size are kept as they are: there is little to gain, and a lone line is not to wait.
+const COMPRESS_FROM: usize = 16 * 1024;
+
+/// A row's size at the most, as far as reading trusts it: a row of the largest chunk that the
+/// protocol could ever carry is far below.
+const ROW_MOST: usize = 64 * 1024 * 1024;
+
 /// A row of `log`.
 #[derive(Debug)]
 pub(super) struct Segment {
@@ -61,6 +71,7 @@ pub(super) fn insert(conn: &Connection, job: u64, entries: &[Entry], offsets: Of
     for entry in entries {
         encode(entry, &mut blob)?;
     }
+    let blob = compressed(blob);
     conn.prepare_cached("INSERT INTO log (job, attempt, first, last, stdout, stderr, bytes, entries) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)")?.execute(params![
         sql(job),
         first.at.attempt,
@@ -72,6 +83,29 @@ pub(super) fn insert(conn: &Connection, job: u64, entries: &[Entry], offsets: Of
         blob,
     ])?;
     Ok(())
+}
+
+/// The row in the form that takes less. What programs write is mostly repetitive text, and the disk
+/// is slower than the processor.
+fn compressed(blob: Vec<u8>) -> Vec<u8> {
+    if blob.len() < COMPRESS_FROM {
+        return blob;
+    }
+    let mut small = vec![COMPRESSED];
+    small.extend(lz4_flex::block::compress_prepend_size(&blob));
+    if small.len() < blob.len() / 4 * 3 { small } else { blob }
+}
+
+fn expanded(row: Bytes) -> Run<Bytes> {
+    if row.first() != Some(&COMPRESSED) {
+        return Ok(row);
+    }
+    let broken = || corrupt("a compressed row of a log".to_owned());
+    let (size, block) = lz4_flex::block::uncompressed_size(&row[1..]).map_err(|_| broken())?;
+    if size > ROW_MOST {
+        return Err(broken());
+    }
+    Ok(lz4_flex::block::decompress(block, size).map_err(|_| broken())?.into())
 }
 
 fn encode(entry: &Entry, to: &mut Vec<u8>) -> Run<()> {
@@ -96,7 +130,8 @@ fn encode(entry: &Entry, to: &mut Vec<u8>) -> Run<()> {
 impl Segment {
     /// The entries, in order; output shares the row's memory.
     pub(super) fn decode(self) -> Run<Vec<Entry>> {
-        let Self { first, last_n, offsets, entries: mut rest } = self;
+        let Self { first, last_n, offsets, entries } = self;
+        let mut rest = expanded(entries)?;
         let mut entries = Vec::new();
         let mut streamed = Offsets::default();
         let mut at = first;

@@ -2,9 +2,12 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::sync::Arc;
 
+use bytes::Bytes;
+
 use super::failure::corrupt;
+use super::segment::{self, Offsets};
 use super::*;
-use crate::model::{JobSpec, Program, Requires};
+use crate::model::{Entry, EntryKind, JobSpec, Program, Requires};
 use crate::protocol::job::Status;
 use crate::protocol::{Cursor, JobId, StreamName};
 use crate::store::jobs::{Claim, JobFilter, NewJob, QueueLimits, Submitted};
@@ -257,4 +260,41 @@ async fn nothing_is_searched_for_in_the_file() {
     ] {
         assert_eq!(plan(sql), expected);
     }
+}
+
+#[test]
+fn large_rows_are_kept_small_and_come_back_as_they_were() {
+    let conn = rusqlite::Connection::open_in_memory().unwrap();
+    conn.execute_batch(super::schema::CREATE).unwrap();
+    let line = Bytes::from("a line of a build, much like the one before it\n".repeat(4_000));
+    let noise: Vec<u8> = (0..100_000_u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
+    let output = |n, bytes: Bytes, offset| Entry {
+        at: Cursor::new(1, n),
+        time: 7,
+        kind: EntryKind::Output { stream: StreamName::Stdout, offset, bytes },
+    };
+    let len = line.len() as u64;
+    let written = [output(1, line, 0), output(2, noise.into(), len), output(3, "short\n".into(), len + 100_000)];
+    let mut stdout = 0;
+    for entry in &written {
+        stdout += entry.output_len() as u64;
+        segment::insert(&conn, 1, std::slice::from_ref(entry), Offsets { stdout, stderr: 0 }).unwrap();
+    }
+    let size = |first: u64| {
+        let sql = "SELECT length(entries) FROM log WHERE first = ?1";
+        conn.query_row(sql, [first as i64], |row| row.get::<_, usize>(0)).unwrap()
+    };
+    assert!(size(1) < 10_000, "{} bytes for a repetitive row", size(1));
+    // Noise would only have grown.
+    assert!(size(2) < 100_100);
+    let mut read = Vec::new();
+    segment::scan(&conn, 1, Cursor::new(1, 1), |row| {
+        read.extend(row.decode()?);
+        Ok(true)
+    })
+    .unwrap();
+    assert_eq!(read, written);
+
+    conn.execute("UPDATE log SET entries = x'04ffffffff00' WHERE first = 1", []).unwrap();
+    assert!(segment::scan(&conn, 1, Cursor::new(1, 1), |row| row.decode().map(|_| true)).is_err());
 }

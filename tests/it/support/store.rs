@@ -42,6 +42,16 @@ pub(crate) trait Fault: Send + Sync {
     async fn expire(&self, store: &dyn Store) -> Result<Vec<Change>, StoreError> {
         store.expire().await
     }
+
+    async fn renew(
+        &self,
+        store: &dyn Store,
+        worker: &WorkerId,
+        held: &[(JobId, Attempt)],
+        lease: Duration,
+    ) -> Result<Vec<(JobId, Attempt)>, StoreError> {
+        store.renew(worker, held, lease).await
+    }
 }
 
 /// A store behind a fault.
@@ -80,7 +90,7 @@ impl<F: Fault> JobStore for Faulty<F> {
         held: &[(JobId, Attempt)],
         lease: Duration,
     ) -> Result<Vec<(JobId, Attempt)>, StoreError> {
-        self.store.renew(worker, held, lease).await
+        self.fault.renew(&*self.store, worker, held, lease).await
     }
     async fn lose(&self, job: JobId, attempt: Attempt) -> Result<Result<Change, AppendError>, StoreError> {
         self.store.lose(job, attempt).await
