@@ -14,7 +14,7 @@ use crate::protocol::{BEARER_SUBPROTOCOL, CloseCode, SUBPROTOCOL};
 
 /// What a socket reads at a time. Thousands of connections mostly wait, and each holds a buffer of
 /// this size; a worker's is larger because it is busy.
-const CLIENT_READ_BYTES: usize = 1024;
+const CLIENT_READ_BYTES: usize = 512;
 const WORKER_READ_BYTES: usize = 64 * 1024;
 
 /// What may gather before it is written to the socket.
