@@ -38,8 +38,15 @@ async fn running(store: &SqliteStore) -> JobId {
     id
 }
 
+/// Bytes that no compression makes smaller, so that rows are as large as they say.
+fn noise(bytes: usize) -> Bytes {
+    use rand::{RngExt, SeedableRng};
+    let mut random = rand::rngs::SmallRng::seed_from_u64(7);
+    (0..bytes).map(|_| random.random::<u8>()).collect()
+}
+
 fn output(job: JobId, n: u64, bytes: usize) -> Vec<AttemptWrite> {
-    let chunk = NewOutput { n, stream: StreamName::Stdout, bytes: vec![b'x'; bytes].into(), time: 1 };
+    let chunk = NewOutput { n, stream: StreamName::Stdout, bytes: noise(bytes), time: 1 };
     vec![AttemptWrite { job, attempt: 1, output: vec![chunk], end: None }]
 }
 
@@ -265,24 +272,24 @@ async fn nothing_is_searched_for_in_the_file() {
 #[test]
 fn large_rows_are_kept_small_and_come_back_as_they_were() {
     let conn = rusqlite::Connection::open_in_memory().unwrap();
-    conn.execute_batch(super::schema::CREATE).unwrap();
+    conn.execute_batch(schema::CREATE).unwrap();
     let line = Bytes::from("a line of a build, much like the one before it\n".repeat(4_000));
-    let noise: Vec<u8> = (0..100_000_u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
+    let noise = noise(100_000);
     let output = |n, bytes: Bytes, offset| Entry {
         at: Cursor::new(1, n),
         time: 7,
         kind: EntryKind::Output { stream: StreamName::Stdout, offset, bytes },
     };
     let len = line.len() as u64;
-    let written = [output(1, line, 0), output(2, noise.into(), len), output(3, "short\n".into(), len + 100_000)];
+    let written = [output(1, line, 0), output(2, noise, len), output(3, "short\n".into(), len + 100_000)];
     let mut stdout = 0;
     for entry in &written {
         stdout += entry.output_len() as u64;
         segment::insert(&conn, 1, std::slice::from_ref(entry), Offsets { stdout, stderr: 0 }).unwrap();
     }
-    let size = |first: u64| {
+    let size = |first: i64| {
         let sql = "SELECT length(entries) FROM log WHERE first = ?1";
-        conn.query_row(sql, [first as i64], |row| row.get::<_, usize>(0)).unwrap()
+        conn.query_row(sql, [first], |row| row.get::<_, i64>(0)).unwrap()
     };
     assert!(size(1) < 10_000, "{} bytes for a repetitive row", size(1));
     // Noise would only have grown.
