@@ -21,21 +21,22 @@ use crate::store::log::NewOutput;
 /// Slots of one worker at the most: what one connection's orders are sized for.
 const SLOTS_MOST: u32 = 4_096;
 
-/// A worker that was taken in.
+/// A worker that may come in once it was told so.
 #[derive(Debug)]
 pub struct Registration {
     /// Its connection.
     pub agent: Arc<Agent>,
-    /// The reply.
+    /// The reply. It must be on its way before anything else is: a worker that does not know yet
+    /// that it is registered expects no orders.
     pub reply: Registered,
-    /// Assignments that it may not have got, to be sent after the reply.
-    again: Vec<Arc<Job>>,
+    worker: Worker,
     /// Running jobs whose cancel it may not have heard of.
     cancels: Vec<Arc<Job>>,
 }
 
 impl Dispatcher {
-    /// Takes a worker in: compares what it holds with what the store says it runs.
+    /// Lets a worker register: compares what it holds with what the store says it runs. It gets no
+    /// orders before [`Dispatcher::registered`].
     ///
     /// # Errors
     /// `forbidden` for other roles, `conflict` for a smaller `boot` than known, a wrong field, or the store.
@@ -71,10 +72,10 @@ impl Dispatcher {
                 resume: Vec::new(),
             },
             agent: Arc::clone(&agent),
-            again: Vec::new(),
+            worker,
             cancels: Vec::new(),
         };
-        let running = self.0.store.running_on(&worker.id).await?;
+        let running = self.0.store.running_on(&agent.id).await?;
         for held in &resume {
             let verdict = self.verdict(held, &running).await?;
             registration.reply.resume.push(verdict);
@@ -83,7 +84,7 @@ impl Dispatcher {
         let verdicts = registration.reply.resume.iter();
         let goes_on: Vec<_> =
             verdicts.filter(|held| held.verdict == Verdict::Continue).map(|held| (held.job_id, held.attempt)).collect();
-        self.0.store.renew(&worker.id, &goes_on, self.0.settings.lease).await?;
+        self.0.store.renew(&agent.id, &goes_on, self.0.settings.lease).await?;
         for job in running {
             let resumed = resume.iter().any(|held| held.job_id == job.id && held.attempt == job.attempt);
             if resumed {
@@ -96,31 +97,33 @@ impl Dispatcher {
                 self.give_up(job.id, job.attempt).await?;
             }
         }
+        Ok(registration)
+    }
+
+    /// Takes a worker in whose reply is on its way: from now on it gets orders.
+    ///
+    /// # Errors
+    /// The store; the worker must come again.
+    pub async fn registered(&self, registration: Registration) -> Result<(), DispatchError> {
+        let Registration { agent, reply, worker, cancels } = registration;
+        self.0.shutdown.spawn(intake::run(self.clone(), Arc::clone(&agent)));
         if let Some(older) = self.0.fleet.join(Arc::clone(&agent), worker) {
             older.close(CloseCode::Superseded);
         }
         // Looked up once this connection can be found: a claim that was under way for the older
         // one is either seen here, or sees this connection when it is answered.
-        registration.again = self.0.store.running_on(&agent.id).await?;
-        registration.again.retain(|job| agent.held(job.id).is_none());
-        self.0.shutdown.spawn(intake::run(self.clone(), Arc::clone(&agent)));
-        info!(worker = %agent.id, resumed = resume.len(), again = registration.again.len(), "worker registered");
-        Ok(registration)
-    }
-
-    /// Goes on once the reply is on its way.
-    pub fn registered(&self, registration: &Registration) {
-        for job in &registration.again {
-            self.hand_over(&registration.agent, job);
-            if job.cancel_grace_ms.is_some() {
-                self.order_cancel(job);
-            }
+        let mut again = self.0.store.running_on(&agent.id).await?;
+        again.retain(|job| agent.held(job.id).is_none());
+        info!(worker = %agent.id, resumed = reply.resume.len(), again = again.len(), "worker registered");
+        for job in &again {
+            self.hand_over(&agent, job);
         }
-        for job in &registration.cancels {
+        for job in again.iter().filter(|job| job.cancel_grace_ms.is_some()).chain(&cancels) {
             self.order_cancel(job);
         }
-        self.worker_changed(&registration.agent.id);
+        self.worker_changed(&agent.id);
         self.0.queue.poke();
+        Ok(())
     }
 
     /// A worker's connection has ended. Its jobs stay its own until their leases run out.

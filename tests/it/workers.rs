@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 
 use crate::support::server::Stage;
 use crate::support::store::{AppendResults, Fault, faulty};
-use crate::support::{Assigned, TestServer, Worker, soon};
+use crate::support::{Assigned, Peer, TestServer, Worker, soon};
 
 fn gpus(count: u64) -> Value {
     (0..count)
@@ -63,7 +63,7 @@ async fn a_worker_registers_and_shows_in_the_list() {
 #[tokio::test]
 async fn only_a_registered_worker_reports() {
     let server = TestServer::start().await;
-    let mut peer = crate::support::Peer::with_token(server.address, server.worker_token()).await;
+    let mut peer = Peer::with_token(server.address, server.worker_token()).await;
     for (noun, data) in [
         ("worker", json!({"opt": "heartbeat", "jobs": []})),
         ("job", json!({"opt": "accept", "jobId": "job-1-00000000", "attempt": 1})),
@@ -88,7 +88,7 @@ async fn watchers_of_workers_hear_of_status_and_usage() {
     let mut peer = server.user("ada").await;
     assert_eq!(peer.get("worker", &json!({"opt": "watch"}), "ok").await["of"], "watch");
     let mut worker = server.worker("w", &json!({})).await;
-    let status = async |peer: &mut crate::support::Peer| {
+    let status = async |peer: &mut Peer| {
         let worker = peer.expect("worker", "status").await["worker"].clone();
         (worker["status"].as_str().unwrap().to_owned(), worker["draining"].as_bool().unwrap())
     };
@@ -294,7 +294,7 @@ async fn a_newer_connection_of_the_same_worker_closes_the_older() {
     let mut larger = server.worker("w", &json!({"boot": 6})).await;
     assert_eq!(same.peer.closed().await, 4509);
 
-    let mut late = crate::support::Peer::with_token(server.address, server.worker_token()).await;
+    let mut late = Peer::with_token(server.address, server.worker_token()).await;
     late.refused("worker", &Worker::registration("w", &json!({"boot": 5})), "conflict").await;
     larger.peer.is_quiet().await;
     let mut peer = server.admin().await;
@@ -315,6 +315,22 @@ async fn an_assignment_without_an_answer_comes_again_on_reconnect() {
     assert_eq!((&again.job, again.attempt, &again.data), (&job, 1, &first.data));
     worker.run(&again, "hi\n").await;
     assert_eq!(peer.job_is(&job, "completed").await["attempt"], 1);
+}
+
+#[tokio::test]
+async fn no_order_comes_before_the_reply_to_register() {
+    let server = TestServer::start().await;
+    let mut peer = server.admin().await;
+    // Jobs keep coming while workers register, so that the queue is looked through at every moment.
+    for round in 0..40 {
+        let submits = (0..8)
+            .map(|_| json!({"type": "job", "data": {"opt": "submit", "command": "x", "follow": false}}).to_string());
+        let mut worker = Peer::with_token(server.address, server.worker_token()).await;
+        let register = Worker::registration(&format!("w{round}"), &json!({"slots": 8}));
+        tokio::join!(peer.say_all(submits), worker.say("worker", &register));
+        assert_eq!(worker.next().await["data"]["opt"], "registered");
+        assert_eq!(worker.next().await["data"]["opt"], "assign");
+    }
 }
 
 #[tokio::test]

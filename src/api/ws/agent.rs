@@ -4,6 +4,7 @@ use super::session::{Failure, Reader};
 use crate::auth::Identity;
 use crate::dispatcher::DispatchError;
 use crate::model::Role;
+use crate::protocol::CloseCode;
 use crate::protocol::agent::{AgentJobReport, AgentOrder, AgentReport};
 use crate::protocol::codec::{FrameId, Nothing};
 
@@ -23,7 +24,10 @@ impl Reader {
                 let registration = self.dispatcher.register(who, *register, &self.session.outbox).await?;
                 self.agent = Some(std::sync::Arc::clone(&registration.agent));
                 self.reply(id, &AgentOrder::Registered(registration.reply.clone())).await?;
-                self.dispatcher.registered(&registration);
+                if let Err(error) = self.dispatcher.registered(registration).await {
+                    tracing::warn!(%error, "a worker could not be taken in; it is sent away to come back");
+                    self.session.outbox.close(CloseCode::StoreUnavailable);
+                }
                 return Ok(());
             }
             report => report,
