@@ -110,6 +110,8 @@ impl Dispatcher {
         if let Some(older) = self.0.fleet.join(Arc::clone(&agent), worker) {
             older.close(CloseCode::Superseded);
         }
+        // Before anything is waited for: who has read the reply may ask for the worker's record.
+        self.worker_changed(&agent.id);
         // Looked up once this connection can be found: a claim that was under way for the older
         // one is either seen here, or sees this connection when it is answered.
         let mut again = self.0.store.running_on(&agent.id).await?;
@@ -121,7 +123,6 @@ impl Dispatcher {
         for job in again.iter().filter(|job| job.cancel_grace_ms.is_some()).chain(&cancels) {
             self.order_cancel(job);
         }
-        self.worker_changed(&agent.id);
         self.0.queue.poke();
         Ok(())
     }
