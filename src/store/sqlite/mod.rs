@@ -70,7 +70,7 @@ pub struct SqliteStore {
     readers: Vec<JoinHandle<()>>,
     writer: Option<JoinHandle<()>>,
     /// Goes last.
-    _lock: File,
+    lock: File,
 }
 
 struct Ends {
@@ -103,7 +103,7 @@ impl SqliteStore {
         let thread = std::thread::Builder::new().name("store-write".to_owned());
         let writer = thread.spawn(move || writer::run(engine, inbox, checkpointer));
         let writer = writer.map_err(|error| fail(Failure::unreadable(error)))?;
-        Ok(Self { ends: Some(Ends { write, read }), readers, writer: Some(writer), _lock: lock })
+        Ok(Self { ends: Some(Ends { write, read }), readers, writer: Some(writer), lock })
     }
 
     /// Does what is still waiting, moves everything into the file, and lets others at it. Blocks until then.
@@ -148,12 +148,22 @@ fn closing() -> StoreError {
 
 impl Drop for SqliteStore {
     fn drop(&mut self) {
-        self.ends = None;
-        // The readers first: the last connection to close tidies the file up, and that is the writer's.
-        for thread in self.readers.drain(..).chain(self.writer.take()) {
+        let Some(Ends { write, read }) = self.ends.take() else { return };
+        let ended = |thread: JoinHandle<()>| {
             if thread.join().is_err() {
                 tracing::error!("a thread of the store panicked");
             }
+        };
+        // The readers first: the last connection to close tidies the file up, and that must be the
+        // writer's, which may.
+        drop(read);
+        self.readers.drain(..).for_each(ended);
+        drop(write);
+        self.writer.take().into_iter().for_each(ended);
+        // Said aloud: a child that is being spawned has a copy of every open file until it executes,
+        // and the lock would last as long as that.
+        if let Err(error) = self.lock.unlock() {
+            tracing::warn!(%error, "the data directory stays locked until this process ends");
         }
     }
 }
