@@ -68,7 +68,7 @@ impl Run<'_> {
             tty: spec.tty,
             mark: Mark::new(self.held.key.0, self.held.key.1),
         };
-        let mut ending = match executor::start(plan, &self.agent.hidden) {
+        let mut ending = match executor::start(plan, &self.agent.hidden).await {
             Ok(process) => supervisor::supervise(self.agent, self.held, process, overdue).await,
             Err(error) => return Ending::spawn_error(error.exit_code(), error.to_string()),
         };

@@ -6,6 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::task::{JoinError, JoinHandle};
 use tokio::time::{Instant, sleep_until};
 
 use super::agent::Agent;
@@ -15,9 +16,9 @@ use super::executor::{Input, Leader, Output, Process};
 use super::held::{Control, Held, Stop, Why};
 use crate::protocol::StreamName;
 
-/// Age at which a program is moved into a control group: most of those that are over before
-/// leave nothing behind, and moving costs a fifth of starting.
-const CONTAIN_AFTER: Duration = Duration::from_millis(3);
+/// Age at which a program is moved into a control group. Most of those that are over before
+/// leave nothing behind, and while one is moved the kernel starts and ends no other.
+const CONTAIN_AFTER: Duration = Duration::from_millis(50);
 
 /// Longer than any program runs.
 pub(super) const FOREVER: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
@@ -69,6 +70,7 @@ impl Stopping {
 impl Supervisor<'_> {
     async fn supervise(mut self, mut leader: Leader, overdue: Instant) -> Ending {
         let mut contain_at = self.agent.cgroups.is_some().then(|| Instant::now() + CONTAIN_AFTER);
+        let mut containing = None;
         let timer = sleep_until(self.due(contain_at, overdue));
         tokio::pin!(timer);
         self.obey(&leader);
@@ -76,7 +78,11 @@ impl Supervisor<'_> {
             let stdout_budget = self.budget(self.stdout.as_ref());
             let stderr_budget = self.budget(self.stderr.as_ref());
             tokio::select! {
-                status = leader.wait() => break status,
+                status = leader.wait(), if containing.is_none() => break status,
+                moved = joined(&mut containing) => {
+                    containing = None;
+                    leader.tree.contained(moved);
+                }
                 read = read(&mut self.stdout, stdout_budget), if stdout_budget > 0 => {
                     let pump = self.stdout.take();
                     self.stdout = self.pass_on(pump, read);
@@ -93,7 +99,7 @@ impl Supervisor<'_> {
                         && at <= now
                     {
                         contain_at = None;
-                        leader.tree.contain(cgroups);
+                        containing = Some(leader.tree.contain(cgroups));
                     }
                     match &mut self.stopping {
                         Some(stopping) if stopping.kill_at <= now => stopping.kill(&leader),
@@ -272,6 +278,13 @@ impl Pump {
 
 /// A read of this size means that the program writes faster than we read.
 const WIDE_FROM: usize = 32 * 1024;
+
+async fn joined<T>(task: &mut Option<JoinHandle<T>>) -> Result<T, JoinError> {
+    match task {
+        Some(task) => task.await,
+        None => std::future::pending().await,
+    }
+}
 
 async fn read(pump: &mut Option<Pump>, most: usize) -> std::io::Result<usize> {
     match pump {

@@ -10,6 +10,7 @@ use tokio::time::timeout;
 
 use super::agent::Agent;
 use super::report::{Report, per_second};
+use super::spawn;
 use super::submitter::{News, Submitter};
 use super::target::{Meter, Process, Target};
 use super::worker::{Attempt, Order, Worker};
@@ -20,6 +21,9 @@ const WARM_UP: u64 = 1_000;
 
 /// Frames that may wait in one go while a queue is filled.
 const FILL_AHEAD: u64 = 2_000;
+
+/// Long enough for programs that are spawned and no more.
+const SPAWN_TIME: Duration = Duration::from_secs(5);
 
 /// Time for a queue to fill, in jobs a second at the least.
 const FILL_RATE: u64 = 2_000;
@@ -206,6 +210,7 @@ async fn behind_a_queue(
 
 /// Real programs on a real worker.
 async fn processes(target: &Target, args: &DispatchArgs, time: Duration, report: &mut Report) -> Result<()> {
+    spawn::run(args.slots, args.jobs, time.min(SPAWN_TIME), report).await?;
     let agent = Agent::start(target, args.slots)?;
     let spec = JobSpec { args: Some(vec!["/bin/true".to_owned()]), ..JobSpec::default() };
     rate(target, args, ("/bin/true", spec, agent.process()), time, report).await?;

@@ -13,6 +13,7 @@ mod limit;
 mod lines;
 mod peer;
 mod report;
+mod spawn;
 mod stream;
 mod submitter;
 mod target;

@@ -16,6 +16,7 @@ use std::path::Path;
 use std::process::{ExitStatus, Stdio};
 
 use tokio::process::{Child, Command};
+use tokio::task::spawn_blocking;
 
 pub(crate) use pipes::{Input, Output};
 use tree::{Mark, Tree};
@@ -94,11 +95,11 @@ pub(crate) fn hidden_variables() -> Vec<OsString> {
     std::env::vars_os().map(|(name, _)| name).filter(|name| name.as_encoded_bytes().starts_with(b"GANGLINE_")).collect()
 }
 
-/// Starts a program.
+/// Starts a program, away from the runtime: a thread that starts one waits until it runs.
 ///
 /// # Errors
 /// Nothing runs.
-pub(crate) fn start(plan: Plan<'_>, hidden: &[OsString]) -> Result<Process, StartError> {
+pub(crate) async fn start(plan: Plan<'_>, hidden: &[OsString]) -> Result<Process, StartError> {
     let Plan { program, env, dir, stdin, tty, mark } = plan;
     let (name, mut command) = match program {
         Program::Shell(script) => {
@@ -121,7 +122,7 @@ pub(crate) fn start(plan: Plan<'_>, hidden: &[OsString]) -> Result<Process, Star
         command.env_remove(variable);
     }
     command.current_dir(dir).kill_on_drop(true);
-    let started = match tty {
+    let started = spawn_blocking(move || match tty {
         None => {
             command.envs(env).process_group(0);
             let stdin = if stdin { Stdio::piped() } else { Stdio::null() };
@@ -131,7 +132,8 @@ pub(crate) fn start(plan: Plan<'_>, hidden: &[OsString]) -> Result<Process, Star
             command.env("TERM", DEFAULT_TERM).envs(env);
             start_on_terminal(command, size, mark)
         }
-    };
+    });
+    let started = started.await.map_err(io::Error::other).and_then(|started| started);
     started.map_err(|source| StartError { program: name, source })
 }
 

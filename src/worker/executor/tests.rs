@@ -9,11 +9,11 @@ struct Job {
     dir: tempfile::TempDir,
 }
 
-fn shell(script: &str) -> Job {
-    start_in(script, None)
+async fn shell(script: &str) -> Job {
+    start_in(script, None).await
 }
 
-fn start_in(script: &str, tty: Option<(u16, u16)>) -> Job {
+async fn start_in(script: &str, tty: Option<(u16, u16)>) -> Job {
     static JOBS: AtomicU64 = AtomicU64::new(1);
     tree::adopt_orphans();
     let number = JOBS.fetch_add(1, Ordering::Relaxed);
@@ -29,7 +29,7 @@ fn start_in(script: &str, tty: Option<(u16, u16)>) -> Job {
         tty,
         mark: Mark::new(job, 1),
     };
-    Job { process: start(plan, &hidden_variables()).unwrap(), dir }
+    Job { process: start(plan, &hidden_variables()).await.unwrap(), dir }
 }
 
 impl Job {
@@ -65,13 +65,13 @@ fn lives(pid: nix::unistd::Pid) -> bool {
 
 #[tokio::test]
 async fn output_that_was_written_is_there_after_the_end() {
-    let (status, output) = shell("echo one; echo two >&2; exit 3").end().await;
+    let (status, output) = shell("echo one; echo two >&2; exit 3").await.end().await;
     assert_eq!((status.code(), output.as_str()), (Some(3), "one\n"));
 }
 
 #[tokio::test]
 async fn a_background_process_dies_with_its_job() {
-    let job = shell("sleep 1000 & echo $! > pid; echo started");
+    let job = shell("sleep 1000 & echo $! > pid; echo started").await;
     let pid = job.pid_in("pid").await;
     let (status, output) = job.end().await;
     assert_eq!((status.code(), output.as_str()), (Some(0), "started\n"));
@@ -86,7 +86,7 @@ async fn new_sessions_nohup_and_double_forks_die_with_their_job() {
         "(setsid sh -c 'echo $$ > pid; exec sleep 1000' >/dev/null 2>&1 &) ; while ! [ -s pid ]; do :; done",
         "(setsid sh -c 'sh -c \"echo \\$\\$ > pid; exec sleep 1000\" & wait' &) ; while ! [ -s pid ]; do :; done",
     ] {
-        let job = shell(script);
+        let job = shell(script).await;
         let pid = job.pid_in("pid").await;
         job.end().await;
         assert!(!lives(pid), "{script}");
@@ -96,7 +96,7 @@ async fn new_sessions_nohup_and_double_forks_die_with_their_job() {
 #[tokio::test]
 async fn what_sheds_every_mark_dies_with_the_last_job_that_could_own_it() {
     let shed = "(env -i setsid sh -c 'echo $$ > pid; exec sleep 1000' &); while ! [ -s pid ]; do :; done";
-    let job = shell(shed);
+    let job = shell(shed).await;
     let pid = job.pid_in("pid").await;
     job.end().await;
     // Tests run beside each other: another job may be as old, and is then asked, too.
@@ -116,8 +116,9 @@ async fn a_control_group_holds_what_escapes_everything_else() {
         return;
     };
     let script = "read x; (env -i setsid sh -c 'echo $$ > pid; exec sleep 1000' &); while ! [ -s pid ]; do :; done";
-    let mut job = shell(script);
-    job.process.leader.tree.contain(&cgroups);
+    let mut job = shell(script).await;
+    let moved = job.process.leader.tree.contain(&cgroups).await;
+    job.process.leader.tree.contained(moved);
     job.process.stdin.as_mut().unwrap().write(b"go\n").await.unwrap();
     let pid = job.pid_in("pid").await;
     job.end().await;
@@ -128,9 +129,9 @@ async fn a_control_group_holds_what_escapes_everything_else() {
 
 #[tokio::test]
 async fn one_jobs_end_leaves_another_alone() {
-    let other = shell("sleep 1000 & echo $! > pid; (setsid sh -c 'echo $$ > own; exec sleep 1000' &); wait");
+    let other = shell("sleep 1000 & echo $! > pid; (setsid sh -c 'echo $$ > own; exec sleep 1000' &); wait").await;
     let (child, own) = (other.pid_in("pid").await, other.pid_in("own").await);
-    shell("true").end().await;
+    shell("true").await.end().await;
     assert!(lives(child) && lives(own));
     other.process.leader.tree.kill();
     other.end().await;
@@ -140,14 +141,14 @@ async fn one_jobs_end_leaves_another_alone() {
 #[tokio::test]
 async fn a_terminal_is_one_stream_with_a_size() {
     let job = start_in("stty size; test -t 0 && test -t 1 && test -t 2 && echo tty >&2", Some((100, 30)));
-    let (_, output) = job.end().await;
+    let (_, output) = job.await.end().await;
     assert_eq!(output, "30 100\r\ntty\r\n");
 }
 
 #[tokio::test]
 async fn jobs_do_not_see_the_agents_own_variables() {
     assert!(hidden_variables().iter().all(|name| name.to_str().unwrap().starts_with("GANGLINE_")));
-    let (_, output) = shell("env | grep -c '^GANGLINE_'").end().await;
+    let (_, output) = shell("env | grep -c '^GANGLINE_'").await.end().await;
     assert_eq!(output, "2\n", "its own id and attempt");
 }
 
@@ -164,7 +165,7 @@ async fn what_cannot_be_started_says_what_a_shell_would() {
             tty: None,
             mark: Mark::new(JobId { number: 9, nonce: 9 }, 1),
         };
-        let error = start(plan, &[]).unwrap_err();
+        let error = start(plan, &[]).await.unwrap_err();
         assert_eq!(error.exit_code(), Some(code), "{error}");
         assert!(error.to_string().contains(program), "{error}");
     }

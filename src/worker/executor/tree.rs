@@ -19,6 +19,7 @@ use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 use parking_lot::Mutex;
 use tokio::process::Child;
+use tokio::task::{JoinError, JoinHandle, spawn_blocking};
 use tokio::time::sleep;
 
 use super::cgroup::{Cgroups, Group};
@@ -31,12 +32,14 @@ const EXTINGUISH_WITHIN: Duration = Duration::from_secs(5);
 
 /// The leaders of this process. The kernel keeps one list of children a process, and so do we:
 /// two agents in one process must not take each other's children for their own.
-static LEADERS: Mutex<Leaders> = Mutex::new(Leaders { living: BTreeMap::new(), since: u64::MAX });
+static LEADERS: Mutex<Leaders> = Mutex::new(Leaders { living: BTreeMap::new(), starting: Vec::new(), since: u64::MAX });
 
 #[derive(Debug)]
 struct Leaders {
     /// Those whose trees were not yet put out.
     living: BTreeMap<Pid, Leader>,
+    /// When those began that are being started, in ticks: their numbers are not known yet.
+    starting: Vec<u64>,
     /// When the first of all was started, in ticks: what is older came from no job.
     since: u64,
 }
@@ -95,30 +98,46 @@ pub(crate) struct Tree {
 impl Tree {
     /// Starts a leader by `spawn`, which must put it into a process group of its own.
     pub(crate) fn start(mark: Mark, spawn: impl FnOnce() -> io::Result<Child>) -> io::Result<(Child, Self)> {
-        // Held meanwhile, so that nobody takes the new child for an orphan.
+        // Not locked meanwhile: programs start on every core at once.
+        let started = {
+            let mut leaders = LEADERS.lock();
+            let now = proc::ticks_now();
+            leaders.starting.push(now);
+            leaders.since = leaders.since.min(now);
+            now
+        };
+        let child = spawn();
         let mut leaders = LEADERS.lock();
-        let started = proc::ticks_now();
-        let child = spawn()?;
+        if let Some(index) = leaders.starting.iter().position(|&start| start == started) {
+            leaders.starting.swap_remove(index);
+        }
+        let child = child?;
         // A child that was not waited for has a number, which fits.
         let pid = child.id().and_then(|id| i32::try_from(id).ok()).ok_or(io::ErrorKind::InvalidData)?;
         let leader = Pid::from_raw(pid);
-        leaders.since = leaders.since.min(started);
         leaders.living.insert(leader, Leader { mark, started, group: None, reaped: false });
         Ok((child, Self { leader, started, group: None }))
     }
 
-    /// Moves the tree into a control group. Not done at once: it costs a fifth of what starting
-    /// a program costs, and most programs that are over soon leave nothing behind.
-    pub(crate) fn contain(&mut self, cgroups: &Cgroups) {
-        let moved = cgroups.take().and_then(|group| {
-            group.add(self.leader)?;
+    /// Begins to move the tree into a control group, away from the runtime: the kernel may take
+    /// many milliseconds. What comes of it is for [`Self::contained`], and until then the
+    /// leader's number must stay its own: it is not to be waited for.
+    pub(crate) fn contain(&self, cgroups: &Cgroups) -> JoinHandle<io::Result<Group>> {
+        let (leader, cgroups) = (self.leader, cgroups.clone());
+        spawn_blocking(move || {
+            let group = cgroups.take()?;
+            group.add(leader)?;
             // What was started before the leader was moved. A failure means that it is gone.
-            for pid in proc::tree(self.leader) {
+            for pid in proc::tree(leader) {
                 let _ = group.add(pid);
             }
             Ok(group)
-        });
-        match moved {
+        })
+    }
+
+    /// Takes what came of [`Self::contain`].
+    pub(crate) fn contained(&mut self, moved: Result<io::Result<Group>, JoinError>) {
+        match moved.map_err(io::Error::other).and_then(|moved| moved) {
             Ok(group) => {
                 self.group = Some(group);
                 if let Some(leader) = LEADERS.lock().living.get_mut(&self.leader) {
@@ -194,11 +213,17 @@ impl Drop for Tree {
 }
 
 /// Goes through the adopted children: reaps the dead, kills those of the job of leader `job`,
-/// which has ended, or of jobs that ended before. Says how many were killed.
+/// which has ended, or of jobs that ended before. Says how many were killed, or could not be
+/// told yet from leaders that are being started.
 fn sweep_orphans(leaders: &Leaders, job: Option<Pid>) -> usize {
-    let mut killed = 0;
+    let mut left = 0;
+    let settled_before = leaders.starting.iter().min().copied().unwrap_or(u64::MAX);
     for child in proc::adopted() {
         if leaders.living.get(&child).is_some_and(|leader| !leader.reaped) {
+            continue;
+        }
+        if settled_before < u64::MAX && proc::stat(child).is_some_and(|stat| stat.started >= settled_before) {
+            left += 1;
             continue;
         }
         match waitpid(child, Some(WaitPidFlag::WNOHANG)) {
@@ -215,10 +240,10 @@ fn sweep_orphans(leaders: &Leaders, job: Option<Pid>) -> usize {
             for pid in proc::tree(child) {
                 let _ = kill(pid, Signal::SIGKILL);
             }
-            killed += 1;
+            left += 1;
         }
     }
-    killed
+    left
 }
 
 #[derive(Debug, PartialEq, Eq)]
