@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use axum::extract::ws::{Message, WebSocket};
 use futures_util::StreamExt;
+use futures_util::stream::{SplitSink, SplitStream};
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use tokio_tungstenite::tungstenite;
 use tracing::debug;
@@ -39,8 +40,12 @@ pub(super) enum Opening {
 }
 
 /// Serves a connection until it ends.
-pub(super) async fn run(socket: WebSocket, dispatcher: Dispatcher, registry: Registry, opening: Opening) {
-    let (sink, mut stream) = socket.split();
+pub(super) async fn run(
+    (sink, mut stream): (SplitSink<WebSocket, Message>, SplitStream<WebSocket>),
+    dispatcher: Dispatcher,
+    registry: Registry,
+    opening: Opening,
+) {
     let now = dispatcher.clock().now();
     let (identity, refused) = match opening {
         Opening::Known(identity) => (Some(identity), None),
@@ -51,25 +56,25 @@ pub(super) async fn run(socket: WebSocket, dispatcher: Dispatcher, registry: Reg
     dispatcher.shutdown().spawn(writer::run(dispatcher.clone(), Arc::clone(&session), sink));
     let mut reader = Reader::new(dispatcher, Arc::clone(&session), identity);
     // Once it has hung up it only waits for the peer's answer to the close.
-    let mut hung_up = reader.greet(refused).await.is_err();
+    // Boxed, as all that is done now and then: a connection that waits stays small.
+    let mut hung_up = Box::pin(reader.greet(refused)).await.is_err();
     loop {
         let room = reader.submits.has_room();
         let message = tokio::select! {
             biased;
             () = session.ended.cancelled() => break,
             done = reader.submits.next() => {
-                hung_up |= reader.submitted(done).await.is_err();
+                hung_up |= Box::pin(reader.submitted(done)).await.is_err();
                 continue;
             }
             message = stream.next(), if room => message,
         };
         match message {
             Some(Ok(_)) if hung_up => (),
-            // Boxed, so that a connection that waits for its next frame stays small.
             Some(Ok(message)) => hung_up = Box::pin(reader.message(message)).await.is_err(),
             Some(Err(error)) => {
                 debug!(%error, "socket failed");
-                if reader.says_too_large(&error).await {
+                if Box::pin(reader.says_too_large(&error)).await {
                     session.ended.cancelled().await;
                 }
                 break;
