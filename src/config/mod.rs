@@ -173,13 +173,11 @@ impl Config {
     /// The worker's token is there and cannot be read, or a setting makes no sense.
     pub fn worker(&self, flags: WorkerOptions, drain: DrainOption) -> Result<WorkerSettings, ConfigError> {
         let (url, token) = self.peer("worker.token")?;
-        let options = flags.or(self.file.worker.clone());
-        // Below the dispatcher's own things, where both share a directory.
-        worker::resolve(options, drain, url, token, self.data_dir.join("worker"))
+        self.worker_of(flags, drain, url, token)
     }
 
     /// Settings of the worker in `up`: it serves the dispatcher at `url`, with the token that
-    /// this one has left in the data directory.
+    /// this one has left in the data directory, whatever address it listens on.
     ///
     /// # Errors
     /// As [`Config::worker`].
@@ -189,21 +187,40 @@ impl Config {
         drain: DrainOption,
         url: String,
     ) -> Result<WorkerSettings, ConfigError> {
-        let local = Self { url: Some(url), token: None, ..self.clone() };
-        local.worker(flags, drain)
+        let token = self.kept_token("worker.token")?;
+        self.worker_of(flags, drain, url, token)
     }
 
-    /// Where the dispatcher is, and the token for it: the one that was given, else the one in
-    /// the data directory.
+    fn worker_of(
+        &self,
+        flags: WorkerOptions,
+        drain: DrainOption,
+        url: String,
+        token: Option<Secret>,
+    ) -> Result<WorkerSettings, ConfigError> {
+        let options = flags.or(self.file.worker.clone());
+        // Below the dispatcher's own things, where both share a directory.
+        worker::resolve(options, drain, url, token, self.data_dir.join("worker"))
+    }
+
+    /// Where the dispatcher is, and the token for it: the one that was given, else, for a
+    /// dispatcher on this machine, the one in the data directory.
     fn peer(&self, token_name: &str) -> Result<(String, Option<Secret>), ConfigError> {
         let url = self.url.clone().unwrap_or_else(|| DEFAULT_URL.to_owned());
-        if self.token.is_some() || !(self.data_dir_named || client::is_local(&url)) {
-            return Ok((url, self.token.clone()));
-        }
-        match read_token(&self.data_dir.join(token_name)) {
-            Ok(token) => Ok((url, Some(token))),
+        let token = match &self.token {
+            Some(token) => Some(token.clone()),
+            None if client::is_local(&url) => self.kept_token(token_name)?,
+            None => None,
+        };
+        Ok((url, token))
+    }
+
+    /// The token of this name in the data directory.
+    fn kept_token(&self, name: &str) -> Result<Option<Secret>, ConfigError> {
+        match read_token(&self.data_dir.join(name)) {
+            Ok(token) => Ok(Some(token)),
             // No dispatcher has ever run here: it may be one that asks for no token.
-            Err(ConfigError::Read { source, .. }) if source.kind() == io::ErrorKind::NotFound => Ok((url, None)),
+            Err(ConfigError::Read { source, .. }) if source.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error),
         }
     }

@@ -1,5 +1,6 @@
 //! The binary as people use it: real processes, real pipes, real signals.
 
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::process::{Output, Stdio};
 use std::time::Duration;
@@ -58,8 +59,13 @@ impl Up {
     }
 
     async fn start_with(flags: &[&str]) -> Self {
+        Self::start_at(IpAddr::V4(Ipv4Addr::LOCALHOST), flags).await
+    }
+
+    async fn start_at(ip: IpAddr, flags: &[&str]) -> Self {
         let home = Home::new();
-        let mut process = home.command(&[&["up", "--listen", "127.0.0.1:0"], flags].concat()).spawn().unwrap();
+        let listen = SocketAddr::new(ip, 0).to_string();
+        let mut process = home.command(&[&["up", "--listen", &listen], flags].concat()).spawn().unwrap();
         let mut lines = BufReader::new(process.stderr.take().unwrap()).lines();
         let url = loop {
             let line = timeout(WITHIN, lines.next_line()).await.unwrap().unwrap().expect("`up` ended");
@@ -137,6 +143,22 @@ async fn a_run_gives_every_byte_where_the_program_wrote_it() {
     // Several words are a program and its arguments, which no shell touches.
     let run = up.call(&["run", "--", "printf", "%s|", "a b", "$HOME", "*"]).await;
     assert_eq!(run.stdout, b"a b|$HOME|*|");
+    up.end().await;
+}
+
+/// The address by which this machine would reach others. No packet is sent.
+fn own_address() -> std::io::Result<IpAddr> {
+    let socket = UdpSocket::bind("0.0.0.0:0")?;
+    socket.connect("192.0.2.1:9")?;
+    Ok(socket.local_addr()?.ip())
+}
+
+#[tokio::test]
+async fn up_and_its_clients_find_their_tokens_at_any_address_of_this_machine() {
+    // A machine without a network has no other address than this one.
+    let ip = own_address().unwrap_or(Ipv4Addr::LOCALHOST.into());
+    let up = Up::start_at(ip, &[]).await;
+    assert_eq!(up.call(&["run", "--", "echo", "hi"]).await.stdout, b"hi\n");
     up.end().await;
 }
 
