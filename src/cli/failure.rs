@@ -146,6 +146,7 @@ impl From<ClientError> for Failure {
                 Self::new(Status::Usage, "config", error.to_string())
             }
             ClientError::Link(_)
+            | ClientError::NoToken(_)
             | ClientError::Ended(_)
             | ClientError::NoReply { .. }
             | ClientError::Hole { .. }
@@ -170,6 +171,7 @@ impl From<FileError> for Failure {
     fn from(error: FileError) -> Self {
         match error {
             FileError::Refused(error) => error.into(),
+            FileError::NoToken(error) => ClientError::NoToken(error).into(),
             FileError::Http(_) => Self::new(Status::Failure, "unreachable", error.to_string()),
             FileError::Address(error) => ClientError::Link(error).into(),
             FileError::Local { .. } | FileError::Escapes(_) | FileError::Damaged { .. } => {

@@ -207,6 +207,7 @@ impl From<WorkerError> for Failure {
     fn from(error: WorkerError) -> Self {
         match error {
             WorkerError::Link(error) => ClientError::Link(error).into(),
+            WorkerError::NoToken(error) => ClientError::NoToken(error).into(),
             WorkerError::Refused(error) => error.into(),
             WorkerError::DataDir { .. } | WorkerError::Running { .. } | WorkerError::Closed(_) => {
                 Self::failed(error.to_string())

@@ -1,8 +1,9 @@
 //! What a client can be told.
 
 use std::net::IpAddr;
+use std::path::{Path, PathBuf};
 
-use sysinfo::Networks;
+use sysinfo::{NetworkData, Networks};
 
 use crate::base::secret::Secret;
 
@@ -13,6 +14,20 @@ pub struct ClientSettings {
     pub url: String,
     /// The token; none for a dispatcher that was started with `--open`.
     pub token: Option<Secret>,
+    /// Where a token was looked for in vain.
+    pub token_sought: Option<PathBuf>,
+}
+
+/// A dispatcher asks for a token, and there is none.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("no token: give --token-file or GANGLINE_TOKEN_FILE{}", looked_for(.sought.as_deref()))]
+pub struct MissingToken {
+    /// Where one was looked for.
+    pub sought: Option<PathBuf>,
+}
+
+fn looked_for(sought: Option<&Path>) -> String {
+    sought.map(|path| format!(" (looked for {})", path.display())).unwrap_or_default()
 }
 
 /// Where a dispatcher listens unless told otherwise.
@@ -20,7 +35,7 @@ pub const DEFAULT_URL: &str = "ws://127.0.0.1:3000/ws";
 
 impl Default for ClientSettings {
     fn default() -> Self {
-        Self { url: DEFAULT_URL.to_owned(), token: None }
+        Self { url: DEFAULT_URL.to_owned(), token: None, token_sought: None }
     }
 }
 
@@ -42,7 +57,7 @@ fn is_local_among(url: &str, own: impl FnOnce() -> Vec<IpAddr>) -> bool {
 /// The addresses of this machine's interfaces; none where they cannot be read.
 fn own_addresses() -> Vec<IpAddr> {
     let Ok(interfaces) = Networks::new_with_refreshed_list() else { return Vec::new() };
-    interfaces.values().flat_map(|interface| interface.ip_networks()).map(|network| network.addr).collect()
+    interfaces.values().flat_map(NetworkData::ip_networks).map(|network| network.addr).collect()
 }
 
 #[cfg(test)]

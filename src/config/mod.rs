@@ -19,7 +19,7 @@ use std::path::{Path, PathBuf};
 
 use etcetera::BaseStrategy;
 
-pub use client::{ClientSettings, DEFAULT_URL};
+pub use client::{ClientSettings, DEFAULT_URL, MissingToken};
 pub use options::{CommonOptions, DrainOption, LimitOptions, LogFormat, ServerOptions, WorkerOptions};
 pub use server::{Durability, Limits, ServerSettings};
 pub use value::{InvalidValue, Pair, Size, Span};
@@ -148,8 +148,8 @@ impl Config {
     /// # Errors
     /// The administrator's token is there and cannot be read.
     pub fn client(&self) -> Result<ClientSettings, ConfigError> {
-        let (url, token) = self.peer("admin.token")?;
-        Ok(ClientSettings { url, token })
+        let Peer { url, token, token_sought } = self.peer("admin.token")?;
+        Ok(ClientSettings { url, token, token_sought })
     }
 
     /// Settings of `serve`, and of the dispatcher in `up`.
@@ -172,8 +172,8 @@ impl Config {
     /// # Errors
     /// The worker's token is there and cannot be read, or a setting makes no sense.
     pub fn worker(&self, flags: WorkerOptions, drain: DrainOption) -> Result<WorkerSettings, ConfigError> {
-        let (url, token) = self.peer("worker.token")?;
-        self.worker_of(flags, drain, url, token)
+        let peer = self.peer("worker.token")?;
+        self.worker_of(flags, drain, peer)
     }
 
     /// Settings of the worker in `up`: it serves the dispatcher at `url`, with the token that
@@ -187,43 +187,45 @@ impl Config {
         drain: DrainOption,
         url: String,
     ) -> Result<WorkerSettings, ConfigError> {
-        let token = self.kept_token("worker.token")?;
-        self.worker_of(flags, drain, url, token)
+        let peer = self.peer_here("worker.token", url)?;
+        self.worker_of(flags, drain, peer)
     }
 
-    fn worker_of(
-        &self,
-        flags: WorkerOptions,
-        drain: DrainOption,
-        url: String,
-        token: Option<Secret>,
-    ) -> Result<WorkerSettings, ConfigError> {
+    fn worker_of(&self, flags: WorkerOptions, drain: DrainOption, peer: Peer) -> Result<WorkerSettings, ConfigError> {
         let options = flags.or(self.file.worker.clone());
         // Below the dispatcher's own things, where both share a directory.
-        worker::resolve(options, drain, url, token, self.data_dir.join("worker"))
+        worker::resolve(options, drain, peer, self.data_dir.join("worker"))
     }
 
     /// Where the dispatcher is, and the token for it: the one that was given, else, for a
     /// dispatcher on this machine, the one in the data directory.
-    fn peer(&self, token_name: &str) -> Result<(String, Option<Secret>), ConfigError> {
+    fn peer(&self, token_name: &str) -> Result<Peer, ConfigError> {
         let url = self.url.clone().unwrap_or_else(|| DEFAULT_URL.to_owned());
-        let token = match &self.token {
-            Some(token) => Some(token.clone()),
-            None if client::is_local(&url) => self.kept_token(token_name)?,
-            None => None,
-        };
-        Ok((url, token))
+        if self.token.is_none() && client::is_local(&url) {
+            return self.peer_here(token_name, url);
+        }
+        Ok(Peer { url, token: self.token.clone(), token_sought: None })
     }
 
-    /// The token of this name in the data directory.
-    fn kept_token(&self, name: &str) -> Result<Option<Secret>, ConfigError> {
-        match read_token(&self.data_dir.join(name)) {
-            Ok(token) => Ok(Some(token)),
+    /// A dispatcher on this machine, and the token of this name in the data directory.
+    fn peer_here(&self, token_name: &str, url: String) -> Result<Peer, ConfigError> {
+        let path = self.data_dir.join(token_name);
+        match read_token(&path) {
+            Ok(token) => Ok(Peer { url, token: Some(token), token_sought: None }),
             // No dispatcher has ever run here: it may be one that asks for no token.
-            Err(ConfigError::Read { source, .. }) if source.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(ConfigError::Read { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
+                Ok(Peer { url, token: None, token_sought: Some(path) })
+            }
             Err(error) => Err(error),
         }
     }
+}
+
+/// A dispatcher and what opens its door.
+struct Peer {
+    url: String,
+    token: Option<Secret>,
+    token_sought: Option<PathBuf>,
 }
 
 fn read_token(path: &Path) -> Result<Secret, ConfigError> {

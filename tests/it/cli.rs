@@ -187,6 +187,29 @@ async fn a_run_exits_as_its_job_did() {
 }
 
 #[tokio::test]
+async fn without_a_token_everything_fails_at_once_and_says_where_one_was_looked_for() {
+    let up = Up::start().await;
+    let began = std::time::Instant::now();
+    let cases: [(&[&str], i32, &str); 5] = [
+        (&["ps"], 1, "other/admin.token"),
+        (&["run", "--", "true"], 125, "other/admin.token"),
+        (&["wait", "1"], 1, "other/admin.token"),
+        (&["artifacts", "job-1-00000000"], 1, "other/admin.token"),
+        (&["worker"], 1, "other/worker.token"),
+    ];
+    for (args, status, sought) in cases {
+        let failed = up.call(&[&["--data-dir", "other"], args].concat()).await;
+        let words = String::from_utf8_lossy(&failed.stderr);
+        assert_eq!(failed.status.code(), Some(status), "{args:?}: {words}");
+        for word in ["no token", "--token-file", "GANGLINE_TOKEN_FILE", sought] {
+            assert!(words.contains(word), "{args:?}: {word:?} is missing in {words}");
+        }
+    }
+    assert!(began.elapsed() < Duration::from_secs(10), "none waited for the dispatcher to lose patience");
+    up.end().await;
+}
+
+#[tokio::test]
 async fn nobody_there_is_tried_for_ten_seconds_by_run_and_once_by_others() {
     let home = Home::new();
     let began = std::time::Instant::now();
@@ -196,6 +219,10 @@ async fn nobody_there_is_tried_for_ten_seconds_by_run_and_once_by_others() {
     let error: Value = serde_json::from_slice(&ps.stderr).unwrap();
     assert_eq!(error["error"]["code"], "unreachable");
 
+    let wait = output(home.command(&["wait", "1", "--url", "ws://127.0.0.1:1"])).await;
+    assert_eq!(wait.status.code(), Some(1), "125 is a dispatcher's refusal");
+
+    let began = std::time::Instant::now();
     let run = output(home.command(&["run", "--url", "ws://127.0.0.1:1", "--", "true"])).await;
     assert_eq!(run.status.code(), Some(125));
     assert!(began.elapsed() >= Duration::from_secs(10));
