@@ -48,23 +48,23 @@ impl View {
             FollowEvent::Entry(Entry { at, kind: EntryKind::Status { worker, .. }, .. }) => {
                 if at.attempt > 1 && at.n == 0 {
                     let worker = worker.map(|worker| format!(" on {worker}")).unwrap_or_default();
-                    render::say(&format!("attempt {}{worker}: the job begins again", at.attempt));
+                    render::say(false, &format!("attempt {}{worker}: the job begins again", at.attempt));
                 }
                 None
             }
             FollowEvent::Truncated { from, to } => {
-                render::say(&format!("the output from {from} to {to} is no longer kept"));
+                render::say(false, &format!("the output from {from} to {to} is no longer kept"));
                 None
             }
             FollowEvent::Interrupted { reason } => {
                 if std::io::stderr().is_terminal() {
-                    render::say(&format!("{reason}; trying to come back"));
+                    render::say(false, &format!("{reason}; trying to come back"));
                 }
                 None
             }
             FollowEvent::Resumed => {
                 if std::io::stderr().is_terminal() {
-                    render::say("back again");
+                    render::say(false, "back again");
                 }
                 None
             }

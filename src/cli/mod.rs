@@ -63,7 +63,8 @@ fn dispatch(cli: Cli) -> Result<Status, Failure> {
     // Read when it is needed: completions must work where the configuration is broken.
     let context = || -> Result<Context, Failure> {
         let config = Config::load(common, |name| std::env::var(name).ok())?;
-        let format = match config.log_format() {
+        let format = config.log_format().unwrap_or(if json { LogFormat::Json } else { LogFormat::Text });
+        let format = match format {
             LogFormat::Text => telemetry::LogFormat::Text,
             LogFormat::Json => telemetry::LogFormat::Json,
         };

@@ -87,7 +87,8 @@ pub(super) fn up(context: &Context, args: UpArgs) -> Result<Status, Failure> {
                     if ended.is_some() {
                         dispatching.start_cut();
                     } else {
-                        render::say("draining: running jobs go on to their end; once more cuts");
+                        let words = "draining: running jobs go on to their end; once more cuts";
+                        render::say(context.json, words);
                         drain_then_cut(&working);
                     }
                 }
@@ -179,6 +180,11 @@ fn local(address: SocketAddr) -> SocketAddr {
 /// Says how to go on from here.
 fn greet(context: &Context, settings: &ServerSettings, address: SocketAddr) {
     let url = format!("ws://{address}/ws");
+    if context.json {
+        let (http, data_dir, open) = (format!("http://{address}"), &settings.data_dir, settings.open);
+        let up = serde_json::json!({ "up": { "url": url, "http": http, "dataDir": data_dir, "open": open } });
+        return render::note(&up.to_string());
+    }
     let mut flags = String::new();
     if url != DEFAULT_URL {
         flags.push_str(&format!(" --url {url}"));

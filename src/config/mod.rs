@@ -77,7 +77,7 @@ pub struct Config {
     /// Whether someone named the data directory.
     data_dir_named: bool,
     log: Option<String>,
-    log_format: LogFormat,
+    log_format: Option<LogFormat>,
 }
 
 impl Config {
@@ -113,7 +113,7 @@ impl Config {
             data_dir,
             data_dir_named,
             log: log.or_else(|| file.log.clone()),
-            log_format: log_format.or(file.log_format).unwrap_or(LogFormat::Text),
+            log_format: log_format.or(file.log_format),
             file,
         })
     }
@@ -138,8 +138,8 @@ impl Config {
         self.log.as_deref()
     }
 
-    /// How to log.
-    pub fn log_format(&self) -> LogFormat {
+    /// How to log, where someone said.
+    pub fn log_format(&self) -> Option<LogFormat> {
         self.log_format
     }
 

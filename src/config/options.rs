@@ -39,7 +39,7 @@ pub struct CommonOptions {
     /// What to log, such as info or gangline=debug [default: info for serve, worker and up, else warn]
     #[arg(long, global = true, env = "GANGLINE_LOG", value_name = "FILTER")]
     pub log: Option<String>,
-    /// How to log [default: text]
+    /// How to log [default: text; json under --json]
     #[arg(long, global = true, env = "GANGLINE_LOG_FORMAT", value_name = "FORMAT")]
     pub log_format: Option<LogFormat>,
 }

@@ -101,6 +101,11 @@ impl Up {
         serde_json::from_str(&self.text(&["show", job, "--json"]).await).unwrap()
     }
 
+    /// Waits until a job would begin at once.
+    async fn has_a_worker(&self) {
+        while !self.text(&["workers"]).await.contains("idle") {}
+    }
+
     async fn end(mut self) {
         signal(&self.process, Signal::SIGTERM);
         let status = timeout(WITHIN, self.process.wait()).await.unwrap().unwrap();
@@ -134,6 +139,7 @@ async fn status(mut run: Child) -> Option<i32> {
 #[tokio::test]
 async fn a_run_gives_every_byte_where_the_program_wrote_it() {
     let up = Up::start().await;
+    up.has_a_worker().await;
     let script = r"printf 'a\r\n\n\033[1m\303\251'; printf 'e\tr\n' >&2; printf '\377\000\376'";
     let run = up.call(&["run", script]).await;
     assert_eq!(run.stdout, b"a\r\n\n\x1b[1m\xc3\xa9\xff\x00\xfe");
@@ -250,6 +256,81 @@ async fn ctrl_c_cancels_the_job_and_a_second_one_leaves_it() {
     stderr.read_to_string(&mut words).await.unwrap();
     assert!(words.contains("gangline logs -f job-2-"), "{words}");
     assert_eq!(up.show("2").await["status"], "running");
+}
+
+#[tokio::test]
+async fn one_signal_is_enough_where_the_jobs_end_never_comes() {
+    let up = Up::start().await;
+    let (mut run, _stdout) = run_until_ready(&up, &["--grace", "1s", "echo ready; sleep 60"]).await;
+    signal(&up.process, Signal::SIGSTOP);
+    signal(&run, Signal::SIGTERM);
+    let mut stderr = run.stderr.take().unwrap();
+    assert_eq!(timeout(Duration::from_secs(20), run.wait()).await.expect("it leaves").unwrap().code(), Some(130));
+    let mut words = String::new();
+    stderr.read_to_string(&mut words).await.unwrap();
+    assert!(words.contains("goes on; gangline logs -f job-1-"), "{words}");
+    signal(&up.process, Signal::SIGCONT);
+    up.text(&["cancel", "1"]).await;
+    assert_eq!(up.call(&["wait", "1"]).await.status.code(), Some(130));
+    up.end().await;
+}
+
+#[tokio::test]
+async fn a_run_that_waits_says_what_for_and_when_that_changes() {
+    let up = Up::start_with(&["--id", "here", "--slots", "1"]).await;
+    up.text(&["run", "--detach", "--", "sleep", "60"]).await;
+    let mut run = up.command(&["run", "--", "true"]).spawn().unwrap();
+    let mut lines = BufReader::new(run.stderr.take().unwrap()).lines();
+    let mut says = async |word: &str| {
+        let line = timeout(WITHIN, lines.next_line()).await.unwrap().unwrap().unwrap_or_default();
+        assert!(line.starts_with("gangline: job-2-") && line.contains(" waits for "), "{line}");
+        assert!(line.contains(word), "{word:?} is missing in {line}");
+    };
+    says("a free slot on worker here").await;
+    up.text(&["drain", "here"]).await;
+    says("not draining").await;
+
+    // With --json a note is an object on a line of its own, as is all that is said on the way out.
+    let other = up.command(&["run", "--json", "--", "true"]).spawn().unwrap();
+    leaves_when_it_waits(other, "not draining").await;
+    up.text(&["cancel", "1"]).await;
+    up.text(&["undrain", "here"]).await;
+    assert_eq!(status(run).await, Some(0));
+    up.end().await;
+}
+
+/// Leaves a run once it has said what it waits for; every line of its own is JSON.
+async fn leaves_when_it_waits(mut run: Child, reason: &str) {
+    let mut lines = BufReader::new(run.stderr.take().unwrap()).lines();
+    let mut notes = Vec::new();
+    while let Some(line) = timeout(WITHIN, lines.next_line()).await.unwrap().unwrap() {
+        let line: Value = serde_json::from_str(&line).unwrap_or_else(|_| panic!("no JSON: {line}"));
+        notes.push(line["note"]["message"].as_str().unwrap_or_else(|| panic!("no note: {line}")).to_owned());
+        if notes.len() == 1 {
+            signal(&run, Signal::SIGHUP);
+        }
+    }
+    assert_eq!(status(run).await, Some(130));
+    assert!(notes[0].contains(" waits for ") && notes[0].contains(reason), "{notes:?}");
+    assert!(notes[1].contains(" goes on; "), "{notes:?}");
+}
+
+#[tokio::test]
+async fn up_says_all_it_says_as_json_where_it_is_asked_to() {
+    let home = Home::new();
+    let mut up = home.command(&["up", "--json", "--listen", "127.0.0.1:0", "--log", "info"]).spawn().unwrap();
+    let mut lines = BufReader::new(up.stderr.take().unwrap()).lines();
+    let mut said = Vec::new();
+    while let Some(line) = timeout(WITHIN, lines.next_line()).await.unwrap().unwrap() {
+        let line: Value = serde_json::from_str(&line).unwrap_or_else(|_| panic!("no JSON: {line}"));
+        if line["up"]["url"].as_str().is_some_and(|url| url.starts_with("ws://127.0.0.1:")) {
+            signal(&up, Signal::SIGTERM);
+        }
+        said.push(line);
+    }
+    assert!(timeout(WITHIN, up.wait()).await.unwrap().unwrap().success());
+    assert!(said.iter().any(|line| line["note"]["message"].as_str().is_some_and(|it| it.starts_with("draining"))));
+    assert!(said.iter().any(|line| line["level"] == "INFO"), "its log, too");
 }
 
 #[tokio::test]

@@ -16,6 +16,7 @@ use super::failure::Failure;
 use super::{Context, render};
 use crate::client::{Client, ClientError, Files, Patience, Upload};
 use crate::config::ClientSettings;
+use crate::model::spec::DEFAULT_GRACE;
 use crate::protocol::job::{Submit, Submitted};
 use crate::protocol::spec::JobSpec;
 use session::{Feed, Session};
@@ -60,7 +61,8 @@ pub(super) async fn run(context: &Context, args: RunArgs) -> Result<Status, Fail
     }
     let patience = Patience { connect: CONNECT_WITHIN, reconnect: args.reconnect_timeout.0 };
     let submit = Submit { spec, ..Submit::default() };
-    Session { settings, json: context.json, feed, size }.run(submit, patience, signals).await
+    let grace = args.grace.map_or(DEFAULT_GRACE, |grace| grace.0);
+    Session { settings, json: context.json, feed, size, grace }.run(submit, patience, signals).await
 }
 
 /// Sends the ZIP at `path`, or one of the directory there.
