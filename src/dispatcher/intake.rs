@@ -139,6 +139,7 @@ impl Waiting {
 pub(super) async fn run(dispatcher: Dispatcher, agent: Arc<Agent>) {
     let mut backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(2));
     while let Some(writes) = agent.intake.take().await {
+        let mut told = false;
         let results = loop {
             match dispatcher.0.store.append(writes.clone()).await {
                 Ok(results) => break results,
@@ -147,7 +148,10 @@ pub(super) async fn run(dispatcher: Dispatcher, agent: Arc<Agent>) {
                         // The worker keeps what was not acknowledged and sends it again.
                         return;
                     }
-                    warn!(%error, worker = %agent.id, "append failed; trying again");
+                    if !told {
+                        warn!(%error, worker = %agent.id, "append failed; trying again until it succeeds");
+                        told = true;
+                    }
                     tokio::time::sleep(backoff.next_wait()).await;
                 }
             }
