@@ -22,7 +22,7 @@ mod workers;
 
 use std::process::ExitCode;
 
-use clap::{CommandFactory, Parser};
+use clap::CommandFactory;
 
 use crate::base::telemetry;
 use crate::config::{ClientSettings, Config, LogFormat};
@@ -46,7 +46,7 @@ impl Context {
 
 /// Runs the command line of this process.
 pub fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
+    let cli = match Cli::read() {
         Ok(cli) => cli,
         Err(error) => return failure::of_usage(&error, std::env::args()),
     };
@@ -68,7 +68,7 @@ fn dispatch(cli: Cli) -> Result<Status, Failure> {
             LogFormat::Text => telemetry::LogFormat::Text,
             LogFormat::Json => telemetry::LogFormat::Json,
         };
-        telemetry::init(config.log().unwrap_or(log_default), format);
+        telemetry::init(config.log().unwrap_or(&log_default), format);
         Ok(Context { config, json })
     };
     match command {

@@ -28,6 +28,7 @@ pub use worker::WorkerSettings;
 use file::File;
 
 use crate::base::secret::Secret;
+use crate::base::telemetry::Filter;
 
 /// A setting that cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -76,7 +77,7 @@ pub struct Config {
     data_dir: PathBuf,
     /// Whether someone named the data directory.
     data_dir_named: bool,
-    log: Option<String>,
+    log: Option<Filter>,
     log_format: Option<LogFormat>,
 }
 
@@ -134,8 +135,8 @@ impl Config {
     }
 
     /// What to log, where someone said.
-    pub fn log(&self) -> Option<&str> {
-        self.log.as_deref()
+    pub fn log(&self) -> Option<&Filter> {
+        self.log.as_ref()
     }
 
     /// How to log, where someone said.

@@ -65,7 +65,12 @@ impl Up {
     async fn start_at(ip: IpAddr, flags: &[&str]) -> Self {
         let home = Home::new();
         let listen = SocketAddr::new(ip, 0).to_string();
-        let mut process = home.command(&[&["up", "--listen", &listen], flags].concat()).spawn().unwrap();
+        let command = home.command(&[&["up", "--listen", &listen], flags].concat());
+        Self::start_given(home, command).await
+    }
+
+    async fn start_given(home: Home, mut command: Command) -> Self {
+        let mut process = command.spawn().unwrap();
         let mut lines = BufReader::new(process.stderr.take().unwrap()).lines();
         let url = loop {
             let line = timeout(WITHIN, lines.next_line()).await.unwrap().unwrap().expect("`up` ended");
@@ -513,8 +518,53 @@ async fn a_mistake_in_the_settings_is_named_with_its_place() {
     let mut command = home.command(&["serve"]);
     command.env("GANGLINE_LISTEN", "here");
     fails(command, &["--listen", "GANGLINE_LISTEN", "such as 127.0.0.1:3000"]).await;
+    file("log = '!!bad['\n");
+    fails(home.command(&["ps"]), &["gangline.toml, line 1", "log", "such as info"]).await;
+    file("");
+    fails(home.command(&["ps", "--log", "!!bad["]), &["--log", "such as info"]).await;
+    let mut command = home.command(&["ps"]);
+    command.env("GANGLINE_LOG", "!!bad[");
+    fails(command, &["--log", "GANGLINE_LOG", "such as info"]).await;
     fails(home.command(&["ps", "--token-file", "nowhere"]), &["cannot read nowhere"]).await;
     fails(home.command(&["run"]), &["CMD"]).await;
+}
+
+#[tokio::test]
+async fn a_variable_that_is_set_to_nothing_is_not_set() {
+    let home = Home::new();
+    // Every variable that the help of any command names.
+    let mut names = std::collections::BTreeSet::new();
+    for command in ["serve", "worker", "run", "up"] {
+        let help = String::from_utf8(output(home.command(&[command, "--help"])).await.stdout).unwrap();
+        let words = help.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+        names.extend(words.filter(|word| word.starts_with("GANGLINE_")).map(str::to_owned));
+    }
+    assert!(names.len() > 30 && names.contains("GANGLINE_OPEN"), "{names:?}");
+    let but_needed = names.iter().filter(|name| !["GANGLINE_DATA_DIR", "GANGLINE_URL"].contains(&name.as_str()));
+    let nothing: Vec<(&String, &str)> = but_needed.map(|name| (name, "")).collect();
+    let mut command = home.command(&["up", "--listen", "127.0.0.1:0"]);
+    command.envs(nothing.clone()).env("GANGLINE_URL", "");
+    let up = Up::start_given(home, command).await;
+    for args in [&["ps"][..], &["run", "--", "true"]] {
+        let mut command = up.command(args);
+        command.envs(nothing.clone());
+        let output = output(command).await;
+        assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
+    }
+    up.end().await;
+}
+
+#[tokio::test]
+async fn a_variable_says_yes_in_all_the_usual_words() {
+    for yes in ["1", "yes", "on", "true"] {
+        let home = Home::new();
+        let mut command = home.command(&["up", "--listen", "127.0.0.1:0"]);
+        command.env("GANGLINE_OPEN", yes);
+        let up = Up::start_given(home, command).await;
+        // Without a token, that is.
+        up.text(&["ps", "--data-dir", "elsewhere"]).await;
+        up.end().await;
+    }
 }
 
 #[tokio::test]
