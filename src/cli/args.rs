@@ -165,11 +165,12 @@ pub(super) struct UpArgs {
 /// One CMD word is a shell script, run by /bin/sh: gangline run 'make && make test'.
 /// Several are a program and its arguments, without a shell: gangline run -- make -j4 test.
 ///
-/// Ctrl-C cancels the job, a second one leaves it running. A lost connection comes back by
-/// itself and goes on where it stopped.
+/// Ctrl-C cancels the job, a second one leaves it running; so do five seconds more than its grace
+/// in which its end does not come. A lost connection comes back by itself and goes on where it
+/// stopped. A job that does not start at once says on stderr what it waits for.
 ///
 /// Exit status: the job's own, 128+N where signal N ended it; 124 a time limit ended it; 125 the
-/// dispatcher refused or failed; 130 cancelled, or left behind by a second Ctrl-C; 141 the reader
+/// dispatcher refused or failed; 130 cancelled, or left behind after a Ctrl-C; 141 the reader
 /// of stdout went away (the job is cancelled); 75 the connection is lost for good and the job
 /// goes on.
 #[derive(Debug, Args)]

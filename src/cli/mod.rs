@@ -94,7 +94,7 @@ fn dispatch(cli: Cli) -> Result<Status, Failure> {
             let server = context.config.url().map(|_| context.client()).transpose()?;
             on_one_thread(async {
                 let measured = bench::run(args, server, context.json).await;
-                measured.map(|()| Status::Success).map_err(|error| Failure::failed(format!("{error:#}")))
+                measured.map(|()| Status::Success).map_err(Failure::of_bench)
             })
         }
         Command::Completions { shell } => {

@@ -69,6 +69,10 @@ impl From<reqwest::Error> for FileError {
     fn from(error: reqwest::Error) -> Self {
         // reqwest's own words end before the cause, which is what helps.
         let error = error.without_url();
+        if error.is_connect() {
+            let causes = std::iter::successors(std::error::Error::source(&error), |cause| cause.source());
+            return Self::Http(causes.last().map_or_else(|| error.to_string(), ToString::to_string));
+        }
         let mut words = error.to_string();
         let mut cause = std::error::Error::source(&error);
         while let Some(next) = cause {

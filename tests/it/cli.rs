@@ -224,11 +224,17 @@ async fn without_a_token_everything_fails_at_once_and_says_where_one_was_looked_
 async fn nobody_there_is_tried_for_ten_seconds_by_run_and_once_by_others() {
     let home = Home::new();
     let began = std::time::Instant::now();
-    let ps = output(home.command(&["ps", "--url", "ws://127.0.0.1:1", "--json"])).await;
-    assert_eq!(ps.status.code(), Some(1));
+    let mut said = std::collections::BTreeSet::new();
+    for args in [&["ps"][..], &["artifacts", "job-1-00000000"], &["bench", "stream"]] {
+        let failed = output(home.command(&[args, &["--url", "ws://127.0.0.1:1", "--json"]].concat())).await;
+        assert_eq!(failed.status.code(), Some(1), "{args:?}");
+        let error: Value = serde_json::from_slice(&failed.stderr).unwrap();
+        assert_eq!(error["error"]["code"], "unreachable", "{args:?}");
+        said.insert(error["error"]["message"].as_str().unwrap().to_owned());
+    }
     assert!(began.elapsed() < Duration::from_secs(5));
-    let error: Value = serde_json::from_slice(&ps.stderr).unwrap();
-    assert_eq!(error["error"]["code"], "unreachable");
+    assert_eq!(said.len(), 1, "all say it in the same words: {said:?}");
+    assert_eq!(said.first().unwrap().matches("refused").count(), 1, "{said:?}");
 
     let wait = output(home.command(&["wait", "1", "--url", "ws://127.0.0.1:1"])).await;
     assert_eq!(wait.status.code(), Some(1), "125 is a dispatcher's refusal");
@@ -421,6 +427,11 @@ async fn logs_show_what_is_there_or_go_on() {
     let frames: Vec<Value> = frames.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert_eq!((&frames[0]["opt"], &frames[0]["at"]), (&"status".into(), &"1-0".into()));
     assert_eq!(frames.last().unwrap()["opt"], "end");
+    // Lines are counted, not frames, and the same ones as without --json.
+    let tail = up.text(&["logs", "--json", "--stdout", "--tail", "3", "2"]).await;
+    let tail: Vec<Value> = tail.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(tail.iter().filter_map(|frame| frame["text"].as_str()).collect::<String>(), "8\n9\n10\n");
+    assert_eq!(tail.last().unwrap()["opt"], "end");
     let last = frames.last().unwrap()["at"].as_str().unwrap();
     assert_eq!(up.text(&["logs", "--after", last, "2"]).await, "");
     up.end().await;
