@@ -13,7 +13,7 @@ use serde_json::value::RawValue;
 use super::agent::{AgentJobOrder, AgentJobReport, AgentOrder, AgentOutput, AgentReport};
 use super::auth::{AuthEvent, AuthRequest};
 use super::error::{ErrorCode, WireError};
-use super::hello::{ClientHello, ServerHello};
+use super::hello::{ClientHello, HelloEvent, ServerHello};
 use super::job::{JobEvent, JobRequest, OutputEvent};
 use super::output;
 use super::worker::{WorkerEvent, WorkerRequest};
@@ -337,6 +337,8 @@ pub fn read_at_server(text: &str) -> Result<(ToServer<'_>, Option<FrameId>), Fra
 pub enum ToClient<'a> {
     /// The first frame.
     Hello(ServerHello),
+    /// The reply to a client's `hello`.
+    HelloEvent(HelloEvent),
     /// Credentials and accounts.
     Auth(AuthEvent),
     /// Jobs.
@@ -361,7 +363,8 @@ pub fn read_at_client(text: &str) -> Result<(ToClient<'_>, Option<FrameId>), Fra
     }
     let Envelope { noun, id, opt, data } = open(text)?;
     let read = match noun {
-        Noun::Hello => typed(data).map(ToClient::Hello),
+        Noun::Hello if opt.is_empty() => typed(data).map(ToClient::Hello),
+        Noun::Hello => HelloEvent::decode(&opt, data).map(ToClient::HelloEvent),
         Noun::Auth => AuthEvent::decode(&opt, data).map(ToClient::Auth),
         Noun::Job => JobEvent::decode(&opt, data).map(ToClient::Job),
         Noun::Worker => WorkerEvent::decode(&opt, data).map(ToClient::Worker),

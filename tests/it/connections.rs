@@ -48,7 +48,7 @@ async fn a_password_buys_a_token_that_runs_out() {
     let server = TestServer::start().await;
     let mut admin = server.admin().await;
     let add = json!({"opt": "userAdd", "account": "ada", "email": "Ada@Example.org", "password": "correct horse"});
-    admin.get("auth", &add, "done").await;
+    admin.get("auth", &add, "ok").await;
 
     let (mut peer, _) = server.stranger().await;
     let ok = peer.get("auth", &json!({"account": "ada@example.org", "password": "correct horse"}), "ok").await;
@@ -175,7 +175,7 @@ async fn a_revoked_token_closes_its_sockets_within_a_second_and_ends_no_job() {
     let assigned = worker.accepted().await;
 
     let began = std::time::Instant::now();
-    admin.get("auth", &json!({"opt": "tokenRevoke", "token": made["record"]["id"]}), "done").await;
+    admin.get("auth", &json!({"opt": "tokenRevoke", "token": made["record"]["id"]}), "ok").await;
     assert_eq!(worker.peer.closed().await, 4501);
     assert!(began.elapsed().as_secs_f64() < 1.0, "{:?}", began.elapsed());
     assert_eq!(admin.job(&job).await["status"], "running");
@@ -191,16 +191,16 @@ async fn a_revoked_token_closes_its_sockets_within_a_second_and_ends_no_job() {
 async fn a_removed_account_and_a_changed_password_close_their_sockets() {
     let server = TestServer::start().await;
     let mut admin = server.admin().await;
-    admin.get("auth", &json!({"opt": "userAdd", "account": "ada", "password": "correct horse"}), "done").await;
+    admin.get("auth", &json!({"opt": "userAdd", "account": "ada", "password": "correct horse"}), "ok").await;
     let (mut by_password, _) = server.stranger().await;
     by_password.get("auth", &json!({"account": "ada", "password": "correct horse"}), "ok").await;
     let mut by_token = server.user("ada").await;
 
     let change = json!({"opt": "userPassword", "account": "ada", "password": "battery staple"});
-    admin.get("auth", &change, "done").await;
+    admin.get("auth", &change, "ok").await;
     assert_eq!(by_password.closed().await, 4501);
     by_token.is_quiet().await;
-    admin.get("auth", &json!({"opt": "userRemove", "account": "ada"}), "done").await;
+    admin.get("auth", &json!({"opt": "userRemove", "account": "ada"}), "ok").await;
     assert_eq!(by_token.closed().await, 4501);
 }
 
@@ -419,7 +419,7 @@ async fn another_protocol_version_is_refused_with_4506() {
     let server = TestServer::start().await;
     let (mut peer, _) = server.stranger().await;
     peer.send_text(r#"{"type":"hello","id":1,"data":{"protocol":1}}"#).await;
-    assert_eq!(peer.next().await["data"]["of"], "hello");
+    assert_eq!(peer.next().await, json!({"type": "hello", "id": 1, "data": {"opt": "ok", "of": "hello"}}));
     peer.refused("hello", &json!({"protocol": 2}), "unsupported_version").await;
     assert_eq!(peer.closed().await, 4506);
 }
@@ -473,7 +473,7 @@ async fn accounts_and_tokens_are_administered_by_frames() {
     let server = TestServer::start().await;
     let mut admin = server.admin().await;
     let add = json!({"opt": "userAdd", "account": "ada", "role": "user"});
-    assert_eq!(admin.get("auth", &add, "done").await["of"], "userAdd");
+    assert_eq!(admin.get("auth", &add, "ok").await["of"], "userAdd");
     admin.refused("auth", &add, "conflict").await;
     let error = admin.refused("auth", &json!({"opt": "userAdd", "account": "a b"}), "bad_frame").await;
     assert_eq!(error["field"], "account");
@@ -488,7 +488,7 @@ async fn accounts_and_tokens_are_administered_by_frames() {
     assert_eq!(listed["tokens"][0], made["record"]);
     assert!(!listed.to_string().contains(token.rsplit('_').next().unwrap()), "a secret is shown once");
     admin.refused("auth", &json!({"opt": "tokenRevoke", "token": "nonsense"}), "not_found").await;
-    admin.get("auth", &json!({"opt": "tokenRevoke", "token": token}), "done").await;
+    admin.get("auth", &json!({"opt": "tokenRevoke", "token": token}), "ok").await;
     assert_eq!(ada.closed().await, 4501);
     admin.refused("auth", &json!({"opt": "userRemove", "account": "admin"}), "conflict").await;
     admin.refused("auth", &json!({"opt": "userRemove", "account": "nobody"}), "not_found").await;

@@ -17,9 +17,9 @@ use crate::base::clock::{Millis, millis};
 use crate::dispatcher::{Agent, DispatchError, Dispatcher};
 use crate::hub::{Item, outbox::Closed};
 use crate::model::Role;
-use crate::protocol::auth::{AuthEvent, AuthOk};
-use crate::protocol::codec::{self, FrameId, Payload, Pong, ToServer};
-use crate::protocol::hello::{AuthMode, ClientHello, ServerHello};
+use crate::protocol::auth::{AuthEvent, AuthOk, AuthReply};
+use crate::protocol::codec::{self, Acknowledged, FrameId, Payload, Pong, ToServer};
+use crate::protocol::hello::{AuthMode, ClientHello, HelloEvent, ServerHello};
 use crate::protocol::job::JobRequest;
 use crate::protocol::limits::{ERRORS_PER_MINUTE, PING_EVERY, UNAUTHENTICATED_FRAME_BYTES};
 use crate::protocol::{CloseCode, ErrorCode, PROTOCOL_VERSION, WireError};
@@ -163,7 +163,7 @@ impl Reader {
         } else if let Some(identity) = self.identity.clone()
             && identity != Identity::anonymous()
         {
-            self.reply(None, &AuthEvent::Ok(auth_ok(&identity, None))).await?;
+            self.reply(None, &AuthEvent::Ok(AuthReply::Login(auth_ok(&identity, None)))).await?;
         }
         Ok(())
     }
@@ -246,8 +246,7 @@ impl Reader {
 
     async fn hello(&mut self, id: Option<&FrameId>, protocol: u32) -> Result<(), Hangup> {
         if protocol == PROTOCOL_VERSION {
-            let done = codec::Acknowledged::of("hello");
-            return self.reply(id, &AuthEvent::Done(done)).await;
+            return self.reply(id, &HelloEvent::Ok(Acknowledged::of("hello"))).await;
         }
         let message = format!("this server speaks protocol {PROTOCOL_VERSION}, not {protocol}");
         self.reply(id, &WireError::new(ErrorCode::UnsupportedVersion, message).field("protocol")).await?;
