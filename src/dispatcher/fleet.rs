@@ -13,7 +13,7 @@ use crate::base::clock::Millis;
 use crate::hub::{Item, Outbox};
 use crate::model::{Capacity, Job, Requires, Worker};
 use crate::protocol::agent::{AgentJobOrder, AgentOrder, Lost, Usage};
-use crate::protocol::codec::encode;
+use crate::protocol::codec::{FrameId, encode, encode_with};
 use crate::protocol::{Attempt, CloseCode, JobId, WorkerId};
 use crate::scheduler::{self, Facts, Plan};
 
@@ -193,10 +193,10 @@ impl Agent {
         self.outbox.push_now(Item::Frame(encode(order).into()));
     }
 
-    /// Tells it why it may not write, and to kill what it would have written. This is no error of
-    /// the peer's that counts against it: it could not know.
-    pub(super) fn refuse(&self, job: JobId, attempt: Attempt, error: &DispatchError) {
-        self.outbox.push_now(Item::Frame(encode(&error.to_wire()).into()));
+    /// Tells it why it may not write, and to kill what it would have written; `id` is that of the
+    /// frame. This is no error of the peer's that counts against it: it could not know.
+    pub(super) fn refuse(&self, job: JobId, attempt: Attempt, id: Option<&FrameId>, error: &DispatchError) {
+        self.outbox.push_now(Item::Frame(encode_with(&error.to_wire(), id).into()));
         self.order(&AgentOrder::Heartbeat(Lost { lost: vec![(job, attempt)] }));
     }
 

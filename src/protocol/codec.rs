@@ -271,6 +271,11 @@ pub fn open(text: &str) -> Result<Envelope<'_>, FrameError> {
     Ok(Envelope { noun, id, opt, data })
 }
 
+/// The id of a frame that is refused unread, where it has one.
+pub fn id_of(text: &str) -> Option<FrameId> {
+    open(text).map_or_else(|(id, _)| id, |envelope| envelope.id)
+}
+
 /// What a client or a worker sends.
 #[derive(Debug, Clone, PartialEq)]
 pub enum ToServer<'a> {

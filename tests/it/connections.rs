@@ -262,6 +262,7 @@ async fn frames_beyond_the_rate_are_refused_and_administrators_are_exempt() {
     };
     assert!(pongs >= 5_000, "{pongs}");
     assert_eq!(limited["data"]["code"], "rate_limited");
+    assert_eq!(limited["id"], pongs);
     assert_eq!(limited["data"]["retry"], true);
     assert!(limited["data"]["retryAfterMs"].is_u64(), "{limited}");
 
@@ -295,7 +296,7 @@ async fn more_than_a_hundred_errors_in_a_minute_close_the_socket() {
 async fn frames_over_the_limit_are_too_large() {
     let server = TestServer::start().await;
     let padded = |bytes: usize| {
-        let frame = json!({"type": "ping", "pad": ""}).to_string();
+        let frame = json!({"type": "ping", "id": "big", "pad": ""}).to_string();
         frame.replace("\"\"", &format!("\"{}\"", "x".repeat(bytes - frame.len())))
     };
     let (stranger, _) = server.stranger().await;
@@ -307,6 +308,8 @@ async fn frames_over_the_limit_are_too_large() {
         peer.send_text(&padded(most + 1)).await;
         let error = peer.next().await;
         assert_eq!(error["data"]["code"], "too_large", "{most}");
+        // What is over every limit, as a worker's is here, is never read.
+        assert_eq!(error["id"] == "big", most < 1024 * 1024, "{most}");
         assert_eq!(peer.closed().await, 1009, "{most}");
     }
     // Far over every limit: refused before it has been read.

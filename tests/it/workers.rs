@@ -433,10 +433,9 @@ async fn a_lost_worker_fails_its_job_and_can_write_nothing_more() {
     server.pass_time(31).await;
     let log: Vec<(String, String)> = peer.log().await.into_iter().filter(|(_, what)| what != "live").collect();
     assert_eq!(log.last().unwrap(), &("1-2".to_owned(), "failed/worker_lost".to_owned()));
-    worker.say(&assigned.output(2, "after\n")).await;
-    assert_eq!(worker.peer.until_error().await["code"], "stale_attempt");
-    worker.say(&assigned.end(2, 0)).await;
-    assert_eq!(worker.peer.until_error().await["code"], "stale_attempt");
+    // The store says so here, and the answer still names the frame.
+    worker.peer.refused("job", &assigned.output(2, "after\n"), "stale_attempt").await;
+    worker.peer.refused("job", &assigned.end(2, 0), "stale_attempt").await;
     assert_eq!(worker.beat(&[&assigned]).await, json!([[job, 1]]));
     peer.follow(&job, "0").await;
     assert_eq!(peer.log().await, log);
@@ -561,8 +560,7 @@ async fn a_worker_writes_only_to_jobs_of_its_own() {
     let reports =
         [assigned.report("accept"), assigned.report("reject"), assigned.output(1, "forged\n"), assigned.end(1, 0)];
     for report in reports {
-        thief.say(&report).await;
-        assert_eq!(thief.peer.until_error().await["code"], "stale_attempt", "{report}");
+        thief.peer.refused("job", &report, "stale_attempt").await;
     }
     assert_eq!(thief.beat(&[&assigned]).await, json!([[job, 1]]));
     owner.run(&assigned, "true\n").await;

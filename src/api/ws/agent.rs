@@ -53,7 +53,12 @@ impl Reader {
     }
 
     /// A worker's frame about a job.
-    pub(super) async fn agent_job(&mut self, who: &Identity, report: AgentJobReport<'_>) -> Result<(), Failure> {
+    pub(super) async fn agent_job(
+        &mut self,
+        who: &Identity,
+        id: Option<&FrameId>,
+        report: AgentJobReport<'_>,
+    ) -> Result<(), Failure> {
         let Some(agent) = self.agent.clone() else { return Err(unregistered(who)) };
         agent.heard(self.dispatcher.clock().now());
         // Accepts, output and ends are answered by what follows from them: acks come when the
@@ -61,8 +66,8 @@ impl Reader {
         match report {
             AgentJobReport::Accept(accept) => self.dispatcher.accept(&agent, accept)?,
             AgentJobReport::Reject(reject) => self.dispatcher.reject(&agent, reject).await?,
-            AgentJobReport::Output(output) => self.dispatcher.output(&agent, output).await?,
-            AgentJobReport::End(end) => self.dispatcher.end(&agent, end).await?,
+            AgentJobReport::Output(output) => self.dispatcher.output(&agent, output, id).await?,
+            AgentJobReport::End(end) => self.dispatcher.end(&agent, end, id).await?,
         }
         Ok(())
     }

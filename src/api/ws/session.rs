@@ -185,7 +185,8 @@ impl Reader {
         let most = self.frame_bytes();
         if text.len() > most {
             let message = format!("a frame of {} bytes; this connection may send {most}", text.len());
-            self.fail(None, &WireError::new(ErrorCode::TooLarge, message)).await?;
+            let id = codec::id_of(text);
+            self.fail(id.as_ref(), &WireError::new(ErrorCode::TooLarge, message)).await?;
             self.session.outbox.close(CloseCode::TooLarge);
             return Ok(());
         }
@@ -195,7 +196,7 @@ impl Reader {
                 self.session.outbox.close(CloseCode::RateLimited);
                 return Ok(());
             }
-            return self.reply(None, &error).await;
+            return self.reply(codec::id_of(text).as_ref(), &error).await;
         }
         let (frame, id) = match codec::read_at_server(text) {
             Ok(read) => read,
@@ -228,7 +229,7 @@ impl Reader {
     async fn act(&mut self, who: &Identity, id: Option<&FrameId>, frame: ToServer<'_>) -> Result<(), Failure> {
         let forbidden = |why| Err(DispatchError::Forbidden(why).into());
         match frame {
-            ToServer::AgentJob(report) => self.agent_job(who, report).await,
+            ToServer::AgentJob(report) => self.agent_job(who, id, report).await,
             ToServer::Agent(report) => self.agent(who, id, report).await,
             ToServer::Job(_) | ToServer::Worker(_) | ToServer::Container if who.role == Role::Worker => {
                 forbidden("workers send no clients' frames")
