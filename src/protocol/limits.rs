@@ -16,7 +16,7 @@ pub const FRAME_BURST: u32 = 5_000;
 /// Logs that one connection may follow at a time.
 pub const FOLLOWS_PER_CONNECTION: usize = 128;
 /// Errors in a minute after which a socket is closed.
-pub const ERRORS_PER_MINUTE: u32 = 100;
+pub const ERRORS_PER_MINUTE: usize = 100;
 /// How often the server sends a WebSocket ping.
 pub const PING_EVERY: Duration = Duration::from_secs(25);
 /// Silence after which a connection counts as dead.

@@ -1,5 +1,6 @@
 //! One connection's reader: frames in, operations out, one reply each.
 
+use std::collections::VecDeque;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
@@ -108,20 +109,19 @@ impl From<Closed> for Hangup {
     }
 }
 
-/// Counts in windows of a minute.
+/// The times of the latest strikes, no more than are too many. Takes no memory before the first.
 #[derive(Debug, Default)]
-struct Strikes {
-    since: Millis,
-    count: u32,
-}
+struct Strikes(VecDeque<Millis>);
 
 impl Strikes {
-    fn add(&mut self, now: Millis) -> u32 {
-        if now.saturating_sub(self.since) >= 60_000 {
-            *self = Self { since: now, count: 0 };
+    /// Counts one; `true`: there were too many within the last minute.
+    fn add(&mut self, now: Millis) -> bool {
+        self.0.retain(|&at| now.saturating_sub(at) < 60_000);
+        if self.0.len() > ERRORS_PER_MINUTE {
+            self.0.pop_front();
         }
-        self.count += 1;
-        self.count
+        self.0.push_back(now);
+        self.0.len() > ERRORS_PER_MINUTE
     }
 }
 
@@ -192,7 +192,7 @@ impl Reader {
         }
         if let Err(wait_ms) = self.check_rate() {
             let error = WireError::new(ErrorCode::RateLimited, "too many frames").retry_after(wait_ms);
-            if self.rate_errors.add(now) > ERRORS_PER_MINUTE {
+            if self.rate_errors.add(now) {
                 self.session.outbox.close(CloseCode::RateLimited);
                 return Ok(());
             }
@@ -263,7 +263,7 @@ impl Reader {
     /// Queues an error, and counts it.
     pub(super) async fn fail(&mut self, id: Option<&FrameId>, error: &WireError) -> Result<(), Hangup> {
         self.reply(id, error).await?;
-        if self.errors.add(self.dispatcher.clock().now()) > ERRORS_PER_MINUTE {
+        if self.errors.add(self.dispatcher.clock().now()) {
             self.session.outbox.close(CloseCode::Abuse);
         }
         Ok(())
