@@ -639,6 +639,7 @@ async fn a_dispatcher_that_stood_still_gives_its_workers_time() {
     let mut worker = server.worker("w", &json!({})).await;
     let job = peer.queue(&json!({"command": "x"})).await;
     let assigned = worker.accepted().await;
+    let waits = peer.queue(&json!({"command": "x", "queueTimeoutSecs": 60})).await;
     // As after SIGSTOP, or on a laptop that slept: time has passed, and nobody could say anything.
     server.advance(3600);
     server.settled().await;
@@ -646,8 +647,10 @@ async fn a_dispatcher_that_stood_still_gives_its_workers_time() {
     assert_eq!(peer.job(&job).await["status"], "running");
     let mut worker = server.worker("w", &json!({"resume": [assigned.resume(0, "running")]})).await;
     assert_eq!(worker.registered["resume"][0]["verdict"], "continue");
+    assert_eq!(peer.job(&waits).await["status"], "pending");
     worker.run(&assigned, "hi\n").await;
     peer.job_is(&job, "completed").await;
+    assert_eq!(worker.accepted().await.job, waits);
 }
 
 #[tokio::test]
@@ -708,6 +711,11 @@ impl Fault for Away {
         self.check()?;
         store.renew(worker, held, lease).await
     }
+
+    async fn start_anew(&self, store: &dyn Store, lease: Duration) -> Result<(), StoreError> {
+        self.check()?;
+        store.start_anew(lease).await
+    }
 }
 
 #[tokio::test]
@@ -721,7 +729,7 @@ async fn an_outage_of_the_store_is_no_reason_to_lose_a_job() {
     let assigned = worker.accepted().await;
 
     away.store(true, Ordering::Relaxed);
-    let submit = json!({"opt": "submit", "command": "x", "key": "k", "follow": false});
+    let submit = json!({"opt": "submit", "command": "x", "key": "k", "follow": false, "queueTimeoutSecs": 40});
     assert_eq!(peer.refused("job", &submit, "store_unavailable").await["retry"], true);
     // A whole lease goes by in which no heartbeat counts.
     for _ in 0..5 {

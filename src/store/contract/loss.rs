@@ -151,6 +151,19 @@ pub(super) async fn a_job_that_waits_too_long_ends(s: &Subject) {
     assert_eq!(s.story(runs.id).await, story);
 }
 
+pub(super) async fn after_an_outage_leases_and_limits_begin_anew(s: &Subject) {
+    let runs = s.running("w", shell("true")).await;
+    let waits = s.submit(JobSpec { queue_timeout_ms: Some(60_000), ..shell("true") }).await;
+    s.submit(shell("true")).await;
+    s.pass(3600);
+    s.store.start_anew(LEASE).await.unwrap();
+    for (secs, over) in [(29, None), (1, Some(runs.id)), (29, None), (1, Some(waits.id)), (3600, None)] {
+        s.pass(secs);
+        let changes = s.store.expire().await.unwrap();
+        assert_eq!(changes.first().map(|change| change.job.id), over);
+    }
+}
+
 pub(super) async fn a_pending_job_is_cancelled_at_once(s: &Subject) {
     let job = s.submit(shell("true")).await;
     let Some(Cancelled::Ended(change)) = s.store.cancel(JobRef::Number(1), None).await.unwrap() else {

@@ -191,6 +191,11 @@ impl Engine {
         Ok(changes)
     }
 
+    pub(super) fn start_anew(&mut self, lease: Duration) {
+        let now = self.clock.now();
+        self.live.start_anew(now, after(now, lease));
+    }
+
     pub(super) fn cancel(&mut self, named: JobRef, grace_ms: Option<u64>) -> Run<Option<Cancelled>> {
         match self.live.get(named.number()) {
             Some(Slot::Pending(_)) => {
@@ -267,7 +272,8 @@ impl Engine {
             priority: job.spec.priority,
             account: job.account.clone(),
             class: self.live.class(&job.spec.requires),
-            deadline: job.spec.queue_timeout_ms.map(|limit| now.saturating_add(limit)),
+            since: now,
+            limit: job.spec.queue_timeout_ms,
         })
     }
 

@@ -52,6 +52,10 @@ pub(crate) trait Fault: Send + Sync {
     ) -> Result<Vec<(JobId, Attempt)>, StoreError> {
         store.renew(worker, held, lease).await
     }
+
+    async fn start_anew(&self, store: &dyn Store, lease: Duration) -> Result<(), StoreError> {
+        store.start_anew(lease).await
+    }
 }
 
 /// A store behind a fault.
@@ -97,6 +101,9 @@ impl<F: Fault> JobStore for Faulty<F> {
     }
     async fn expire(&self) -> Result<Vec<Change>, StoreError> {
         self.fault.expire(&*self.store).await
+    }
+    async fn start_anew(&self, lease: Duration) -> Result<(), StoreError> {
+        self.fault.start_anew(&*self.store, lease).await
     }
     async fn cancel(&self, job: JobRef, grace_ms: Option<u64>) -> Result<Option<Cancelled>, StoreError> {
         self.store.cancel(job, grace_ms).await
