@@ -431,8 +431,16 @@ pub(crate) fn typed<'a, T: Deserialize<'a>>(data: &'a str) -> Result<T, WireErro
     if let Ok(value) = serde_json::from_str(data) {
         return Ok(value);
     }
-    let mut reader = serde_json::Deserializer::from_str(data);
-    serde_path_to_error::deserialize(&mut reader).map_err(|error| {
+    typed_by(&mut serde_json::Deserializer::from_str(data))
+}
+
+/// The same, from a payload that was taken apart before.
+pub(crate) fn typed_value<'a, T: Deserialize<'a>>(data: serde_json::Value) -> Result<T, WireError> {
+    typed_by(data)
+}
+
+fn typed_by<'a, T: Deserialize<'a>>(data: impl Deserializer<'a, Error = serde_json::Error>) -> Result<T, WireError> {
+    serde_path_to_error::deserialize(data).map_err(|error| {
         let path = error.path().to_string();
         let message = error.inner().to_string();
         let message = message.split(" at line ").next().unwrap_or(&message).to_owned();

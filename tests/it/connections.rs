@@ -415,6 +415,68 @@ async fn frames_typed_sloppily_are_understood() {
 }
 
 #[tokio::test]
+async fn older_spellings_beside_requires_are_part_of_it() {
+    let server = TestServer::start().await;
+    let mut peer = server.admin().await;
+    let spec = |more: Value| {
+        let mut spec = json!({"opt": "submit", "command": "x", "follow": false});
+        spec.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        spec
+    };
+    for more in [
+        json!({"machine_id": "m", "gpu_count": 2}),
+        json!({"machineId": "m", "gpuCount": 2}),
+        json!({"machine_id": "m", "requires": {"gpus": 2}}),
+        json!({"machine_id": "m", "gpu_count": 2, "requires": {"worker_id": "m", "gpu_count": 2}}),
+    ] {
+        let job = peer.get("job", &spec(more), "submitted").await["jobId"].clone();
+        let record = peer.job(job.as_str().unwrap()).await;
+        assert_eq!(record["spec"]["requires"], json!({"workerId": "m", "gpus": 2}));
+    }
+    for (more, field) in [
+        (json!({"machine_id": "m", "requires": {"workerId": "n"}}), "requires.workerId"),
+        (json!({"gpu_count": 1, "requires": {"gpus": 2}}), "requires.gpus"),
+        (json!({"gpu_count": "one"}), "gpu_count"),
+    ] {
+        assert_eq!(peer.refused("job", &spec(more), "bad_frame").await["field"], field);
+    }
+    let mut worker = Peer::with_token(server.address, server.worker_token()).await;
+    let mut registration = Worker::registration("m", &json!({"gpus": [{"index": 0}, {"index": 1}]}));
+    let name = registration.as_object_mut().unwrap().remove("workerId").unwrap();
+    registration["machine_id"] = name;
+    worker.get("worker", &registration, "registered").await;
+    let assigned = worker.until("job", "assign").await;
+    let (job, attempt) = (&assigned["jobId"], &assigned["attempt"]);
+    worker.say("job", &json!({"opt": "accept", "job_id": job, "attempt": attempt})).await;
+    worker.say("job", &json!({"opt": "end", "job_id": job, "attempt": attempt, "n": 1, "reason": "exit"})).await;
+    assert_eq!(worker.until("job", "ack").await["jobId"], *job);
+}
+
+#[tokio::test]
+async fn the_fields_of_submitted_may_be_pasted_back() {
+    let server = TestServer::start().await;
+    let mut peer = server.admin().await;
+    let submitted = peer.submit(&json!({"command": "cat", "stdin": true, "follow": false})).await;
+    let with = |opt: &str, more: Value| {
+        let mut frame = submitted.clone();
+        frame["opt"] = json!(opt);
+        frame.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        frame
+    };
+    assert_eq!(peer.get("job", &with("get", json!({})), "job").await["job"]["jobId"], submitted["jobId"]);
+    peer.get("job", &with("follow", json!({"after": "0"})), "following").await;
+    peer.get("job", &with("unfollow", json!({})), "ok").await;
+    let error = peer.refused("job", &with("resize", json!({"cols": 1, "rows": "2"})), "bad_frame").await;
+    assert_eq!(error["field"], "rows");
+    peer.refused("job", &with("input", json!({"text": "x"})), "conflict").await;
+    // Where they differ the id counts.
+    let other = peer.queue(&json!({"command": "x"})).await;
+    let named = peer.get("job", &with("get", json!({"jobId": other})), "job").await;
+    assert_eq!(named["job"]["jobId"], json!(other));
+    peer.get("job", &with("cancel", json!({})), "ok").await;
+}
+
+#[tokio::test]
 async fn another_protocol_version_is_refused_with_4506() {
     let server = TestServer::start().await;
     let (mut peer, _) = server.stranger().await;
