@@ -10,6 +10,7 @@ use super::chunk::StreamName;
 use super::codec::{Acknowledged, Nothing, typed, typed_value, verbs};
 use super::error::WireError;
 use super::id::{After, Attempt, Cursor, JobId, JobRef, WorkerId};
+use super::lenient::{count, or_default};
 use super::spec::JobSpec;
 
 verbs! {
@@ -121,7 +122,7 @@ pub struct Follow {
     #[serde(alias = "taskId", alias = "task_id", alias = "job_id")]
     pub job_id: JobRef,
     /// Where to begin.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     pub after: After,
 }
 
@@ -133,7 +134,7 @@ pub struct List {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub status: Option<Status>,
     /// Jobs at most; 50 unless given, 1,000 at most.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(deserialize_with = "count", skip_serializing_if = "Option::is_none")]
     pub limit: Option<u32>,
     /// Only jobs older than this one: `next` of the page before, or any job.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -154,7 +155,7 @@ pub struct Input<'a> {
     #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
     pub base64: Option<Cow<'a, str>>,
     /// Whether this is the end of the input.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    #[serde(default, deserialize_with = "or_default", skip_serializing_if = "std::ops::Not::not")]
     pub eof: bool,
 }
 

@@ -344,6 +344,9 @@ async fn what_cannot_be_understood_is_named_and_the_connection_stays_open() {
         (r#"{"type":"job","data":{"opt":"get","jobId":"nonsense"}}"#.into(), "bad_frame", json!("jobId")),
         (r#"{"type":"job","data":{"opt":"follow","jobId":1,"after":"1"}}"#.into(), "bad_frame", json!("after")),
         (r#"{"type":"job","data":{"opt":"list","limit":0}}"#.into(), "bad_frame", json!("limit")),
+        (r#"{"type":"job","data":{"opt":"list","limit":-1}}"#.into(), "bad_frame", json!("limit")),
+        (r#"{"type":"worker","data":{"opt":"list","limit":1.5}}"#.into(), "bad_frame", json!("limit")),
+        (r#"{"type":"worker","data":{"opt":"list","limit":"9"}}"#.into(), "bad_frame", json!("limit")),
         (r#"{"type":"job","data":{"opt":"list","status":"done"}}"#.into(), "bad_frame", json!("status")),
         (submit(r#""name":"x""#), "bad_frame", json!("command")),
         (submit(r#""command":7"#), "bad_frame", json!("command")),
@@ -360,6 +363,8 @@ async fn what_cannot_be_understood_is_named_and_the_connection_stays_open() {
         (submit(r#""command":"x","onLost":"shrug""#), "bad_frame", json!("onLost")),
         (submit(r#""command":"x","maxAttempts":0"#), "bad_frame", json!("maxAttempts")),
         (submit(r#""command":"x","tty":{"cols":80}"#), "bad_frame", json!("tty.rows")),
+        (submit(r#""command":"x","tty":{"cols":0,"rows":1}"#), "bad_frame", json!("tty.cols")),
+        (submit(r#""command":"x","tty":{"cols":1,"rows":0}"#), "bad_frame", json!("tty.rows")),
         (submit(r#""command":"x","key":"""#), "bad_frame", json!("key")),
         (submit(r#""command":"x","artifacts":["../x"]"#), "bad_frame", json!("artifacts[0]")),
         (submit(r#""template":"none""#), "not_found", json!("template")),
@@ -450,6 +455,58 @@ async fn older_spellings_beside_requires_are_part_of_it() {
     worker.say("job", &json!({"opt": "accept", "job_id": job, "attempt": attempt})).await;
     worker.say("job", &json!({"opt": "end", "job_id": job, "attempt": attempt, "n": 1, "reason": "exit"})).await;
     assert_eq!(worker.until("job", "ack").await["jobId"], *job);
+}
+
+#[tokio::test]
+async fn null_is_as_good_as_absent() {
+    let server = TestServer::start().await;
+    let mut peer = server.admin().await;
+    let mut spec = json!({"opt": "submit", "command": "x"});
+    for field in [
+        "args",
+        "image",
+        "env",
+        "cwd",
+        "name",
+        "tags",
+        "fileUrl",
+        "filename",
+        "template",
+        "params",
+        "stdin",
+        "tty",
+        "requires",
+        "priority",
+        "timeoutSecs",
+        "queueTimeoutSecs",
+        "graceSecs",
+        "onLost",
+        "maxAttempts",
+        "artifacts",
+        "key",
+        "follow",
+    ] {
+        spec[field] = Value::Null;
+    }
+    let job = peer.get("job", &spec, "submitted").await["jobId"].clone();
+    assert_eq!(peer.job(job.as_str().unwrap()).await["spec"], json!({"command": "x"}));
+    spec["requires"] =
+        json!({"workerId": null, "labels": null, "cpus": null, "memoryBytes": null, "gpus": null, "gpuIds": null});
+    peer.get("job", &spec, "submitted").await;
+    peer.get("job", &json!({"opt": "follow", "jobId": job, "after": null}), "following").await;
+    peer.get("job", &json!({"opt": "list", "status": null, "limit": null, "before": null}), "jobs").await;
+}
+
+#[tokio::test]
+async fn a_list_is_never_longer_than_a_thousand_however_long_it_was_asked_to_be() {
+    let server = TestServer::start().await;
+    let mut peer = server.admin().await;
+    for limit in ["1000", "1001", "4294967296", "18446744073709551616", "1e40"] {
+        for noun in ["job", "worker"] {
+            peer.send_text(&format!(r#"{{"type":"{noun}","data":{{"opt":"list","limit":{limit}}}}}"#)).await;
+            peer.expect(noun, &format!("{noun}s")).await;
+        }
+    }
 }
 
 #[tokio::test]
