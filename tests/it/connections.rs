@@ -577,8 +577,13 @@ async fn under_open_a_stranger_is_an_administrator_and_may_be_a_worker() {
     assert_eq!(peer.job(&job).await["account"], "anonymous");
     peer.get("auth", &json!({"opt": "userList"}), "users").await;
 
-    let (mut worker, _) = server.stranger().await;
-    worker.get("worker", &Worker::registration("w", &json!({})), "registered").await;
+    let (mut worker, hello) = server.stranger().await;
+    assert_eq!(hello["maxFrameBytes"], 1024 * 1024);
+    let held: Vec<Value> =
+        (1..=2_000).map(|n| json!({"jobId": format!("job-{n}-00000000"), "attempt": 9, "lastN": 0})).collect();
+    let registration = Worker::registration("w", &json!({"resume": held}));
+    assert!(registration.to_string().len() > 64 * 1024);
+    worker.get("worker", &registration, "registered").await;
     assert_eq!(worker.until("job", "assign").await["jobId"], json!(job));
 
     // Who shows a token is who the token says.

@@ -13,7 +13,7 @@ use tracing::debug;
 use super::registry::{Registry, Session};
 use super::submits::Submits;
 use super::writer;
-use crate::auth::Identity;
+use crate::auth::{Credential, Identity};
 use crate::base::clock::{Millis, millis};
 use crate::dispatcher::{Agent, DispatchError, Dispatcher};
 use crate::hub::{Item, outbox::Closed};
@@ -150,8 +150,8 @@ impl Reader {
             auth: if settings.open { AuthMode::Open } else { AuthMode::Required },
             ping_secs: PING_EVERY.as_secs(),
             max_frame_bytes: match &self.identity {
-                Some(identity) if identity.role == Role::Worker => settings.limits.worker_frame_bytes,
-                Some(_) | None => settings.limits.client_frame_bytes,
+                Some(_) => self.frame_bytes(),
+                None => settings.limits.client_frame_bytes,
             },
         };
         self.reply(None, &hello).await?;
@@ -287,7 +287,8 @@ impl Reader {
         let limits = &self.dispatcher.settings().limits;
         match &self.identity {
             None => UNAUTHENTICATED_FRAME_BYTES,
-            Some(_) if self.agent.is_some() => limits.worker_frame_bytes,
+            // Who needs no token may be a worker, and says so in a frame that can be large.
+            Some(identity) if identity.credential == Credential::Open => limits.worker_frame_bytes,
             Some(identity) => match identity.role {
                 Role::Worker => limits.worker_frame_bytes,
                 Role::User | Role::Admin | Role::Plugin => limits.client_frame_bytes,
