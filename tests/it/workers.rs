@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 
 use crate::support::server::Stage;
 use crate::support::store::{AppendResults, Fault, faulty};
-use crate::support::{Assigned, Peer, TestServer, Worker, soon};
+use crate::support::{Assigned, Peer, TestServer, Worker, eventually, soon};
 
 fn gpus(count: u64) -> Value {
     (0..count)
@@ -762,4 +762,25 @@ async fn containers_need_an_engine_and_say_so_at_once() {
     let record = peer.job(&job).await;
     assert_eq!((&record["status"], &record["image"]), (&json!("pending"), &json!("debian")));
     assert!(record["waitingFor"].as_str().unwrap().contains("container engine"), "{record}");
+}
+
+#[tokio::test]
+async fn a_worker_that_lost_its_connection_is_busy_while_its_job_runs() {
+    let server = TestServer::with_manual_clock().await;
+    let mut peer = server.admin().await;
+    let mut worker = server.worker_with_slots("w", 2).await;
+    peer.queue(&json!({"command": "x"})).await;
+    worker.accepted().await;
+    worker.peer.vanish();
+    let get = json!({"opt": "get", "workerId": "w"});
+    let record = eventually("the connection to be gone", async || {
+        let record = peer.get("worker", &get, "worker").await["worker"].clone();
+        record["connectedAt"].is_null().then_some(record)
+    })
+    .await;
+    assert_eq!((&record["status"], &record["running"]), (&json!("busy"), &json!(1)), "{record}");
+    assert_eq!(peer.get("worker", &json!({"opt": "list"}), "workers").await["workers"][0], record);
+    server.pass_time(31).await;
+    let record = peer.get("worker", &get, "worker").await["worker"].clone();
+    assert_eq!((&record["status"], &record["running"]), (&json!("offline"), &json!(0)), "{record}");
 }
