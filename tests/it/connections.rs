@@ -4,6 +4,8 @@
 use gangline::protocol::auth::Role;
 use serde_json::{Value, json};
 use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::protocol::frame::Frame;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::{Data, OpCode};
 
 use crate::support::peer::Heard;
 use crate::support::server::Stage;
@@ -381,6 +383,17 @@ async fn what_cannot_be_understood_is_named_and_the_connection_stays_open() {
     peer.try_send(Message::binary(b"{}".to_vec())).await.unwrap();
     assert_eq!(peer.next().await["data"]["code"], "bad_frame");
     peer.is_quiet().await;
+}
+
+#[tokio::test]
+async fn text_that_is_not_utf_8_is_refused_and_closes_the_socket_with_1007() {
+    let server = TestServer::start().await;
+    let mut peer = server.admin().await;
+    let frame = Frame::message(b"{\"type\":\"ping\xff\"}".to_vec(), OpCode::Data(Data::Text), true);
+    peer.try_send(Message::Frame(frame)).await.unwrap();
+    let error = peer.next().await;
+    assert_eq!((&error["type"], &error["data"]["code"]), (&json!("error"), &json!("bad_frame")));
+    assert_eq!(peer.closed().await, 1007);
 }
 
 #[tokio::test]

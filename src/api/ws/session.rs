@@ -70,7 +70,7 @@ pub(super) async fn run(socket: WebSocket, dispatcher: Dispatcher, registry: Reg
             Some(Ok(message)) => hung_up = Box::pin(reader.message(message)).await.is_err(),
             Some(Err(error)) => {
                 debug!(%error, "socket failed");
-                if reader.says_too_large(&error).await {
+                if reader.says_what_was_wrong(&error).await {
                     session.ended.cancelled().await;
                 }
                 break;
@@ -269,17 +269,21 @@ impl Reader {
         Ok(())
     }
 
-    /// Whether the socket failed on a message over its own limit, and the peer is being told so.
-    async fn says_too_large(&mut self, error: &axum::Error) -> bool {
-        let too_long = |source: &(dyn std::error::Error + 'static)| {
-            matches!(source.downcast_ref::<tungstenite::Error>(), Some(tungstenite::Error::Capacity(_)))
+    /// Whether the socket failed on a message over its own limit, or one of text that is none, and the
+    /// peer is being told so.
+    async fn says_what_was_wrong(&mut self, error: &axum::Error) -> bool {
+        let source = std::error::Error::source(error).and_then(|source| source.downcast_ref());
+        let (error, close) = match source {
+            Some(tungstenite::Error::Capacity(_)) => {
+                (WireError::new(ErrorCode::TooLarge, "the message is over every limit"), CloseCode::TooLarge)
+            }
+            Some(tungstenite::Error::Utf8(_)) => {
+                (WireError::new(ErrorCode::BadFrame, "the message is not UTF-8"), CloseCode::InvalidPayload)
+            }
+            Some(_) | None => return false,
         };
-        if !std::error::Error::source(error).is_some_and(too_long) {
-            return false;
-        }
-        let error = WireError::new(ErrorCode::TooLarge, "the message is over every limit");
         let told = self.fail(None, &error).await.is_ok();
-        self.session.outbox.close(CloseCode::TooLarge);
+        self.session.outbox.close(close);
         told
     }
 
