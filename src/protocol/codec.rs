@@ -301,30 +301,74 @@ pub enum ToServer<'a> {
     Pong,
 }
 
-/// Reads what a peer of the dispatcher sent.
-///
-/// `job` and `worker` are nouns of clients and of workers. Their verbs differ but for `drain`
-/// and `undrain`, which are told apart by whether they name a worker.
+/// Who may send a frame, as far as its noun and verb say.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sender {
+    /// Whoever has connected.
+    Anyone,
+    /// Users and administrators.
+    Client,
+    /// Administrators alone.
+    Administrator,
+    /// Workers.
+    Worker,
+    /// There is no such verb, or nobody's.
+    Nobody,
+}
+
+impl Sender {
+    /// `job` and `worker` are nouns of clients and of workers. Their verbs differ but for `drain`
+    /// and `undrain`, which are told apart by whether they name a worker.
+    fn of(noun: Noun, opt: &str, data: &str) -> Self {
+        let drains = opt.ends_with("drain");
+        match noun {
+            Noun::Hello | Noun::Ping | Noun::Pong | Noun::Error => Self::Anyone,
+            Noun::Auth if opt.is_empty() || opt == "login" => Self::Anyone,
+            Noun::Auth if AuthRequest::VERBS.contains(&opt) => Self::Administrator,
+            Noun::Job if AgentJobReport::VERBS.contains(&opt) => Self::Worker,
+            Noun::Job if JobRequest::VERBS.contains(&opt) => Self::Client,
+            Noun::Worker if AgentReport::VERBS.contains(&opt) && !(drains && names_worker(data)) => Self::Worker,
+            Noun::Worker if WorkerRequest::VERBS.contains(&opt) && drains => Self::Administrator,
+            Noun::Worker if WorkerRequest::VERBS.contains(&opt) => Self::Client,
+            Noun::Container => Self::Client,
+            Noun::Auth | Noun::Job | Noun::Worker | Noun::Plugin => Self::Nobody,
+        }
+    }
+}
+
+/// Reads what a peer of the dispatcher sent, whoever it is.
 ///
 /// # Errors
 /// As [`open`], and what the payload's own reader says.
 pub fn read_at_server(text: &str) -> Result<(ToServer<'_>, Option<FrameId>), FrameError> {
+    read_admitted(text, |_| Ok(()))
+}
+
+/// The same, where `admit` says whether the peer may send it before its fields are looked at.
+/// Well-formed output is read without being asked about.
+///
+/// # Errors
+/// As [`read_at_server`], and what `admit` says.
+pub fn read_admitted(
+    text: &str,
+    admit: impl FnOnce(Sender) -> Result<(), WireError>,
+) -> Result<(ToServer<'_>, Option<FrameId>), FrameError> {
     if let Some(output) = output::read::<AgentOutput<'_>>(text) {
         return Ok((ToServer::AgentJob(AgentJobReport::Output(output)), None));
     }
     let Envelope { noun, id, opt, data } = open(text)?;
+    let sender = Sender::of(noun, &opt, data);
+    if let Err(error) = admit(sender) {
+        return Err((id, error));
+    }
     let read = match noun {
         Noun::Hello => typed(data).map(ToServer::Hello),
         Noun::Auth if opt.is_empty() => typed(data).map(|login| ToServer::Auth(AuthRequest::Login(login))),
         Noun::Auth => AuthRequest::decode(&opt, data).map(ToServer::Auth),
-        Noun::Job if AgentJobReport::VERBS.contains(&&*opt) => {
-            AgentJobReport::decode(&opt, data).map(ToServer::AgentJob)
-        }
+        Noun::Job if sender == Sender::Worker => AgentJobReport::decode(&opt, data).map(ToServer::AgentJob),
         Noun::Job => JobRequest::decode(&opt, data).map(ToServer::Job),
-        Noun::Worker => match AgentReport::VERBS.contains(&&*opt) && !(opt.ends_with("drain") && names_worker(data)) {
-            true => AgentReport::decode(&opt, data).map(ToServer::Agent),
-            false => WorkerRequest::decode(&opt, data).map(ToServer::Worker),
-        },
+        Noun::Worker if sender == Sender::Worker => AgentReport::decode(&opt, data).map(ToServer::Agent),
+        Noun::Worker => WorkerRequest::decode(&opt, data).map(ToServer::Worker),
         Noun::Container => Ok(ToServer::Container),
         Noun::Plugin => Ok(ToServer::Plugin),
         Noun::Ping => Ok(ToServer::Ping),

@@ -107,6 +107,12 @@ async fn before_auth_there_is_only_ping() {
     let output =
         json!({"opt": "output", "jobId": "job-1-00000000", "attempt": 1, "n": 1, "stream": "stdout", "text": "x"});
     peer.refused("job", &output, "unauthorized").await;
+    // Nor is what it sends looked at.
+    for opt in ["get", "submit", "output", "nonsense"] {
+        peer.refused("job", &json!({"opt": opt}), "unauthorized").await;
+    }
+    peer.refused("auth", &json!({"opt": "userAdd"}), "unauthorized").await;
+    peer.refused("worker", &json!({"opt": "register"}), "unauthorized").await;
 }
 
 #[tokio::test]
@@ -232,6 +238,17 @@ async fn each_role_sends_only_its_own_frames() {
     }
     user.refused("auth", &json!({"opt": "tokenCreate", "role": "admin"}), "forbidden").await;
     admin.refused("worker", &as_worker, "forbidden").await;
+    // Who may not is not told what else is wrong.
+    for opt in ["register", "heartbeat"] {
+        user.refused("worker", &json!({"opt": opt, "jobs": 7}), "forbidden").await;
+        plugin.refused("worker", &json!({"opt": opt, "jobs": 7}), "forbidden").await;
+    }
+    user.refused("job", &json!({"opt": "output"}), "forbidden").await;
+    user.refused("auth", &json!({"opt": "userAdd"}), "forbidden").await;
+    user.refused("worker", &json!({"opt": "drain", "workerId": "../up"}), "forbidden").await;
+    worker.peer.refused("job", &json!({"opt": "get"}), "forbidden").await;
+    plugin.refused("job", &json!({"opt": "submit", "command": 7}), "forbidden").await;
+    user.refused("job", &json!({"opt": "nonsense"}), "unknown_type").await;
 }
 
 #[tokio::test]

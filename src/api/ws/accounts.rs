@@ -1,6 +1,6 @@
 //! Frames of type `auth`: proving who one is, and administering who may.
 
-use super::session::{Failure, Reader, auth_ok, too_many};
+use super::session::{Failure, Reader, auth_ok, too_many, unauthorized};
 use crate::auth::{AuthError, Identity};
 use crate::dispatcher::DispatchError;
 use crate::model::Role;
@@ -18,7 +18,7 @@ impl Reader {
             request => request,
         };
         let who = match &self.identity {
-            None => return Err(WireError::new(ErrorCode::Unauthorized, "send an auth frame first").into()),
+            None => return Err(unauthorized().into()),
             Some(who) if who.role != Role::Admin => {
                 return Err(DispatchError::Forbidden("only administrators manage accounts and tokens").into());
             }

@@ -19,7 +19,7 @@ use crate::dispatcher::{Agent, DispatchError, Dispatcher};
 use crate::hub::{Item, outbox::Closed};
 use crate::model::Role;
 use crate::protocol::auth::{AuthEvent, AuthOk, AuthReply};
-use crate::protocol::codec::{self, Acknowledged, FrameId, Payload, Pong, ToServer};
+use crate::protocol::codec::{self, Acknowledged, FrameId, Payload, Pong, Sender, ToServer};
 use crate::protocol::hello::{AuthMode, ClientHello, HelloEvent, ServerHello};
 use crate::protocol::job::JobRequest;
 use crate::protocol::limits::{ERRORS_PER_MINUTE, PING_EVERY, UNAUTHENTICATED_FRAME_BYTES};
@@ -198,7 +198,7 @@ impl Reader {
             }
             return self.reply(codec::id_of(text).as_ref(), &error).await;
         }
-        let (frame, id) = match codec::read_at_server(text) {
+        let (frame, id) = match codec::read_admitted(text, |sender| self.admit(sender)) {
             Ok(read) => read,
             Err((id, error)) => {
                 self.settle().await?;
@@ -214,7 +214,7 @@ impl Reader {
             ToServer::Hello(ClientHello { protocol }) => return self.hello(id.as_ref(), protocol).await,
             ToServer::Auth(request) => self.auth(id.as_ref(), request).await,
             frame => match self.identity.clone() {
-                None => Err(WireError::new(ErrorCode::Unauthorized, "send an auth frame first").into()),
+                None => Err(unauthorized().into()),
                 Some(who) => self.act(&who, id.as_ref(), frame).await,
             },
         };
@@ -225,15 +225,33 @@ impl Reader {
         }
     }
 
+    /// Whether the peer is one of those who may send a frame.
+    fn admit(&self, sender: Sender) -> Result<(), WireError> {
+        let Some(who) = &self.identity else {
+            return match sender {
+                Sender::Anyone => Ok(()),
+                Sender::Client | Sender::Administrator | Sender::Worker | Sender::Nobody => Err(unauthorized()),
+            };
+        };
+        let forbidden = |why| Err(WireError::new(ErrorCode::Forbidden, why));
+        match (sender, who.role) {
+            (Sender::Anyone | Sender::Nobody, _)
+            | (Sender::Client, Role::User | Role::Admin)
+            | (Sender::Administrator, Role::Admin)
+            | (Sender::Worker, Role::Worker) => Ok(()),
+            (Sender::Worker, _) if who.credential == Credential::Open => Ok(()),
+            (Sender::Client, Role::Worker | Role::Plugin) => forbidden("this role has no part in clients' frames"),
+            (Sender::Administrator, _) => forbidden("only administrators may do this"),
+            (Sender::Worker, _) => forbidden("only workers report"),
+        }
+    }
+
     /// Performs what a known peer asks.
     async fn act(&mut self, who: &Identity, id: Option<&FrameId>, frame: ToServer<'_>) -> Result<(), Failure> {
         let forbidden = |why| Err(DispatchError::Forbidden(why).into());
         match frame {
             ToServer::AgentJob(report) => self.agent_job(who, id, report).await,
             ToServer::Agent(report) => self.agent(who, id, report).await,
-            ToServer::Job(_) | ToServer::Worker(_) | ToServer::Container if who.role == Role::Worker => {
-                forbidden("workers send no clients' frames")
-            }
             ToServer::Job(request) => self.job(who, id, request).await,
             ToServer::Worker(request) => self.worker(who, id, request).await,
             ToServer::Container => {
@@ -338,6 +356,11 @@ impl From<Hangup> for Failure {
     fn from(_: Hangup) -> Self {
         Self::Hangup
     }
+}
+
+/// What a peer is told before it has proved who it is.
+pub(super) fn unauthorized() -> WireError {
+    WireError::new(ErrorCode::Unauthorized, "send an auth frame first")
 }
 
 /// What a peer is told of its own identity.
