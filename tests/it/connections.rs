@@ -1,7 +1,14 @@
 //! The contract's sections on the envelope, the opening, errors and closing, told by peers that
 //! write their frames by hand.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use async_trait::async_trait;
+use gangline::model::ApiToken;
 use gangline::protocol::auth::Role;
+use gangline::store::Store;
+use gangline::store::error::StoreError;
 use serde_json::{Value, json};
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::frame::Frame;
@@ -9,6 +16,7 @@ use tokio_tungstenite::tungstenite::protocol::frame::coding::{Data, OpCode};
 
 use crate::support::peer::Heard;
 use crate::support::server::Stage;
+use crate::support::store::{Fault, faulty};
 use crate::support::{Peer, TestServer, Worker};
 
 #[tokio::test]
@@ -91,6 +99,38 @@ async fn a_wrong_token_in_the_upgrade_is_told_on_the_socket() {
         assert_eq!((&error["type"], &error["data"]["code"]), (&json!("error"), &json!("unauthorized")));
         assert_eq!(peer.hear().await, Heard::Closed(4501));
     }
+}
+
+/// Revokes a token right after it was found good, once.
+struct Revoking(Arc<AtomicBool>);
+
+#[async_trait]
+impl Fault for Revoking {
+    async fn token(&self, store: &dyn Store, id: &str) -> Result<Option<ApiToken>, StoreError> {
+        let token = store.token(id).await?;
+        if self.0.swap(false, Ordering::Relaxed) {
+            store.remove_token(id).await?;
+        }
+        Ok(token)
+    }
+}
+
+#[tokio::test]
+async fn a_token_that_is_revoked_while_its_socket_opens_closes_it() {
+    let now = Arc::new(AtomicBool::new(false));
+    let fault = Revoking(Arc::clone(&now));
+    let server = Stage::new().store(|store| faulty(store, fault)).start().await;
+    let token = server.user_token("ada").await;
+    now.store(true, Ordering::Relaxed);
+    let (mut peer, _) = Peer::connect(server.address, &[("authorization", &format!("Bearer {token}"))]).await;
+    assert_eq!(peer.next().await["data"]["code"], "unauthorized");
+    assert_eq!(peer.closed().await, 4501);
+
+    let token = server.user_token("ada").await;
+    let (mut peer, _) = server.stranger().await;
+    now.store(true, Ordering::Relaxed);
+    peer.refused("auth", &json!({"token": token}), "unauthorized").await;
+    assert_eq!(peer.closed().await, 4501);
 }
 
 #[tokio::test]

@@ -1,6 +1,6 @@
 //! Frames of type `auth`: proving who one is, and administering who may.
 
-use super::session::{Failure, Reader, auth_ok, too_many, unauthorized};
+use super::session::{Failure, Reader, auth_ok, refusal, too_many, unauthorized};
 use crate::auth::{AuthError, Identity};
 use crate::dispatcher::DispatchError;
 use crate::model::Role;
@@ -75,6 +75,14 @@ impl Reader {
         }
         self.wrong_logins = 0;
         self.session.identify(identity.clone());
+        if let Err(error) = self.dispatcher.auth().check_again(&identity).await {
+            let (code, error) = refusal(&error);
+            if let Some(error) = error {
+                self.reply(id, &error).await?;
+            }
+            self.session.outbox.close(code);
+            return Ok(());
+        }
         let reply = AuthEvent::Ok(AuthReply::Login(auth_ok(&identity, token)));
         self.identity = Some(identity);
         Ok(self.reply(id, &reply).await?)

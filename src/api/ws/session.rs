@@ -13,7 +13,7 @@ use tracing::debug;
 use super::registry::{Registry, Session};
 use super::submits::Submits;
 use super::writer;
-use crate::auth::{Credential, Identity};
+use crate::auth::{AuthError, Credential, Identity};
 use crate::base::clock::{Millis, millis};
 use crate::dispatcher::{Agent, DispatchError, Dispatcher};
 use crate::hub::{Item, outbox::Closed};
@@ -39,6 +39,14 @@ pub(super) enum Opening {
     Refused(CloseCode, Option<WireError>),
 }
 
+/// How a socket is refused whose token is not good, or cannot be looked up.
+pub(super) fn refusal(error: &AuthError) -> (CloseCode, Option<WireError>) {
+    match error {
+        AuthError::Store(_) => (CloseCode::StoreUnavailable, None),
+        error => (CloseCode::Unauthorized, Some(error.to_wire())),
+    }
+}
+
 /// Serves a connection until it ends.
 pub(super) async fn run(socket: WebSocket, dispatcher: Dispatcher, registry: Registry, opening: Opening) {
     let (sink, mut stream) = socket.split();
@@ -50,6 +58,13 @@ pub(super) async fn run(socket: WebSocket, dispatcher: Dispatcher, registry: Reg
     };
     let session = registry.open(now, identity.clone());
     dispatcher.shutdown().spawn(writer::run(dispatcher.clone(), Arc::clone(&session), sink));
+    let (identity, refused) = match identity {
+        None => (None, refused),
+        Some(identity) => match dispatcher.auth().check_again(&identity).await {
+            Ok(()) => (Some(identity), refused),
+            Err(error) => (None, Some(refusal(&error))),
+        },
+    };
     let mut reader = Reader::new(dispatcher, Arc::clone(&session), identity);
     // Once it has hung up it only waits for the peer's answer to the close.
     let mut hung_up = reader.greet(refused).await.is_err();

@@ -56,6 +56,10 @@ pub(crate) trait Fault: Send + Sync {
     async fn start_anew(&self, store: &dyn Store, lease: Duration) -> Result<(), StoreError> {
         store.start_anew(lease).await
     }
+
+    async fn token(&self, store: &dyn Store, id: &str) -> Result<Option<ApiToken>, StoreError> {
+        store.token(id).await
+    }
 }
 
 /// A store behind a fault.
@@ -175,7 +179,7 @@ impl<F: Fault> AccountStore for Faulty<F> {
         self.store.add_token(token).await
     }
     async fn token(&self, id: &str) -> Result<Option<ApiToken>, StoreError> {
-        self.store.token(id).await
+        self.fault.token(&*self.store, id).await
     }
     async fn tokens(&self) -> Result<Vec<ApiToken>, StoreError> {
         self.store.tokens().await
