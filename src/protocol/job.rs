@@ -390,7 +390,7 @@ pub struct JobRecord {
     pub image: Option<String>,
     /// Its tags.
     pub tags: Vec<String>,
-    /// The worker that has or had it.
+    /// The worker that has or had it; none while it waits.
     pub worker_id: Option<WorkerId>,
     /// The latest attempt; 0 before the first.
     pub attempt: Attempt,
@@ -402,7 +402,7 @@ pub struct JobRecord {
     pub error_message: Option<String>,
     /// Submitted, in milliseconds.
     pub created_at: u64,
-    /// The latest attempt began, in milliseconds.
+    /// The latest attempt began, in milliseconds; none while the job waits.
     pub started_at: Option<u64>,
     /// Ended, in milliseconds.
     pub completed_at: Option<u64>,

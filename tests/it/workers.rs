@@ -452,7 +452,8 @@ async fn a_job_to_requeue_runs_again_elsewhere_and_the_first_attempt_is_fenced_o
     stale.say(&first.output(1, "first\n")).await;
     stale.stored(&first, 1).await;
     server.pass_time(31).await;
-    peer.job_is(&job, "pending").await;
+    let record = peer.job_is(&job, "pending").await;
+    assert_eq!((&record["workerId"], &record["startedAt"]), (&Value::Null, &Value::Null), "{record}");
     // It is heard of again, but what it held is not its own any more: it may even get it anew.
     assert_eq!(stale.beat(&[&first]).await, json!([[job, 1]]));
     let second = stale.accepted().await;

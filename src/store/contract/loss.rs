@@ -28,6 +28,8 @@ pub(super) async fn a_lost_job_that_may_runs_again_until_its_runs_are_used_up(s:
     let back = s.lose(&first).await.job;
     assert_eq!((back.status, back.reason), (Status::Pending, Some(Reason::WorkerLost)));
     assert_eq!((back.attempt, back.charged, back.stdout_bytes), (1, 1, 3));
+    assert_eq!((&back.worker, back.started_at), (&None, None), "nobody has it");
+    assert_eq!(s.story(first.id).await, ["1-0 on a", "1-1 Stdout@0 one", "1-2 pending Some(WorkerLost)"]);
     assert_eq!(s.job(first.id).await, back);
 
     let second = s.claim("b").await.job;
