@@ -55,6 +55,10 @@ pub struct Agent {
 #[derive(Debug)]
 struct State {
     facts: Facts,
+    /// Whether an administrator drains it; kept in its record.
+    drained: bool,
+    /// Whether it drains itself, which ends with its connection.
+    leaving: bool,
     held: HashMap<JobId, Held>,
     usage: Option<Usage>,
 }
@@ -179,7 +183,13 @@ impl Agent {
             outbox,
             last_heard: AtomicU64::new(now),
             gone: AtomicBool::new(false),
-            state: Mutex::new(State { facts: facts_of(worker, true), held: HashMap::new(), usage: None }),
+            state: Mutex::new(State {
+                facts: facts_of(worker, true),
+                drained: worker.draining,
+                leaving: false,
+                held: HashMap::new(),
+                usage: None,
+            }),
         }
     }
 
@@ -240,8 +250,23 @@ impl Agent {
         self.state.lock().usage.clone()
     }
 
-    pub(super) fn set_draining(&self, draining: bool) {
-        self.state.lock().facts.draining = draining;
+    /// Notes whether an administrator drains it.
+    pub(super) fn set_drained(&self, drained: bool) {
+        let mut state = self.state.lock();
+        state.drained = drained;
+        state.facts.draining = drained || state.leaving;
+    }
+
+    /// Notes whether it drains itself.
+    pub(super) fn set_leaving(&self, leaving: bool) {
+        let mut state = self.state.lock();
+        state.leaving = leaving;
+        state.facts.draining = leaving || state.drained;
+    }
+
+    /// Whether it gets no new jobs, for either reason.
+    pub(super) fn is_draining(&self) -> bool {
+        self.state.lock().facts.draining
     }
 
     /// Jobs that it holds.

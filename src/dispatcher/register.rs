@@ -15,7 +15,7 @@ use crate::protocol::agent::{
     ResumeVerdict, Verdict,
 };
 use crate::protocol::chunk::bytes_of;
-use crate::protocol::codec::FrameId;
+use crate::protocol::codec::{FrameId, Nothing};
 use crate::protocol::{Attempt, CloseCode, JobId, WireError};
 use crate::store::log::NewOutput;
 
@@ -107,9 +107,14 @@ impl Dispatcher {
     /// The store; the worker must come again.
     pub async fn registered(&self, registration: Registration) -> Result<(), DispatchError> {
         let Registration { agent, reply, worker, cancels } = registration;
+        let draining = worker.draining;
         self.0.shutdown.spawn(intake::run(self.clone(), Arc::clone(&agent)));
         if let Some(older) = self.0.fleet.join(Arc::clone(&agent), worker) {
             older.close(CloseCode::Superseded);
+        }
+        if draining {
+            // An agent that has just started does not know.
+            agent.order(&AgentOrder::Drain(Nothing {}));
         }
         // Before anything is waited for: who has read the reply may ask for the worker's record.
         self.worker_changed(&agent.id);

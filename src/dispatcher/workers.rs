@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::jobs::page_limit;
 use super::records::{self, LiveWorker};
-use super::{DispatchError, Dispatcher};
+use super::{Agent, DispatchError, Dispatcher};
 use crate::auth::Identity;
 use crate::hub::{Outbox, Ring, Watch};
 use crate::model::Role;
@@ -67,28 +67,26 @@ impl Dispatcher {
         if who.role != Role::Admin {
             return Err(DispatchError::Forbidden("only administrators drain workers"));
         }
-        self.drain_worker(id, draining).await?;
-        if let Some(agent) = self.0.fleet.agent(id) {
-            agent.order(&if draining { AgentOrder::Drain(Nothing {}) } else { AgentOrder::Undrain(Nothing {}) });
-        }
-        Ok(())
-    }
-
-    /// The same, as a worker says it of itself.
-    ///
-    /// # Errors
-    /// `not_found`, or the store.
-    pub async fn drain_worker(&self, id: &WorkerId, draining: bool) -> Result<(), DispatchError> {
         if !self.0.store.set_draining(id, draining).await? {
             return Err(DispatchError::NotFound("worker"));
         }
         self.0.fleet.update_known(id, |known| known.worker.draining = draining);
         if let Some(agent) = self.0.fleet.agent(id) {
-            agent.set_draining(draining);
+            agent.set_drained(draining);
+            agent.order(&drain_order(agent.is_draining()));
         }
         self.tell_worker(id, self.running_away(id).await?);
         self.0.queue.poke();
         Ok(())
+    }
+
+    /// The same, as a worker says it of itself: for as long as it is connected, and beside what an
+    /// administrator said. Returns how it stands now.
+    pub fn leaves(&self, agent: &Agent, leaving: bool) -> AgentOrder {
+        agent.set_leaving(leaving);
+        self.worker_changed(&agent.id);
+        self.0.queue.poke();
+        drain_order(agent.is_draining())
     }
 
     /// Tells watchers where a worker stands now that is connected here, or offline.
@@ -128,6 +126,7 @@ impl Dispatcher {
         let agent = self.0.fleet.agent(id);
         if let Some(agent) = &agent {
             worker.last_seen = agent.last_heard();
+            worker.draining = agent.is_draining();
         }
         let live = LiveWorker {
             running: agent.as_ref().map_or(away, |agent| agent.running()),
@@ -137,4 +136,8 @@ impl Dispatcher {
         };
         Some(records::worker(&worker, live))
     }
+}
+
+fn drain_order(draining: bool) -> AgentOrder {
+    if draining { AgentOrder::Drain(Nothing {}) } else { AgentOrder::Undrain(Nothing {}) }
 }

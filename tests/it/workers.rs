@@ -587,9 +587,17 @@ async fn a_drained_worker_finishes_and_takes_nothing_until_undrained() {
     // A drain is kept over a reconnect.
     worker.peer.vanish();
     let mut worker = server.worker_with_slots("w", 2).await;
+    worker.peer.expect("worker", "drain").await;
     worker.peer.is_quiet().await;
-    let record = peer.get("worker", &json!({"opt": "get", "workerId": "w"}), "worker").await;
-    assert_eq!(record["worker"]["draining"], true);
+    let get = json!({"opt": "get", "workerId": "w"});
+    assert_eq!(peer.get("worker", &get, "worker").await["worker"]["draining"], true);
+    // Nor can the worker take it back, by undoing its own or by starting anew.
+    worker.peer.get("worker", &json!({"opt": "drain"}), "drain").await;
+    worker.peer.get("worker", &json!({"opt": "undrain"}), "drain").await;
+    worker.peer.vanish();
+    let mut worker = server.worker("w", &json!({"slots": 2, "boot": 2})).await;
+    worker.peer.expect("worker", "drain").await;
+    assert_eq!(peer.get("worker", &get, "worker").await["worker"]["draining"], true);
     peer.get("worker", &json!({"opt": "undrain", "workerId": "w"}), "ok").await;
     worker.peer.until("worker", "undrain").await;
     assert_eq!(worker.accepted().await.job, job);
@@ -598,8 +606,15 @@ async fn a_drained_worker_finishes_and_takes_nothing_until_undrained() {
     worker.peer.get("worker", &json!({"opt": "drain"}), "drain").await;
     peer.queue(&json!({"command": "x"})).await;
     worker.peer.is_quiet().await;
+    assert_eq!(peer.get("worker", &get, "worker").await["worker"]["draining"], true);
     worker.peer.get("worker", &json!({"opt": "undrain"}), "undrain").await;
     worker.accepted().await;
+    // That ends with its connection: its next start takes jobs.
+    worker.peer.get("worker", &json!({"opt": "drain"}), "drain").await;
+    worker.peer.vanish();
+    let mut worker = server.worker("w", &json!({"slots": 2, "boot": 3})).await;
+    worker.peer.is_quiet().await;
+    assert_eq!(peer.get("worker", &get, "worker").await["worker"]["draining"], false);
     peer.refused("worker", &json!({"opt": "drain", "workerId": "nobody"}), "not_found").await;
 }
 

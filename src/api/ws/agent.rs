@@ -6,7 +6,7 @@ use crate::dispatcher::DispatchError;
 use crate::model::Role;
 use crate::protocol::CloseCode;
 use crate::protocol::agent::{AgentJobReport, AgentOrder, AgentReport};
-use crate::protocol::codec::{FrameId, Nothing};
+use crate::protocol::codec::FrameId;
 
 impl Reader {
     /// A worker's frame about itself.
@@ -41,14 +41,8 @@ impl Reader {
                 let reply = self.dispatcher.heartbeat(&agent, beat).await?;
                 Ok(self.reply(id, &reply).await?)
             }
-            AgentReport::Drain(_) => {
-                self.dispatcher.drain_worker(&agent.id, true).await?;
-                Ok(self.reply(id, &AgentOrder::Drain(Nothing {})).await?)
-            }
-            AgentReport::Undrain(_) => {
-                self.dispatcher.drain_worker(&agent.id, false).await?;
-                Ok(self.reply(id, &AgentOrder::Undrain(Nothing {})).await?)
-            }
+            AgentReport::Drain(_) => Ok(self.reply(id, &self.dispatcher.leaves(&agent, true)).await?),
+            AgentReport::Undrain(_) => Ok(self.reply(id, &self.dispatcher.leaves(&agent, false)).await?),
         }
     }
 
