@@ -7,8 +7,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use async_trait::async_trait;
 use gangline::model::ApiToken;
 use gangline::protocol::auth::Role;
+use gangline::protocol::{Cursor, JobId};
 use gangline::store::Store;
 use gangline::store::error::StoreError;
+use gangline::store::log::LogPage;
 use serde_json::{Value, json};
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::frame::Frame;
@@ -330,6 +332,97 @@ async fn frames_beyond_the_rate_are_refused_and_administrators_are_exempt() {
     for id in 0..5_600 {
         assert_eq!(admin.next().await["id"], id);
     }
+}
+
+#[tokio::test]
+async fn who_sends_on_and_on_beyond_the_rate_is_sent_away_with_4029() {
+    let server = TestServer::with(|settings| {
+        settings.limits.frames_per_second = 1;
+        settings.limits.frame_burst = 1;
+    })
+    .await;
+    let mut user = server.user("ada").await;
+    user.say_all((0..200).map(|id| format!(r#"{{"type":"ping","id":{id}}}"#))).await;
+    let mut refused = 0;
+    let code = loop {
+        match user.hear().await {
+            Heard::Frame(frame) if frame["type"] == "pong" => (),
+            Heard::Frame(error) => {
+                assert_eq!(error["data"]["code"], "rate_limited");
+                refused += 1;
+            }
+            Heard::Ping => (),
+            Heard::Closed(code) => break code,
+            Heard::Broken => panic!("the socket broke without a close"),
+        }
+    };
+    assert_eq!((refused, code), (100, 4029));
+}
+
+#[tokio::test]
+async fn who_does_not_read_its_orders_is_sent_away_with_4002() {
+    let server = TestServer::start().await;
+    let mut peer = server.admin().await;
+    let mut worker = Peer::holding_little(server.address, server.worker_token()).await;
+    worker.get("worker", &Worker::registration("w", &json!({})), "registered").await;
+    let job = peer.queue(&json!({"command": "cat", "tty": true})).await;
+    worker.until("job", "assign").await;
+    // More than the socket's buffers hold, and then more than may wait in front of them.
+    let input = json!({"opt": "input", "jobId": job, "text": "x".repeat(60_000)});
+    let resize = json!({"opt": "resize", "jobId": job, "cols": 80, "rows": 24});
+    let frame = |data: &Value| json!({"type": "job", "data": data}).to_string();
+    peer.say_all(std::iter::repeat_n(frame(&input), 150)).await;
+    peer.say_all(std::iter::repeat_n(frame(&resize), 1_100)).await;
+    peer.get("job", &resize, "ok").await;
+    assert_eq!(worker.closed().await, 4002);
+}
+
+/// A store whose tokens and logs cannot be read, though it knows where logs end.
+struct Unreadable(Arc<AtomicBool>);
+
+impl Unreadable {
+    fn check(&self) -> Result<(), StoreError> {
+        if self.0.load(Ordering::Relaxed) { Err(StoreError::Unavailable("away".to_owned())) } else { Ok(()) }
+    }
+}
+
+#[async_trait]
+impl Fault for Unreadable {
+    async fn read(
+        &self,
+        store: &dyn Store,
+        job: JobId,
+        after: Cursor,
+        max_bytes: usize,
+    ) -> Result<Option<LogPage>, StoreError> {
+        if max_bytes > 0 {
+            self.check()?;
+        }
+        store.read(job, after, max_bytes).await
+    }
+
+    async fn token(&self, store: &dyn Store, id: &str) -> Result<Option<ApiToken>, StoreError> {
+        self.check()?;
+        store.token(id).await
+    }
+}
+
+#[tokio::test]
+async fn who_needs_the_store_while_it_is_away_is_sent_away_with_4001() {
+    let away = Arc::new(AtomicBool::new(false));
+    let fault = Unreadable(Arc::clone(&away));
+    let server = Stage::new().store(|store| faulty(store, fault)).start().await;
+    let mut peer = server.admin().await;
+    let job = peer.queue(&json!({"command": "x"})).await;
+    away.store(true, Ordering::Relaxed);
+    peer.follow(&job, "0").await;
+    assert_eq!(peer.closed().await, 4001);
+    let header = format!("Bearer {}", server.admin_token());
+    let (mut late, _) = Peer::connect(server.address, &[("authorization", &header)]).await;
+    assert_eq!(late.hear().await, Heard::Closed(4001));
+
+    away.store(false, Ordering::Relaxed);
+    server.admin().await.follow(&job, "0").await;
 }
 
 #[tokio::test]
