@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use axum::extract::ws::{Message, WebSocket};
 use futures_util::StreamExt;
+use futures_util::stream::{SplitSink, SplitStream};
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use tokio_tungstenite::tungstenite;
 use tracing::debug;
@@ -48,8 +49,12 @@ pub(super) fn refusal(error: &AuthError) -> (CloseCode, Option<WireError>) {
 }
 
 /// Serves a connection until it ends.
-pub(super) async fn run(socket: WebSocket, dispatcher: Dispatcher, registry: Registry, opening: Opening) {
-    let (sink, mut stream) = socket.split();
+pub(super) async fn run(
+    (sink, mut stream): (SplitSink<WebSocket, Message>, SplitStream<WebSocket>),
+    dispatcher: Dispatcher,
+    registry: Registry,
+    opening: Opening,
+) {
     let now = dispatcher.clock().now();
     let (identity, refused) = match opening {
         Opening::Known(identity) => (Some(identity), None),
@@ -60,32 +65,32 @@ pub(super) async fn run(socket: WebSocket, dispatcher: Dispatcher, registry: Reg
     dispatcher.shutdown().spawn(writer::run(dispatcher.clone(), Arc::clone(&session), sink));
     let (identity, refused) = match identity {
         None => (None, refused),
-        Some(identity) => match dispatcher.auth().check_again(&identity).await {
+        Some(identity) => match Box::pin(dispatcher.auth().check_again(&identity)).await {
             Ok(()) => (Some(identity), refused),
             Err(error) => (None, Some(refusal(&error))),
         },
     };
     let mut reader = Reader::new(dispatcher, Arc::clone(&session), identity);
     // Once it has hung up it only waits for the peer's answer to the close.
-    let mut hung_up = reader.greet(refused).await.is_err();
+    // Boxed, as all that is done now and then: a connection that waits stays small.
+    let mut hung_up = Box::pin(reader.greet(refused)).await.is_err();
     loop {
         let room = reader.submits.has_room();
         let message = tokio::select! {
             biased;
             () = session.ended.cancelled() => break,
             done = reader.submits.next() => {
-                hung_up |= reader.submitted(done).await.is_err();
+                hung_up |= Box::pin(reader.submitted(done)).await.is_err();
                 continue;
             }
             message = stream.next(), if room => message,
         };
         match message {
             Some(Ok(_)) if hung_up => (),
-            // Boxed, so that a connection that waits for its next frame stays small.
             Some(Ok(message)) => hung_up = Box::pin(reader.message(message)).await.is_err(),
             Some(Err(error)) => {
                 debug!(%error, "socket failed");
-                if reader.says_what_was_wrong(&error).await {
+                if Box::pin(reader.says_what_was_wrong(&error)).await {
                     session.ended.cancelled().await;
                 }
                 break;

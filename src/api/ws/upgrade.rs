@@ -4,6 +4,7 @@ use axum::extract::State;
 use axum::extract::ws::WebSocketUpgrade;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use futures_util::StreamExt;
 
 use super::registry::Registry;
 use super::session::{self, Opening};
@@ -75,7 +76,10 @@ pub async fn upgrade(State(state): State<WsState>, headers: HeaderMap, ws: WebSo
         .max_write_buffer_size(WRITE_BYTES_MOST)
         .max_message_size(most)
         .max_frame_size(most)
-        .on_upgrade(move |socket| session::run(socket, dispatcher, registry, opening))
+        .on_upgrade(async move |socket| {
+            // A task of its own: that of the upgrade is larger, and would live as long.
+            dispatcher.shutdown().clone().spawn(session::run(socket.split(), dispatcher, registry, opening));
+        })
 }
 
 /// The token of the request, from `Authorization` or, as browsers can send it, a subprotocol.

@@ -166,8 +166,7 @@ impl Peer {
         loop {
             match self.hear().await {
                 Heard::Frame(frame) if frame["id"] == json!(id) => {
-                    kept.append(&mut self.inbox);
-                    self.inbox = kept;
+                    self.put_back(kept);
                     return frame;
                 }
                 Heard::Frame(frame) => kept.push_back(frame),
@@ -210,6 +209,30 @@ impl Peer {
                 return frame["data"].clone();
             }
         }
+    }
+
+    /// Passes over what comes until the data of a frame is `wanted`, except for what is to be kept.
+    pub(crate) async fn until_keeping(
+        &mut self,
+        keep: impl Fn(&Value) -> bool,
+        wanted: impl Fn(&Value) -> bool,
+    ) -> VecDeque<Value> {
+        let mut kept = VecDeque::new();
+        loop {
+            let frame = self.next().await;
+            if wanted(&frame["data"]) {
+                return kept;
+            }
+            if keep(&frame["data"]) {
+                kept.push_back(frame);
+            }
+        }
+    }
+
+    /// These frames come again, before all others.
+    pub(crate) fn put_back(&mut self, mut frames: VecDeque<Value>) {
+        frames.append(&mut self.inbox);
+        self.inbox = frames;
     }
 
     /// The next error that answers no request, other frames are passed over; returns its data.

@@ -100,14 +100,14 @@ impl Worker {
         self.stored(assigned, 2).await;
     }
 
-    /// Waits for an `ack` up to `n`.
+    /// Waits for an `ack` up to `n`. What was assigned meanwhile is kept for later: a slot is free
+    /// before the end is stored.
     pub(crate) async fn stored(&mut self, assigned: &Assigned, n: u64) {
-        loop {
-            let ack = self.peer.until("job", "ack").await;
-            if ack["jobId"] == json!(assigned.job) && ack["n"].as_u64() >= Some(n) {
-                return;
-            }
-        }
+        let acked = |data: &Value| {
+            data["opt"] == "ack" && data["jobId"] == json!(assigned.job) && data["n"].as_u64() >= Some(n)
+        };
+        let assigns = self.peer.until_keeping(|data| data["opt"] == "assign", acked).await;
+        self.peer.put_back(assigns);
     }
 
     /// Sends a heartbeat for these jobs; returns which of them are lost.
