@@ -127,6 +127,23 @@ impl Auth {
         }
     }
 
+    /// Whether what an identity rests on has not been revoked since. Asked once its socket can be found
+    /// by a [`Revoked`], so that none falls between proof and socket.
+    ///
+    /// # Errors
+    /// `Revoked`; `Store` where it could not be found out.
+    pub async fn check_again(&self, identity: &Identity) -> Result<(), AuthError> {
+        let good = match &identity.credential {
+            Credential::ApiToken(id) => self.0.store.token(id).await?.is_some(),
+            Credential::Access { epoch } => {
+                let account = self.0.store.account(identity.account.as_str()).await?;
+                account.is_some_and(|now| now.name == identity.account && now.tokens_valid_from == *epoch)
+            }
+            Credential::Open => true,
+        };
+        if good { Ok(()) } else { Err(AuthError::Revoked) }
+    }
+
     async fn authenticate_api_token(&self, presented: &Presented<'_>) -> Result<Identity, AuthError> {
         let kept = self.0.store.token(presented.id).await?.ok_or(AuthError::WrongToken)?;
         if !presented.is(&kept) {

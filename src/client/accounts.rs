@@ -3,8 +3,8 @@
 use super::connection::{Client, reply};
 use super::error::ClientError;
 use crate::protocol::auth::{
-    AuthEvent, AuthRequest, NamedUser, TokenCreate, TokenRecord, TokenReply, TokenRevoke, UserAdd, UserPassword,
-    UserRecord,
+    AuthEvent, AuthReply, AuthRequest, NamedUser, TokenCreate, TokenRecord, TokenReply, TokenRevoke, UserAdd,
+    UserPassword, UserRecord,
 };
 use crate::protocol::codec::{Nothing, ToClient};
 
@@ -49,6 +49,6 @@ impl Client {
     }
 
     async fn auth_done(&mut self, request: AuthRequest) -> Result<(), ClientError> {
-        self.ask(&request, reply!(ToClient::Auth(AuthEvent::Done(_)) => ())).await
+        self.ask(&request, reply!(ToClient::Auth(AuthEvent::Ok(AuthReply::Done(_))) => ())).await
     }
 }

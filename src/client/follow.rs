@@ -220,7 +220,12 @@ impl Follower {
         let event = match frame {
             ToClient::Job(event) => event,
             ToClient::Error(error) => return Err(error.into()),
-            ToClient::Hello(_) | ToClient::Auth(_) | ToClient::Worker(_) | ToClient::Ping | ToClient::Pong => {
+            ToClient::Hello(_)
+            | ToClient::HelloEvent(_)
+            | ToClient::Auth(_)
+            | ToClient::Worker(_)
+            | ToClient::Ping
+            | ToClient::Pong => {
                 return Ok(None);
             }
         };

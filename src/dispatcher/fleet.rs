@@ -13,7 +13,7 @@ use crate::base::clock::Millis;
 use crate::hub::{Item, Outbox};
 use crate::model::{Capacity, Job, Requires, Worker};
 use crate::protocol::agent::{AgentJobOrder, AgentOrder, Lost, Usage};
-use crate::protocol::codec::encode;
+use crate::protocol::codec::{FrameId, encode, encode_with};
 use crate::protocol::{Attempt, CloseCode, JobId, WorkerId};
 use crate::scheduler::{self, Facts, Plan};
 
@@ -55,6 +55,10 @@ pub struct Agent {
 #[derive(Debug)]
 struct State {
     facts: Facts,
+    /// Whether an administrator drains it; kept in its record.
+    drained: bool,
+    /// Whether it drains itself, which ends with its connection.
+    leaving: bool,
     held: HashMap<JobId, Held>,
     usage: Option<Usage>,
 }
@@ -179,7 +183,13 @@ impl Agent {
             outbox,
             last_heard: AtomicU64::new(now),
             gone: AtomicBool::new(false),
-            state: Mutex::new(State { facts: facts_of(worker, true), held: HashMap::new(), usage: None }),
+            state: Mutex::new(State {
+                facts: facts_of(worker, true),
+                drained: worker.draining,
+                leaving: false,
+                held: HashMap::new(),
+                usage: None,
+            }),
         }
     }
 
@@ -193,10 +203,10 @@ impl Agent {
         self.outbox.push_now(Item::Frame(encode(order).into()));
     }
 
-    /// Tells it why it may not write, and to kill what it would have written. This is no error of
-    /// the peer's that counts against it: it could not know.
-    pub(super) fn refuse(&self, job: JobId, attempt: Attempt, error: &DispatchError) {
-        self.outbox.push_now(Item::Frame(encode(&error.to_wire()).into()));
+    /// Tells it why it may not write, and to kill what it would have written; `id` is that of the
+    /// frame. This is no error of the peer's that counts against it: it could not know.
+    pub(super) fn refuse(&self, job: JobId, attempt: Attempt, id: Option<&FrameId>, error: &DispatchError) {
+        self.outbox.push_now(Item::Frame(encode_with(&error.to_wire(), id).into()));
         self.order(&AgentOrder::Heartbeat(Lost { lost: vec![(job, attempt)] }));
     }
 
@@ -240,8 +250,23 @@ impl Agent {
         self.state.lock().usage.clone()
     }
 
-    pub(super) fn set_draining(&self, draining: bool) {
-        self.state.lock().facts.draining = draining;
+    /// Notes whether an administrator drains it.
+    pub(super) fn set_drained(&self, drained: bool) {
+        let mut state = self.state.lock();
+        state.drained = drained;
+        state.facts.draining = drained || state.leaving;
+    }
+
+    /// Notes whether it drains itself.
+    pub(super) fn set_leaving(&self, leaving: bool) {
+        let mut state = self.state.lock();
+        state.leaving = leaving;
+        state.facts.draining = leaving || state.drained;
+    }
+
+    /// Whether it gets no new jobs, for either reason.
+    pub(super) fn is_draining(&self) -> bool {
+        self.state.lock().facts.draining
     }
 
     /// Jobs that it holds.

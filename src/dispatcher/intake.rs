@@ -19,7 +19,7 @@ use crate::base::clock::Millis;
 use crate::hub::Item;
 use crate::model::Outcome;
 use crate::protocol::agent::{Ack, AgentJobOrder, Nack};
-use crate::protocol::codec::encode;
+use crate::protocol::codec::{FrameId, encode};
 use crate::protocol::{Attempt, JobId};
 use crate::store::error::AppendError;
 use crate::store::log::{Appended, AttemptWrite, NewOutput};
@@ -29,6 +29,9 @@ const WAITING_BYTES: usize = 8 * 1024 * 1024;
 
 /// A frame's cost beside its bytes, so that empty ones are bounded, too.
 const FRAME_BYTES: usize = 128;
+
+/// When an attempt ended, as its last entry.
+type End = (u64, Millis, Outcome);
 
 /// Writes of one connection that wait for the store.
 #[derive(Debug, Default)]
@@ -43,22 +46,24 @@ struct Waiting {
     writes: Vec<AttemptWrite>,
     /// The latest write of each job, to be continued.
     latest: HashMap<JobId, usize>,
+    /// Ids of the frames that had one; each is a write of its own, so that it is answered by itself.
+    ids: HashMap<usize, FrameId>,
     bytes: usize,
     closed: bool,
 }
 
 impl Intake {
     /// Adds a chunk, waiting for room.
-    pub async fn output(&self, job: JobId, attempt: Attempt, output: NewOutput) {
+    pub async fn output(&self, job: JobId, attempt: Attempt, output: NewOutput, id: Option<&FrameId>) {
         self.room(output.bytes.len() + FRAME_BYTES).await;
-        self.waiting.lock().output(job, attempt, output);
+        self.waiting.lock().output(job, attempt, output, id);
         self.ready.notify_one();
     }
 
     /// Adds the end of an attempt, waiting for room.
-    pub async fn end(&self, job: JobId, attempt: Attempt, n: u64, time: Millis, outcome: Outcome) {
+    pub async fn end(&self, job: JobId, attempt: Attempt, end: End, id: Option<&FrameId>) {
         self.room(FRAME_BYTES).await;
-        self.waiting.lock().end(job, attempt, (n, time, outcome));
+        self.waiting.lock().end(job, attempt, end, id);
         self.ready.notify_one();
     }
 
@@ -82,8 +87,8 @@ impl Intake {
         }
     }
 
-    /// All that waits; `None` once closed and empty.
-    async fn take(&self) -> Option<Vec<AttemptWrite>> {
+    /// All that waits, with the ids of those that have one; `None` once closed and empty.
+    async fn take(&self) -> Option<(Vec<AttemptWrite>, HashMap<usize, FrameId>)> {
         loop {
             let ready = self.ready.notified();
             {
@@ -91,10 +96,10 @@ impl Intake {
                 if !waiting.writes.is_empty() {
                     waiting.latest.clear();
                     waiting.bytes = 0;
-                    let writes = std::mem::take(&mut waiting.writes);
+                    let taken = (std::mem::take(&mut waiting.writes), std::mem::take(&mut waiting.ids));
                     drop(waiting);
                     self.room.notify_one();
-                    return Some(writes);
+                    return Some(taken);
                 }
                 if waiting.closed {
                     return None;
@@ -106,13 +111,13 @@ impl Intake {
 }
 
 impl Waiting {
-    fn output(&mut self, job: JobId, attempt: Attempt, output: NewOutput) {
-        let write = self.write_for(job, attempt, |write| write.output.last().is_none_or(|last| last.n + 1 == output.n));
-        write.output.push(output);
+    fn output(&mut self, job: JobId, attempt: Attempt, output: NewOutput, id: Option<&FrameId>) {
+        let continues = |write: &AttemptWrite| write.output.last().is_none_or(|last| last.n + 1 == output.n);
+        self.write_for(job, attempt, id, continues).output.push(output);
     }
 
-    fn end(&mut self, job: JobId, attempt: Attempt, end: (u64, Millis, Outcome)) {
-        self.write_for(job, attempt, |_| true).end = Some(end);
+    fn end(&mut self, job: JobId, attempt: Attempt, end: End, id: Option<&FrameId>) {
+        self.write_for(job, attempt, id, |_| true).end = Some(end);
     }
 
     /// The job's latest write if it can be continued, else a new one.
@@ -120,17 +125,20 @@ impl Waiting {
         &mut self,
         job: JobId,
         attempt: Attempt,
+        id: Option<&FrameId>,
         continues: impl FnOnce(&AttemptWrite) -> bool,
     ) -> &mut AttemptWrite {
         let latest = self.latest.get(&job).copied().filter(|index| {
             let write = &self.writes[*index];
-            write.attempt == attempt && write.end.is_none() && continues(write)
+            let has_id = id.is_some() || self.ids.contains_key(index);
+            !has_id && write.attempt == attempt && write.end.is_none() && continues(write)
         });
         let index = latest.unwrap_or_else(|| {
             self.writes.push(AttemptWrite { job, attempt, output: Vec::new(), end: None });
             self.latest.insert(job, self.writes.len() - 1);
             self.writes.len() - 1
         });
+        self.ids.extend(id.map(|id| (index, id.clone())));
         &mut self.writes[index]
     }
 }
@@ -138,7 +146,7 @@ impl Waiting {
 /// Stores what `agent` writes until its intake is closed and empty.
 pub(super) async fn run(dispatcher: Dispatcher, agent: Arc<Agent>) {
     let mut backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(2));
-    while let Some(writes) = agent.intake.take().await {
+    while let Some((writes, ids)) = agent.intake.take().await {
         let mut told = false;
         let results = loop {
             match dispatcher.0.store.append(writes.clone()).await {
@@ -158,7 +166,7 @@ pub(super) async fn run(dispatcher: Dispatcher, agent: Arc<Agent>) {
         };
         backoff.reset();
         let window_bytes = dispatcher.0.settings.limits.window_bytes;
-        for (write, result) in writes.iter().zip(results) {
+        for (index, (write, result)) in writes.iter().zip(results).enumerate() {
             let (job_id, attempt) = (write.job, write.attempt);
             match result {
                 Ok(appended) => {
@@ -173,7 +181,7 @@ pub(super) async fn run(dispatcher: Dispatcher, agent: Arc<Agent>) {
                     agent.order_job(&AgentJobOrder::Nack(Nack { job_id, attempt, expect }));
                 }
                 Err(error @ (AppendError::Stale { .. } | AppendError::NotFound(_))) => {
-                    agent.refuse(job_id, attempt, &error.into());
+                    agent.refuse(job_id, attempt, ids.get(&index), &error.into());
                     dispatcher.release(job_id, attempt);
                 }
             }
@@ -223,23 +231,36 @@ mod tests {
     #[tokio::test]
     async fn chunks_that_follow_each_other_become_one_write() {
         let intake = Intake::default();
-        intake.output(JOB, 1, chunk(1)).await;
-        intake.output(JOB, 1, chunk(2)).await;
-        intake.end(JOB, 1, 3, 0, Outcome::because(Reason::Exit, None)).await;
-        let writes = intake.take().await.unwrap();
+        intake.output(JOB, 1, chunk(1), None).await;
+        intake.output(JOB, 1, chunk(2), None).await;
+        intake.end(JOB, 1, (3, 0, Outcome::because(Reason::Exit, None)), None).await;
+        let (writes, _) = intake.take().await.unwrap();
         assert_eq!(writes.len(), 1);
         assert_eq!(writes[0].output.len(), 2);
         assert!(writes[0].end.is_some());
     }
 
     #[tokio::test]
+    async fn what_has_an_id_is_answered_by_itself() {
+        let intake = Intake::default();
+        let id = FrameId::number(7);
+        intake.output(JOB, 1, chunk(1), None).await;
+        intake.output(JOB, 1, chunk(2), Some(&id)).await;
+        intake.output(JOB, 1, chunk(3), None).await;
+        intake.output(JOB, 1, chunk(4), None).await;
+        let (writes, ids) = intake.take().await.unwrap();
+        assert_eq!(writes.iter().map(|write| write.output.len()).collect::<Vec<_>>(), [1, 1, 2]);
+        assert_eq!(ids, HashMap::from([(1, id)]));
+    }
+
+    #[tokio::test]
     async fn repeats_and_holes_are_kept_apart_for_the_store_to_judge() {
         let intake = Intake::default();
         for n in [1, 2, 2, 9] {
-            intake.output(JOB, 1, chunk(n)).await;
+            intake.output(JOB, 1, chunk(n), None).await;
         }
-        intake.output(JOB, 2, chunk(10)).await;
-        let writes = intake.take().await.unwrap();
+        intake.output(JOB, 2, chunk(10), None).await;
+        let (writes, _) = intake.take().await.unwrap();
         let numbers: Vec<Vec<u64>> = writes.iter().map(|w| w.output.iter().map(|o| o.n).collect()).collect();
         assert_eq!(numbers, [vec![1, 2], vec![2], vec![9], vec![10]]);
         intake.close();

@@ -100,17 +100,12 @@ async fn pass(dispatcher: &Dispatcher, ticks: u32, absent: Duration) -> Result<(
     Ok(())
 }
 
-/// Begins all leases and limits of runs anew: this process was stopped, its machine asleep, or the
+/// Begins all leases and limits anew: this process was stopped, its machine asleep, or the
 /// store away, and no heartbeat could have renewed them.
 async fn start_anew(dispatcher: &Dispatcher, absent: Duration) -> Result<(), DispatchError> {
     let inner = &dispatcher.0;
-    warn!(?absent, "nothing was looked after for a while; leases begin anew");
-    for known in inner.fleet.all_known() {
-        let id = &known.worker.id;
-        let running = inner.store.running_on(id).await?;
-        let held: Vec<_> = running.iter().map(|job| (job.id, job.attempt)).collect();
-        inner.store.renew(id, &held, inner.settings.lease).await?;
-    }
+    warn!(?absent, "nothing was looked after for a while; leases and limits begin anew");
+    inner.store.start_anew(inner.settings.lease).await?;
     let now = inner.clock.now();
     for agent in inner.fleet.agents() {
         agent.start_anew(now);

@@ -15,6 +15,7 @@ use crate::protocol::agent::{
     ResumeVerdict, Verdict,
 };
 use crate::protocol::chunk::bytes_of;
+use crate::protocol::codec::{FrameId, Nothing};
 use crate::protocol::{Attempt, CloseCode, JobId, WireError};
 use crate::store::log::NewOutput;
 
@@ -106,9 +107,14 @@ impl Dispatcher {
     /// The store; the worker must come again.
     pub async fn registered(&self, registration: Registration) -> Result<(), DispatchError> {
         let Registration { agent, reply, worker, cancels } = registration;
+        let draining = worker.draining;
         self.0.shutdown.spawn(intake::run(self.clone(), Arc::clone(&agent)));
         if let Some(older) = self.0.fleet.join(Arc::clone(&agent), worker) {
             older.close(CloseCode::Superseded);
+        }
+        if draining {
+            // An agent that has just started does not know.
+            agent.order(&AgentOrder::Drain(Nothing {}));
         }
         // Before anything is waited for: who has read the reply may ask for the worker's record.
         self.worker_changed(&agent.id);
@@ -179,11 +185,16 @@ impl Dispatcher {
         Ok(())
     }
 
-    /// A worker read output; it is stored in time, and acknowledged then.
+    /// A worker read output; it is stored in time, and acknowledged or, by the frame's `id`, refused then.
     ///
     /// # Errors
     /// A wrong field, or the store.
-    pub async fn output(&self, agent: &Agent, output: AgentOutput<'_>) -> Result<(), DispatchError> {
+    pub async fn output(
+        &self,
+        agent: &Agent,
+        output: AgentOutput<'_>,
+        id: Option<&FrameId>,
+    ) -> Result<(), DispatchError> {
         let AgentOutput { job_id, attempt, n, stream, offset: _, text, base64, time } = output;
         if n == 0 {
             return Err(WireError::bad_field("n", "n counts from 1").into());
@@ -193,22 +204,22 @@ impl Dispatcher {
             (text, base64) => bytes_of(text.as_deref(), base64.as_deref())?,
         };
         let time = time.unwrap_or_else(|| self.0.clock.now());
-        if self.may_write(agent, job_id, attempt).await? {
-            agent.intake.output(job_id, attempt, NewOutput { n, stream, bytes: bytes.into(), time }).await;
+        if self.may_write(agent, job_id, attempt, id).await? {
+            agent.intake.output(job_id, attempt, NewOutput { n, stream, bytes: bytes.into(), time }, id).await;
         }
         Ok(())
     }
 
-    /// A worker's job is over.
+    /// A worker's job is over; stored as output is.
     ///
     /// # Errors
     /// The store.
-    pub async fn end(&self, agent: &Agent, end: AttemptEnd) -> Result<(), DispatchError> {
+    pub async fn end(&self, agent: &Agent, end: AttemptEnd, id: Option<&FrameId>) -> Result<(), DispatchError> {
         let AttemptEnd { job_id, attempt, n, exit_code, reason, error_message, time } = end;
         let time = time.unwrap_or_else(|| self.0.clock.now());
         let outcome = Outcome { reason, exit_code, message: error_message };
-        if self.may_write(agent, job_id, attempt).await? {
-            agent.intake.end(job_id, attempt, n, time, outcome).await;
+        if self.may_write(agent, job_id, attempt, id).await? {
+            agent.intake.end(job_id, attempt, (n, time, outcome), id).await;
             // The next job is claimed while this one's end is being stored.
             agent.finish(job_id, attempt);
             self.0.queue.poke();
@@ -218,16 +229,22 @@ impl Dispatcher {
 
     /// Whether a worker may write to a job; one that is another worker's it is told to let go. Of
     /// what was its own the store says whether it is stale, or repeats the end.
-    async fn may_write(&self, agent: &Agent, id: JobId, attempt: Attempt) -> Result<bool, DispatchError> {
-        if check_held(agent, id, attempt).is_ok() {
+    async fn may_write(
+        &self,
+        agent: &Agent,
+        job_id: JobId,
+        attempt: Attempt,
+        id: Option<&FrameId>,
+    ) -> Result<bool, DispatchError> {
+        if check_held(agent, job_id, attempt).is_ok() {
             return Ok(true);
         }
-        let error = match self.0.store.job(id.into()).await? {
+        let error = match self.0.store.job(job_id.into()).await? {
             Some(job) if job.worker.as_ref() == Some(&agent.id) => return Ok(true),
-            Some(job) => stale(id, attempt, job.attempt),
+            Some(job) => stale(job_id, attempt, job.attempt),
             None => DispatchError::NotFound("job"),
         };
-        agent.refuse(id, attempt, &error);
+        agent.refuse(job_id, attempt, id, &error);
         Ok(false)
     }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::jobs::page_limit;
 use super::records::{self, LiveWorker};
-use super::{DispatchError, Dispatcher};
+use super::{Agent, DispatchError, Dispatcher};
 use crate::auth::Identity;
 use crate::hub::{Outbox, Ring, Watch};
 use crate::model::Role;
@@ -17,17 +17,18 @@ impl Dispatcher {
     /// A worker's record.
     ///
     /// # Errors
-    /// `not_found`, or the role may not.
-    pub fn worker(&self, who: &Identity, id: &WorkerId) -> Result<WorkerRecord, DispatchError> {
+    /// `not_found`, the role may not, or the store.
+    pub async fn worker(&self, who: &Identity, id: &WorkerId) -> Result<WorkerRecord, DispatchError> {
         super::audience(who)?;
-        self.worker_record(id).ok_or(DispatchError::NotFound("worker"))
+        let away = self.running_away(id).await?;
+        self.worker_record(id, away).ok_or(DispatchError::NotFound("worker"))
     }
 
     /// A page of workers by id, and where the next one begins.
     ///
     /// # Errors
-    /// A wrong field, or the role may not.
-    pub fn workers(
+    /// A wrong field, the role may not, or the store.
+    pub async fn workers(
         &self,
         who: &Identity,
         list: &ListWorkers,
@@ -41,7 +42,12 @@ impl Dispatcher {
         let more = ids.len() > limit;
         ids.truncate(limit);
         let next = if more { ids.last().cloned() } else { None };
-        Ok((ids.iter().filter_map(|id| self.worker_record(id)).collect(), next))
+        let mut workers = Vec::with_capacity(ids.len());
+        for id in &ids {
+            let away = self.running_away(id).await?;
+            workers.extend(self.worker_record(id, away));
+        }
+        Ok((workers, next))
     }
 
     /// Watches status and usage of all workers.
@@ -61,34 +67,36 @@ impl Dispatcher {
         if who.role != Role::Admin {
             return Err(DispatchError::Forbidden("only administrators drain workers"));
         }
-        self.drain_worker(id, draining).await?;
-        if let Some(agent) = self.0.fleet.agent(id) {
-            agent.order(&if draining { AgentOrder::Drain(Nothing {}) } else { AgentOrder::Undrain(Nothing {}) });
-        }
-        Ok(())
-    }
-
-    /// The same, as a worker says it of itself.
-    ///
-    /// # Errors
-    /// `not_found`, or the store.
-    pub async fn drain_worker(&self, id: &WorkerId, draining: bool) -> Result<(), DispatchError> {
         if !self.0.store.set_draining(id, draining).await? {
             return Err(DispatchError::NotFound("worker"));
         }
         self.0.fleet.update_known(id, |known| known.worker.draining = draining);
         if let Some(agent) = self.0.fleet.agent(id) {
-            agent.set_draining(draining);
+            agent.set_drained(draining);
+            agent.order(&drain_order(agent.is_draining()));
         }
-        self.worker_changed(id);
+        self.tell_worker(id, self.running_away(id).await?);
         self.0.queue.poke();
         Ok(())
     }
 
-    /// Tells watchers where a worker stands now.
+    /// The same, as a worker says it of itself: for as long as it is connected, and beside what an
+    /// administrator said. Returns how it stands now.
+    pub fn leaves(&self, agent: &Agent, leaving: bool) -> AgentOrder {
+        agent.set_leaving(leaving);
+        self.worker_changed(&agent.id);
+        self.0.queue.poke();
+        drain_order(agent.is_draining())
+    }
+
+    /// Tells watchers where a worker stands now that is connected here, or offline.
     pub(super) fn worker_changed(&self, id: &WorkerId) {
+        self.tell_worker(id, 0);
+    }
+
+    fn tell_worker(&self, id: &WorkerId, away: usize) {
         if self.0.hub.workers.is_watched()
-            && let Some(worker) = self.worker_record(id)
+            && let Some(worker) = self.worker_record(id, away)
         {
             let event = WorkerEvent::Status(Box::new(WorkerReply { worker }));
             self.0.hub.workers.push(None, encode(&event).into());
@@ -103,18 +111,33 @@ impl Dispatcher {
         }
     }
 
-    fn worker_record(&self, id: &WorkerId) -> Option<WorkerRecord> {
+    /// Jobs of a worker whose connection is gone while its jobs go on, as the store counts them.
+    async fn running_away(&self, id: &WorkerId) -> Result<usize, DispatchError> {
+        let known = self.0.fleet.known(id).filter(|known| known.worker.last_seen > self.online_since());
+        if known.is_none() || self.0.fleet.agent(id).is_some() {
+            return Ok(0);
+        }
+        Ok(self.0.store.running_on(id).await?.len())
+    }
+
+    /// `away`: see [`Dispatcher::running_away`].
+    fn worker_record(&self, id: &WorkerId, away: usize) -> Option<WorkerRecord> {
         let mut worker = self.0.fleet.known(id)?.worker;
         let agent = self.0.fleet.agent(id);
         if let Some(agent) = &agent {
             worker.last_seen = agent.last_heard();
+            worker.draining = agent.is_draining();
         }
         let live = LiveWorker {
-            running: agent.as_ref().map_or(0, |agent| agent.running()),
+            running: agent.as_ref().map_or(away, |agent| agent.running()),
             usage: agent.as_ref().and_then(|agent| agent.usage()),
             connected_at: agent.as_ref().map(|agent| agent.connected_at),
             offline: worker.last_seen <= self.online_since(),
         };
         Some(records::worker(&worker, live))
     }
+}
+
+fn drain_order(draining: bool) -> AgentOrder {
+    if draining { AgentOrder::Drain(Nothing {}) } else { AgentOrder::Undrain(Nothing {}) }
 }

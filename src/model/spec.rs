@@ -225,7 +225,8 @@ impl TryFrom<wire::JobSpec> for JobSpec {
             wire::Tty::Switch(false) => None,
             wire::Tty::Switch(true) => Some((80, 24)),
             wire::Tty::Size { cols, rows } if cols == 0 || rows == 0 => {
-                return Err(WireError::bad_field("tty", "cols and rows must be 1 or more"));
+                let field = if cols == 0 { "tty.cols" } else { "tty.rows" };
+                return Err(WireError::bad_field(field, format!("{field} must be 1 or more")));
             }
             wire::Tty::Size { cols, rows } => Some((cols, rows)),
         };

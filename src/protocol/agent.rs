@@ -60,7 +60,7 @@ verbs! {
 #[serde(rename_all = "camelCase")]
 pub struct Register {
     /// The worker's name, the same over restarts.
-    #[serde(alias = "worker_id")]
+    #[serde(alias = "worker_id", alias = "machine_id", alias = "machineId")]
     pub worker_id: WorkerId,
     /// When the agent process started, in milliseconds. A larger one supersedes.
     pub boot: u64,
@@ -128,6 +128,7 @@ pub struct GpuInfo {
 #[serde(rename_all = "camelCase")]
 pub struct Resume {
     /// The job.
+    #[serde(alias = "job_id")]
     pub job_id: JobId,
     /// The attempt.
     pub attempt: Attempt,
@@ -263,6 +264,7 @@ pub struct Assign {
 #[serde(rename_all = "camelCase")]
 pub struct AttemptRef {
     /// The job.
+    #[serde(alias = "job_id")]
     pub job_id: JobId,
     /// The attempt.
     pub attempt: Attempt,
@@ -273,6 +275,7 @@ pub struct AttemptRef {
 #[serde(rename_all = "camelCase")]
 pub struct Reject {
     /// The job.
+    #[serde(alias = "job_id")]
     pub job_id: JobId,
     /// The attempt.
     pub attempt: Attempt,
@@ -286,6 +289,7 @@ pub struct Reject {
 #[serde(rename_all = "camelCase")]
 pub struct AgentOutput<'a> {
     /// The job.
+    #[serde(alias = "job_id")]
     pub job_id: JobId,
     /// The attempt.
     pub attempt: Attempt,
@@ -312,6 +316,7 @@ pub struct AgentOutput<'a> {
 #[serde(rename_all = "camelCase")]
 pub struct AttemptEnd {
     /// The job.
+    #[serde(alias = "job_id")]
     pub job_id: JobId,
     /// The attempt.
     pub attempt: Attempt,

@@ -1,9 +1,11 @@
 //! Frames of type `auth`: proving who one is, and administering who may.
 
 use schemars::JsonSchema;
+use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 
-use super::codec::{Acknowledged, Nothing, verbs};
+use super::codec::{Acknowledged, Nothing, typed, verbs};
+use super::error::WireError;
 
 /// What an account or token may do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
@@ -36,12 +38,11 @@ verbs! {
 verbs! {
     /// Dispatcher to client.
     pub enum AuthEvent: Auth {
-        "ok" => Ok(AuthOk),
+        "ok" => Ok(AuthReply) by read_ok,
         "expiring" => Expiring(Expiring),
         "users" => Users(UsersReply),
         "token" => Token(TokenReply),
         "tokens" => Tokens(TokensReply),
-        "done" => Done(Acknowledged),
     }
 }
 
@@ -63,6 +64,27 @@ pub struct Login {
 impl std::fmt::Debug for Login {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Login").field("account", &self.account).finish_non_exhaustive()
+    }
+}
+
+/// `ok`: the reply to a login, or, with `of`, to any other verb that has none of its own.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(untagged)]
+pub enum AuthReply {
+    /// The socket is authenticated.
+    Login(AuthOk),
+    /// The verb was carried out.
+    Done(Acknowledged),
+}
+
+fn read_ok(data: &str) -> Result<AuthReply, WireError> {
+    #[derive(Deserialize)]
+    struct Probe {
+        of: Option<IgnoredAny>,
+    }
+    match typed(data)? {
+        Probe { of: None } => typed(data).map(AuthReply::Login),
+        Probe { of: Some(_) } => typed(data).map(AuthReply::Done),
     }
 }
 

@@ -29,11 +29,12 @@ pub enum Chunk<'a> {
 }
 
 impl<'a> Chunk<'a> {
-    /// Chooses the form for `bytes`. A pure function of the bytes, so that a replay looks
-    /// exactly as the live stream did.
+    /// Chooses the form for `bytes`: text, unless JSON's escapes would more than double it and not
+    /// just a short piece of it. A pure function of the bytes, so that a replay looks exactly as
+    /// the live stream did.
     pub fn of(bytes: &'a [u8]) -> Self {
         match std::str::from_utf8(bytes) {
-            Ok(text) if escaped_len(bytes) <= bytes.len().div_ceil(3) * 4 => Self::Text(Cow::Borrowed(text)),
+            Ok(text) if escaped_len(bytes) <= 2 * bytes.len() + 64 => Self::Text(Cow::Borrowed(text)),
             _ => Self::Base64(Cow::Owned(STANDARD.encode(bytes))),
         }
     }
@@ -81,6 +82,10 @@ fn escaped_len(bytes: &[u8]) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::protocol::JobId;
+    use crate::protocol::agent::AgentOutput;
+    use crate::protocol::limits::{CHUNK_BYTES, WORKER_FRAME_BYTES};
+    use crate::protocol::output::encode_report;
 
     #[test]
     fn text_stays_text_and_the_rest_becomes_base64() {
@@ -88,6 +93,26 @@ mod tests {
         assert_eq!(Chunk::of("é\u{1b}[0m normal text".as_bytes()), Chunk::Text("é\u{1b}[0m normal text".into()));
         assert_eq!(Chunk::of(b"\xff"), Chunk::Base64("/w==".into()));
         assert_eq!(Chunk::of(&[0; 30]), Chunk::Base64("A".repeat(40).into()));
+        for text in ["\n", "\n\n\n\n", "\"\"", "\u{1b}[1m", "\u{1b}[32m\u{1b}[1mok\u{1b}[0m\r\n", "\0\u{7}"] {
+            assert_eq!(Chunk::of(text.as_bytes()), Chunk::Text(text.into()));
+        }
+        let just = |more: usize| [vec![0; 16 + more], vec![b'x'; 16]].concat();
+        assert!(matches!(Chunk::of(&just(0)), Chunk::Text(_)), "96 + 16 bytes of 32 are within 128");
+        assert!(matches!(Chunk::of(&just(8)), Chunk::Base64(_)), "144 + 16 bytes of 40 are not within 144");
+    }
+
+    #[test]
+    fn the_largest_chunk_fits_a_frame_in_either_form() {
+        let quotes = vec![b'"'; CHUNK_BYTES];
+        let worst = [vec![0; 16], quotes[16..].to_vec()].concat();
+        for (bytes, is_text) in [(&worst, true), (&vec![0xff; CHUNK_BYTES], false)] {
+            let (text, base64) = Chunk::of(bytes).into_fields();
+            assert_eq!(text.is_some(), is_text);
+            let (job_id, time) = (JobId { number: u64::MAX, nonce: u32::MAX }, Some(u64::MAX));
+            let (attempt, n, offset) = (u32::MAX, u64::MAX, u64::MAX);
+            let report = AgentOutput { job_id, attempt, n, stream: StreamName::Stderr, offset, text, base64, time };
+            assert!(encode_report(&report).len() <= WORKER_FRAME_BYTES / 4);
+        }
     }
 
     #[test]

@@ -13,7 +13,7 @@ use serde_json::value::RawValue;
 use super::agent::{AgentJobOrder, AgentJobReport, AgentOrder, AgentOutput, AgentReport};
 use super::auth::{AuthEvent, AuthRequest};
 use super::error::{ErrorCode, WireError};
-use super::hello::{ClientHello, ServerHello};
+use super::hello::{ClientHello, HelloEvent, ServerHello};
 use super::job::{JobEvent, JobRequest, OutputEvent};
 use super::output;
 use super::worker::{WorkerEvent, WorkerRequest};
@@ -271,6 +271,11 @@ pub fn open(text: &str) -> Result<Envelope<'_>, FrameError> {
     Ok(Envelope { noun, id, opt, data })
 }
 
+/// The id of a frame that is refused unread, where it has one.
+pub fn id_of(text: &str) -> Option<FrameId> {
+    open(text).map_or_else(|(id, _)| id, |envelope| envelope.id)
+}
+
 /// What a client or a worker sends.
 #[derive(Debug, Clone, PartialEq)]
 pub enum ToServer<'a> {
@@ -296,30 +301,74 @@ pub enum ToServer<'a> {
     Pong,
 }
 
-/// Reads what a peer of the dispatcher sent.
-///
-/// `job` and `worker` are nouns of clients and of workers. Their verbs differ but for `drain`
-/// and `undrain`, which are told apart by whether they name a worker.
+/// Who may send a frame, as far as its noun and verb say.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sender {
+    /// Whoever has connected.
+    Anyone,
+    /// Users and administrators.
+    Client,
+    /// Administrators alone.
+    Administrator,
+    /// Workers.
+    Worker,
+    /// There is no such verb, or nobody's.
+    Nobody,
+}
+
+impl Sender {
+    /// `job` and `worker` are nouns of clients and of workers. Their verbs differ but for `drain`
+    /// and `undrain`, which are told apart by whether they name a worker.
+    fn of(noun: Noun, opt: &str, data: &str) -> Self {
+        let drains = opt.ends_with("drain");
+        match noun {
+            Noun::Hello | Noun::Ping | Noun::Pong | Noun::Error => Self::Anyone,
+            Noun::Auth if opt.is_empty() || opt == "login" => Self::Anyone,
+            Noun::Auth if AuthRequest::VERBS.contains(&opt) => Self::Administrator,
+            Noun::Job if AgentJobReport::VERBS.contains(&opt) => Self::Worker,
+            Noun::Job if JobRequest::VERBS.contains(&opt) => Self::Client,
+            Noun::Worker if AgentReport::VERBS.contains(&opt) && !(drains && names_worker(data)) => Self::Worker,
+            Noun::Worker if WorkerRequest::VERBS.contains(&opt) && drains => Self::Administrator,
+            Noun::Worker if WorkerRequest::VERBS.contains(&opt) => Self::Client,
+            Noun::Container => Self::Client,
+            Noun::Auth | Noun::Job | Noun::Worker | Noun::Plugin => Self::Nobody,
+        }
+    }
+}
+
+/// Reads what a peer of the dispatcher sent, whoever it is.
 ///
 /// # Errors
 /// As [`open`], and what the payload's own reader says.
 pub fn read_at_server(text: &str) -> Result<(ToServer<'_>, Option<FrameId>), FrameError> {
+    read_admitted(text, |_| Ok(()))
+}
+
+/// The same, where `admit` says whether the peer may send it before its fields are looked at.
+/// Well-formed output is read without being asked about.
+///
+/// # Errors
+/// As [`read_at_server`], and what `admit` says.
+pub fn read_admitted(
+    text: &str,
+    admit: impl FnOnce(Sender) -> Result<(), WireError>,
+) -> Result<(ToServer<'_>, Option<FrameId>), FrameError> {
     if let Some(output) = output::read::<AgentOutput<'_>>(text) {
         return Ok((ToServer::AgentJob(AgentJobReport::Output(output)), None));
     }
     let Envelope { noun, id, opt, data } = open(text)?;
+    let sender = Sender::of(noun, &opt, data);
+    if let Err(error) = admit(sender) {
+        return Err((id, error));
+    }
     let read = match noun {
         Noun::Hello => typed(data).map(ToServer::Hello),
         Noun::Auth if opt.is_empty() => typed(data).map(|login| ToServer::Auth(AuthRequest::Login(login))),
         Noun::Auth => AuthRequest::decode(&opt, data).map(ToServer::Auth),
-        Noun::Job if AgentJobReport::VERBS.contains(&&*opt) => {
-            AgentJobReport::decode(&opt, data).map(ToServer::AgentJob)
-        }
+        Noun::Job if sender == Sender::Worker => AgentJobReport::decode(&opt, data).map(ToServer::AgentJob),
         Noun::Job => JobRequest::decode(&opt, data).map(ToServer::Job),
-        Noun::Worker => match AgentReport::VERBS.contains(&&*opt) && !(opt.ends_with("drain") && names_worker(data)) {
-            true => AgentReport::decode(&opt, data).map(ToServer::Agent),
-            false => WorkerRequest::decode(&opt, data).map(ToServer::Worker),
-        },
+        Noun::Worker if sender == Sender::Worker => AgentReport::decode(&opt, data).map(ToServer::Agent),
+        Noun::Worker => WorkerRequest::decode(&opt, data).map(ToServer::Worker),
         Noun::Container => Ok(ToServer::Container),
         Noun::Plugin => Ok(ToServer::Plugin),
         Noun::Ping => Ok(ToServer::Ping),
@@ -337,6 +386,8 @@ pub fn read_at_server(text: &str) -> Result<(ToServer<'_>, Option<FrameId>), Fra
 pub enum ToClient<'a> {
     /// The first frame.
     Hello(ServerHello),
+    /// The reply to a client's `hello`.
+    HelloEvent(HelloEvent),
     /// Credentials and accounts.
     Auth(AuthEvent),
     /// Jobs.
@@ -361,7 +412,8 @@ pub fn read_at_client(text: &str) -> Result<(ToClient<'_>, Option<FrameId>), Fra
     }
     let Envelope { noun, id, opt, data } = open(text)?;
     let read = match noun {
-        Noun::Hello => typed(data).map(ToClient::Hello),
+        Noun::Hello if opt.is_empty() => typed(data).map(ToClient::Hello),
+        Noun::Hello => HelloEvent::decode(&opt, data).map(ToClient::HelloEvent),
         Noun::Auth => AuthEvent::decode(&opt, data).map(ToClient::Auth),
         Noun::Job => JobEvent::decode(&opt, data).map(ToClient::Job),
         Noun::Worker => WorkerEvent::decode(&opt, data).map(ToClient::Worker),
@@ -423,8 +475,16 @@ pub(crate) fn typed<'a, T: Deserialize<'a>>(data: &'a str) -> Result<T, WireErro
     if let Ok(value) = serde_json::from_str(data) {
         return Ok(value);
     }
-    let mut reader = serde_json::Deserializer::from_str(data);
-    serde_path_to_error::deserialize(&mut reader).map_err(|error| {
+    typed_by(&mut serde_json::Deserializer::from_str(data))
+}
+
+/// The same, from a payload that was taken apart before.
+pub(crate) fn typed_value<'a, T: Deserialize<'a>>(data: serde_json::Value) -> Result<T, WireError> {
+    typed_by(data)
+}
+
+fn typed_by<'a, T: Deserialize<'a>>(data: impl Deserializer<'a, Error = serde_json::Error>) -> Result<T, WireError> {
+    serde_path_to_error::deserialize(data).map_err(|error| {
         let path = error.path().to_string();
         let message = error.inner().to_string();
         let message = message.split(" at line ").next().unwrap_or(&message).to_owned();

@@ -122,6 +122,8 @@ impl WireError {
 pub enum CloseCode {
     /// 1000: the peer asked.
     Normal,
+    /// 1007: a text message that is no text.
+    InvalidPayload,
     /// 1009: a message over the limit.
     TooLarge,
     /// 1011: a defect of the server.
@@ -157,6 +159,7 @@ impl CloseCode {
     pub fn code(self) -> u16 {
         match self {
             Self::Normal => 1000,
+            Self::InvalidPayload => 1007,
             Self::TooLarge => 1009,
             Self::Internal => 1011,
             Self::Draining => 4000,
@@ -178,6 +181,7 @@ impl CloseCode {
     pub fn reason(self) -> &'static str {
         match self {
             Self::Normal => "bye",
+            Self::InvalidPayload => "not UTF-8",
             Self::TooLarge => "message too large",
             Self::Internal => "internal error",
             Self::Draining => "draining",

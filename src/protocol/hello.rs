@@ -3,6 +3,15 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::codec::{Acknowledged, verbs};
+
+verbs! {
+    /// Dispatcher to client, in reply to the client's own `hello`.
+    pub enum HelloEvent: Hello {
+        "ok" => Ok(Acknowledged),
+    }
+}
+
 /// Whether a client must authenticate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]

@@ -4,26 +4,28 @@ use std::borrow::Cow;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use super::chunk::StreamName;
-use super::codec::{Acknowledged, Nothing, typed, verbs};
+use super::codec::{Acknowledged, Nothing, typed, typed_value, verbs};
 use super::error::WireError;
 use super::id::{After, Attempt, Cursor, JobId, JobRef, WorkerId};
+use super::lenient::{count, or_default};
 use super::spec::JobSpec;
 
 verbs! {
     /// Client to dispatcher.
     pub enum JobRequest<'a>: Job {
         "submit" => Submit(Box<Submit>) by read_submit,
-        "follow" => Follow(Follow),
-        "unfollow" => Unfollow(Named),
-        "get" => Get(Named),
+        "follow" => Follow(Follow) by naming_a_job,
+        "unfollow" => Unfollow(Named) by naming_a_job,
+        "get" => Get(Named) by naming_a_job,
         "list" => List(List),
         "watch" => Watch(Nothing),
         "unwatch" => Unwatch(Nothing),
-        "input" => Input(Input<'a>),
-        "resize" => Resize(Resize),
-        "cancel" => Cancel(Cancel),
+        "input" => Input(Input<'a>) by naming_a_job,
+        "resize" => Resize(Resize) by naming_a_job,
+        "cancel" => Cancel(Cancel) by naming_a_job,
     }
 }
 
@@ -62,15 +64,45 @@ pub struct Submit {
 /// Reads spec and extras apart: serde's `flatten` would lose the path of a wrong field.
 fn read_submit(data: &str) -> Result<Box<Submit>, WireError> {
     #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
     struct Extras {
-        #[serde(default)]
         key: Option<String>,
-        #[serde(default)]
         follow: Option<bool>,
+        // Older spellings of what is part of `requires`.
+        #[serde(alias = "machine_id")]
+        machine_id: Option<WorkerId>,
+        #[serde(alias = "gpu_count")]
+        gpu_count: Option<u32>,
     }
-    let spec = typed(data)?;
-    let Extras { key, follow } = typed(data)?;
+    let mut spec: JobSpec = typed(data)?;
+    let Extras { key, follow, machine_id, gpu_count } = typed(data)?;
+    fold("requires.workerId", &mut spec.requires.worker_id, machine_id)?;
+    fold("requires.gpus", &mut spec.requires.gpus, gpu_count)?;
     Ok(Box::new(Submit { spec, key, follow }))
+}
+
+/// Takes what stood beside `requires` for what stands in it.
+fn fold<T: PartialEq>(field: &str, inner: &mut Option<T>, beside: Option<T>) -> Result<(), WireError> {
+    match (&inner, beside) {
+        (_, None) => Ok(()),
+        (None, beside) => {
+            *inner = beside;
+            Ok(())
+        }
+        (Some(inner), Some(beside)) if *inner == beside => Ok(()),
+        (Some(_), Some(_)) => Err(WireError::bad_field(field, format!("{field} is given twice, and differently"))),
+    }
+}
+
+/// Reads a verb that names a job. Who pastes the fields of `submitted` back names it twice, by
+/// `jobId` and `taskId`: the first counts.
+fn naming_a_job<'a, T: Deserialize<'a>>(data: &'a str) -> Result<T, WireError> {
+    typed(data).or_else(|error| {
+        let Ok(Value::Object(mut fields)) = serde_json::from_str(data) else { return Err(error) };
+        let by_id = ["jobId", "job_id"].iter().any(|name| fields.contains_key(*name));
+        let by_number = ["taskId", "task_id"].map(|name| fields.remove(name)).iter().any(Option::is_some);
+        if by_id && by_number { typed_value(Value::Object(fields)) } else { Err(error) }
+    })
 }
 
 /// Names a job.
@@ -90,7 +122,7 @@ pub struct Follow {
     #[serde(alias = "taskId", alias = "task_id", alias = "job_id")]
     pub job_id: JobRef,
     /// Where to begin.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     pub after: After,
 }
 
@@ -102,7 +134,7 @@ pub struct List {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub status: Option<Status>,
     /// Jobs at most; 50 unless given, 1,000 at most.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(deserialize_with = "count", skip_serializing_if = "Option::is_none")]
     pub limit: Option<u32>,
     /// Only jobs older than this one: `next` of the page before, or any job.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -123,7 +155,7 @@ pub struct Input<'a> {
     #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
     pub base64: Option<Cow<'a, str>>,
     /// Whether this is the end of the input.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    #[serde(default, deserialize_with = "or_default", skip_serializing_if = "std::ops::Not::not")]
     pub eof: bool,
 }
 
@@ -358,7 +390,7 @@ pub struct JobRecord {
     pub image: Option<String>,
     /// Its tags.
     pub tags: Vec<String>,
-    /// The worker that has or had it.
+    /// The worker that has or had it; none while it waits.
     pub worker_id: Option<WorkerId>,
     /// The latest attempt; 0 before the first.
     pub attempt: Attempt,
@@ -370,7 +402,7 @@ pub struct JobRecord {
     pub error_message: Option<String>,
     /// Submitted, in milliseconds.
     pub created_at: u64,
-    /// The latest attempt began, in milliseconds.
+    /// The latest attempt began, in milliseconds; none while the job waits.
     pub started_at: Option<u64>,
     /// Ended, in milliseconds.
     pub completed_at: Option<u64>,

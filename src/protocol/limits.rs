@@ -16,7 +16,7 @@ pub const FRAME_BURST: u32 = 5_000;
 /// Logs that one connection may follow at a time.
 pub const FOLLOWS_PER_CONNECTION: usize = 128;
 /// Errors in a minute after which a socket is closed.
-pub const ERRORS_PER_MINUTE: u32 = 100;
+pub const ERRORS_PER_MINUTE: usize = 100;
 /// How often the server sends a WebSocket ping.
 pub const PING_EVERY: Duration = Duration::from_secs(25);
 /// Silence after which a connection counts as dead.
@@ -33,8 +33,8 @@ pub const HEARTBEAT_EVERY: Duration = Duration::from_secs(10);
 pub const LEASE: Duration = Duration::from_secs(30);
 /// Unacknowledged bytes that a worker may have under way for one job.
 pub const WINDOW_BYTES: u64 = 4 * 1024 * 1024;
-/// Raw bytes of output in one chunk at the most: small enough that base64 and JSON's escapes
-/// keep the frame under every limit, large enough that a frame's fixed cost does not show.
+/// Raw bytes of output in one chunk at the most: small enough that base64, or text that JSON's escapes
+/// double, keeps the frame under a worker's limit, large enough that a frame's fixed cost does not show.
 pub const CHUNK_BYTES: usize = 64 * 1024;
 /// Jobs in one page unless asked otherwise.
 pub const PAGE: u32 = 50;

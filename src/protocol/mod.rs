@@ -14,6 +14,7 @@ pub mod error;
 pub mod hello;
 pub mod id;
 pub mod job;
+mod lenient;
 pub mod limits;
 pub mod output;
 pub mod schema;

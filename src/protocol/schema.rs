@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 use super::agent::{AgentJobOrder, AgentJobReport, AgentOrder, AgentReport};
 use super::auth::{AuthEvent, AuthRequest, Login};
 use super::error::WireError;
-use super::hello::{ClientHello, ServerHello};
+use super::hello::{ClientHello, HelloEvent, ServerHello};
 use super::job::{JobEvent, JobRequest};
 use super::worker::{WorkerEvent, WorkerRequest};
 
@@ -28,7 +28,8 @@ pub fn protocol() -> Value {
     bare_login["not"] = json!({"required": ["opt"]});
     let bare_login = Value::Array(vec![frame("auth", &bare_login)]);
     let to_client = frames! {
-        "hello": ServerHello, "auth": AuthEvent, "job": JobEvent<'static>, "worker": WorkerEvent, "error": WireError,
+        "hello": ServerHello, "hello": HelloEvent, "auth": AuthEvent, "job": JobEvent<'static>, "worker": WorkerEvent,
+        "error": WireError,
     };
     let to_worker = frames! {
         "hello": ServerHello, "auth": AuthEvent, "job": AgentJobOrder<'static>, "worker": AgentOrder, "error": WireError,

@@ -9,6 +9,7 @@ use serde::de::{self, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 
 use super::id::WorkerId;
+use super::lenient::or_default;
 
 /// A job's spec. `command`, `args`, `template` exclude each other.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -24,7 +25,7 @@ pub struct JobSpec {
     #[serde(skip_serializing_if = "Option::is_none", alias = "image_id", alias = "imageId")]
     pub image: Option<String>,
     /// Environment variables beside the worker's own.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(deserialize_with = "or_default", skip_serializing_if = "BTreeMap::is_empty")]
     pub env: BTreeMap<String, String>,
     /// Working directory, relative to the job's workspace.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -33,7 +34,7 @@ pub struct JobSpec {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
     /// For filters.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(deserialize_with = "or_default", skip_serializing_if = "Vec::is_empty")]
     pub tags: Vec<String>,
     /// A ZIP to unpack into the workspace first.
     #[serde(skip_serializing_if = "Option::is_none", alias = "file_url")]
@@ -45,19 +46,19 @@ pub struct JobSpec {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub template: Option<String>,
     /// The template's parameters.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(deserialize_with = "or_default", skip_serializing_if = "BTreeMap::is_empty")]
     pub params: BTreeMap<String, serde_json::Value>,
     /// Whether standard input stays open for `input`.
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    #[serde(deserialize_with = "or_default", skip_serializing_if = "std::ops::Not::not")]
     pub stdin: bool,
     /// Whether, and how large, a pseudo-terminal the job gets.
-    #[serde(skip_serializing_if = "Tty::is_off")]
+    #[serde(deserialize_with = "or_default", skip_serializing_if = "Tty::is_off")]
     pub tty: Tty,
     /// What the worker must have.
-    #[serde(skip_serializing_if = "Requires::is_empty")]
+    #[serde(deserialize_with = "or_default", skip_serializing_if = "Requires::is_empty")]
     pub requires: Requires,
     /// Higher runs first.
-    #[serde(skip_serializing_if = "is_zero")]
+    #[serde(deserialize_with = "or_default", skip_serializing_if = "is_zero")]
     pub priority: i32,
     /// Limit of the run, in seconds.
     #[serde(skip_serializing_if = "Option::is_none", alias = "timeout_secs")]
@@ -69,13 +70,13 @@ pub struct JobSpec {
     #[serde(skip_serializing_if = "Option::is_none", alias = "grace_secs")]
     pub grace_secs: Option<f64>,
     /// What happens when the worker is lost.
-    #[serde(skip_serializing_if = "OnLost::is_fail", alias = "on_lost")]
+    #[serde(deserialize_with = "or_default", skip_serializing_if = "OnLost::is_fail", alias = "on_lost")]
     pub on_lost: OnLost,
     /// Most runs under `onLost: requeue`; 3 unless given.
     #[serde(skip_serializing_if = "Option::is_none", alias = "max_attempts")]
     pub max_attempts: Option<u32>,
     /// Glob patterns of files to keep when the job ends, relative to the workspace.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(deserialize_with = "or_default", skip_serializing_if = "Vec::is_empty")]
     pub artifacts: Vec<String>,
 }
 
@@ -144,7 +145,7 @@ pub struct Requires {
     #[serde(skip_serializing_if = "Option::is_none", alias = "worker_id", alias = "machine_id", alias = "machineId")]
     pub worker_id: Option<WorkerId>,
     /// Labels that the worker must carry.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(deserialize_with = "or_default", skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<String, String>,
     /// Processors, in thousandths at the finest.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::agent::{GpuInfo, Usage};
 use super::codec::{Acknowledged, Nothing, verbs};
 use super::id::WorkerId;
+use super::lenient::count;
 
 verbs! {
     /// Client to dispatcher.
@@ -47,7 +48,7 @@ pub struct NamedWorker {
 #[serde(rename_all = "camelCase", default)]
 pub struct ListWorkers {
     /// Workers at most; 50 unless given, 1,000 at most.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(deserialize_with = "count", skip_serializing_if = "Option::is_none")]
     pub limit: Option<u32>,
     /// Only workers whose id sorts after this one: `next` of the page before.
     #[serde(skip_serializing_if = "Option::is_none")]

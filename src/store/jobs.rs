@@ -174,6 +174,13 @@ pub trait JobStore {
     /// Harmless to repeat; what was done is done.
     async fn expire(&self) -> Result<Vec<Change>, StoreError>;
 
+    /// Begins all leases, which then last `lease`, and all queue limits anew, as opening a store does: there
+    /// was an outage, and nobody could renew or claim.
+    ///
+    /// # Errors
+    /// Harmless to repeat.
+    async fn start_anew(&self, lease: Duration) -> Result<(), StoreError>;
+
     /// Ends a pending job `cancelled`, or notes the wish in a running one. `grace_ms` overrides
     /// the job's own; a later cancel overrides an earlier one.
     ///

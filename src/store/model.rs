@@ -146,18 +146,6 @@ impl ModelStore {
         Self { clock, output_bytes, kept: Mutex::default() }
     }
 
-    /// What an engine does when it is opened again: leases, which then last `lease`, and queue limits begin anew.
-    pub fn reopen(&self, lease: Duration) {
-        let now = self.clock.now();
-        for kin in self.kept.lock().jobs.values_mut() {
-            match kin.job.status {
-                Status::Pending => kin.wait(now),
-                Status::Running => kin.deadline = Some(now.saturating_add(millis(lease))),
-                Status::Completed | Status::Failed | Status::Cancelled => {}
-            }
-        }
-    }
-
     fn append_one(&self, write: AttemptWrite) -> Result<Appended, AppendError> {
         let AttemptWrite { job, attempt, output, end } = write;
         let mut kept = self.kept.lock();
@@ -314,6 +302,18 @@ impl JobStore for ModelStore {
             changes.push(kin.decide(fate, now));
         }
         Ok(changes)
+    }
+
+    async fn start_anew(&self, lease: Duration) -> Result<(), StoreError> {
+        let now = self.clock.now();
+        for kin in self.kept.lock().jobs.values_mut() {
+            match kin.job.status {
+                Status::Pending => kin.wait(now),
+                Status::Running => kin.deadline = Some(now.saturating_add(millis(lease))),
+                Status::Completed | Status::Failed | Status::Cancelled => {}
+            }
+        }
+        Ok(())
     }
 
     async fn cancel(&self, job: JobRef, grace_ms: Option<u64>) -> Result<Option<Cancelled>, StoreError> {

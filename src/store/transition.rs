@@ -92,10 +92,13 @@ pub(super) fn begin(job: &mut Job, worker: WorkerId, gpu_ids: Vec<u32>, now: Mil
     job.stderr_bytes = 0;
 }
 
-/// The job goes back to the queue.
+/// The job goes back to the queue, and nobody has it.
 pub(super) fn requeue(job: &mut Job, reason: Reason) {
     job.status = Status::Pending;
     job.reason = Some(reason);
+    job.worker = None;
+    job.gpu_ids = Vec::new();
+    job.started_at = None;
 }
 
 /// The job is over.
@@ -107,7 +110,7 @@ pub(super) fn end(job: &mut Job, outcome: Outcome, time: Millis) {
     job.completed_at = Some(time);
 }
 
-/// The entry `a-0` that the latest attempt began with; `None` before the first attempt.
+/// The entry `a-0` that the latest attempt began with; `None` while the job waits.
 pub(super) fn head_entry(job: &Job) -> Option<Entry> {
     let time = job.started_at?;
     Some(Entry {

@@ -63,22 +63,6 @@ impl Home {
         fs::write(path, boot.to_string())?;
         Ok(boot)
     }
-
-    /// Notes, or forgets, that the agent drained itself to leave, which its next start undoes.
-    pub(crate) fn set_left(&self, left: bool) {
-        let path = self.dir.join("left");
-        let noted = if left { fs::write(path, "") } else { fs::remove_file(path) };
-        if let Err(error) = noted
-            && error.kind() != io::ErrorKind::NotFound
-        {
-            tracing::warn!(%error, "cannot note that the worker drains");
-        }
-    }
-
-    /// Whether the agent drained itself when it left.
-    pub(crate) fn has_left(&self) -> bool {
-        self.dir.join("left").exists()
-    }
 }
 
 impl Drop for Home {

@@ -6,7 +6,7 @@
 use std::io;
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64};
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -205,9 +205,6 @@ async fn stay_connected(agent: &Arc<Agent>, address: &Address, settings: &Worker
 /// Waits for the signal to end, and sees to it that no job is left.
 async fn wind_down(agent: &Agent, drain_timeout: Duration, shutdown: &Shutdown) {
     shutdown.draining().cancelled().await;
-    if !agent.ordered_to_drain.load(Ordering::Relaxed) {
-        agent.home.set_left(true);
-    }
     agent.leaving.cancel();
     tokio::select! {
         () = agent.jobs.none_left() => return,

@@ -64,11 +64,6 @@ pub(crate) async fn run(agent: &Arc<Agent>, link: Link) -> SessionEnd {
     tracing::info!(worker = %agent.id, "registered");
 
     let (answers, waiting) = mpsc::channel(ANSWERS);
-    if agent.home.has_left() {
-        // The drain that our last start left with is over.
-        let _ = answers.try_send(encode(&AgentReport::Undrain(Nothing {})));
-        agent.home.set_left(false);
-    }
     let end = {
         let reads = pin!(read_orders(agent, &mut receiver, &answers));
         let writes = pin!(write_reports(agent, &mut sender, waiting, beat));

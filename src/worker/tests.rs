@@ -417,9 +417,7 @@ async fn a_signal_drains_jobs_finish_and_their_ends_are_told() {
     assert_eq!(dispatcher.expect("reject").await["reason"], "the worker is draining");
     dispatcher.order("job", json!({"opt": "input", "jobId": JOB, "attempt": 1, "text": "last\n"})).await;
     assert_eq!(dispatcher.read(JOB).await.text(), "last\n");
-    let Stage { agent, dir, .. } = stage;
-    timeout(SOON, agent).await.unwrap().unwrap().unwrap();
-    assert!(dir.path().join("workers/w/left").exists(), "the next start takes the drain back");
+    stage.end().await.unwrap();
 }
 
 #[tokio::test]

@@ -1,12 +1,24 @@
 //! The contract's sections on the envelope, the opening, errors and closing, told by peers that
 //! write their frames by hand.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use async_trait::async_trait;
+use gangline::model::ApiToken;
 use gangline::protocol::auth::Role;
+use gangline::protocol::{Cursor, JobId};
+use gangline::store::Store;
+use gangline::store::error::StoreError;
+use gangline::store::log::LogPage;
 use serde_json::{Value, json};
 use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::protocol::frame::Frame;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::{Data, OpCode};
 
 use crate::support::peer::Heard;
 use crate::support::server::Stage;
+use crate::support::store::{Fault, faulty};
 use crate::support::{Peer, TestServer, Worker};
 
 #[tokio::test]
@@ -48,7 +60,7 @@ async fn a_password_buys_a_token_that_runs_out() {
     let server = TestServer::start().await;
     let mut admin = server.admin().await;
     let add = json!({"opt": "userAdd", "account": "ada", "email": "Ada@Example.org", "password": "correct horse"});
-    admin.get("auth", &add, "done").await;
+    admin.get("auth", &add, "ok").await;
 
     let (mut peer, _) = server.stranger().await;
     let ok = peer.get("auth", &json!({"account": "ada@example.org", "password": "correct horse"}), "ok").await;
@@ -91,6 +103,38 @@ async fn a_wrong_token_in_the_upgrade_is_told_on_the_socket() {
     }
 }
 
+/// Revokes a token right after it was found good, once.
+struct Revoking(Arc<AtomicBool>);
+
+#[async_trait]
+impl Fault for Revoking {
+    async fn token(&self, store: &dyn Store, id: &str) -> Result<Option<ApiToken>, StoreError> {
+        let token = store.token(id).await?;
+        if self.0.swap(false, Ordering::Relaxed) {
+            store.remove_token(id).await?;
+        }
+        Ok(token)
+    }
+}
+
+#[tokio::test]
+async fn a_token_that_is_revoked_while_its_socket_opens_closes_it() {
+    let now = Arc::new(AtomicBool::new(false));
+    let fault = Revoking(Arc::clone(&now));
+    let server = Stage::new().store(|store| faulty(store, fault)).start().await;
+    let token = server.user_token("ada").await;
+    now.store(true, Ordering::Relaxed);
+    let (mut peer, _) = Peer::connect(server.address, &[("authorization", &format!("Bearer {token}"))]).await;
+    assert_eq!(peer.next().await["data"]["code"], "unauthorized");
+    assert_eq!(peer.closed().await, 4501);
+
+    let token = server.user_token("ada").await;
+    let (mut peer, _) = server.stranger().await;
+    now.store(true, Ordering::Relaxed);
+    peer.refused("auth", &json!({"token": token}), "unauthorized").await;
+    assert_eq!(peer.closed().await, 4501);
+}
+
 #[tokio::test]
 async fn before_auth_there_is_only_ping() {
     let server = TestServer::start().await;
@@ -105,6 +149,12 @@ async fn before_auth_there_is_only_ping() {
     let output =
         json!({"opt": "output", "jobId": "job-1-00000000", "attempt": 1, "n": 1, "stream": "stdout", "text": "x"});
     peer.refused("job", &output, "unauthorized").await;
+    // Nor is what it sends looked at.
+    for opt in ["get", "submit", "output", "nonsense"] {
+        peer.refused("job", &json!({"opt": opt}), "unauthorized").await;
+    }
+    peer.refused("auth", &json!({"opt": "userAdd"}), "unauthorized").await;
+    peer.refused("worker", &json!({"opt": "register"}), "unauthorized").await;
 }
 
 #[tokio::test]
@@ -175,7 +225,7 @@ async fn a_revoked_token_closes_its_sockets_within_a_second_and_ends_no_job() {
     let assigned = worker.accepted().await;
 
     let began = std::time::Instant::now();
-    admin.get("auth", &json!({"opt": "tokenRevoke", "token": made["record"]["id"]}), "done").await;
+    admin.get("auth", &json!({"opt": "tokenRevoke", "token": made["record"]["id"]}), "ok").await;
     assert_eq!(worker.peer.closed().await, 4501);
     assert!(began.elapsed().as_secs_f64() < 1.0, "{:?}", began.elapsed());
     assert_eq!(admin.job(&job).await["status"], "running");
@@ -191,16 +241,16 @@ async fn a_revoked_token_closes_its_sockets_within_a_second_and_ends_no_job() {
 async fn a_removed_account_and_a_changed_password_close_their_sockets() {
     let server = TestServer::start().await;
     let mut admin = server.admin().await;
-    admin.get("auth", &json!({"opt": "userAdd", "account": "ada", "password": "correct horse"}), "done").await;
+    admin.get("auth", &json!({"opt": "userAdd", "account": "ada", "password": "correct horse"}), "ok").await;
     let (mut by_password, _) = server.stranger().await;
     by_password.get("auth", &json!({"account": "ada", "password": "correct horse"}), "ok").await;
     let mut by_token = server.user("ada").await;
 
     let change = json!({"opt": "userPassword", "account": "ada", "password": "battery staple"});
-    admin.get("auth", &change, "done").await;
+    admin.get("auth", &change, "ok").await;
     assert_eq!(by_password.closed().await, 4501);
     by_token.is_quiet().await;
-    admin.get("auth", &json!({"opt": "userRemove", "account": "ada"}), "done").await;
+    admin.get("auth", &json!({"opt": "userRemove", "account": "ada"}), "ok").await;
     assert_eq!(by_token.closed().await, 4501);
 }
 
@@ -230,6 +280,17 @@ async fn each_role_sends_only_its_own_frames() {
     }
     user.refused("auth", &json!({"opt": "tokenCreate", "role": "admin"}), "forbidden").await;
     admin.refused("worker", &as_worker, "forbidden").await;
+    // Who may not is not told what else is wrong.
+    for opt in ["register", "heartbeat"] {
+        user.refused("worker", &json!({"opt": opt, "jobs": 7}), "forbidden").await;
+        plugin.refused("worker", &json!({"opt": opt, "jobs": 7}), "forbidden").await;
+    }
+    user.refused("job", &json!({"opt": "output"}), "forbidden").await;
+    user.refused("auth", &json!({"opt": "userAdd"}), "forbidden").await;
+    user.refused("worker", &json!({"opt": "drain", "workerId": "../up"}), "forbidden").await;
+    worker.peer.refused("job", &json!({"opt": "get"}), "forbidden").await;
+    plugin.refused("job", &json!({"opt": "submit", "command": 7}), "forbidden").await;
+    user.refused("job", &json!({"opt": "nonsense"}), "unknown_type").await;
 }
 
 #[tokio::test]
@@ -262,6 +323,7 @@ async fn frames_beyond_the_rate_are_refused_and_administrators_are_exempt() {
     };
     assert!(pongs >= 5_000, "{pongs}");
     assert_eq!(limited["data"]["code"], "rate_limited");
+    assert_eq!(limited["id"], pongs);
     assert_eq!(limited["data"]["retry"], true);
     assert!(limited["data"]["retryAfterMs"].is_u64(), "{limited}");
 
@@ -273,19 +335,107 @@ async fn frames_beyond_the_rate_are_refused_and_administrators_are_exempt() {
 }
 
 #[tokio::test]
+async fn who_sends_on_and_on_beyond_the_rate_is_sent_away_with_4029() {
+    let server = TestServer::with(|settings| {
+        settings.limits.frames_per_second = 1;
+        settings.limits.frame_burst = 1;
+    })
+    .await;
+    let mut user = server.user("ada").await;
+    user.say_all((0..200).map(|id| format!(r#"{{"type":"ping","id":{id}}}"#))).await;
+    let mut refused = 0;
+    let code = loop {
+        match user.hear().await {
+            Heard::Frame(frame) if frame["type"] == "pong" => (),
+            Heard::Frame(error) => {
+                assert_eq!(error["data"]["code"], "rate_limited");
+                refused += 1;
+            }
+            Heard::Ping => (),
+            Heard::Closed(code) => break code,
+            Heard::Broken => panic!("the socket broke without a close"),
+        }
+    };
+    assert_eq!((refused, code), (100, 4029));
+}
+
+#[tokio::test]
+async fn who_does_not_read_its_orders_is_sent_away_with_4002() {
+    let server = TestServer::start().await;
+    let mut peer = server.admin().await;
+    let mut worker = Peer::holding_little(server.address, server.worker_token()).await;
+    worker.get("worker", &Worker::registration("w", &json!({})), "registered").await;
+    let job = peer.queue(&json!({"command": "cat", "tty": true})).await;
+    worker.until("job", "assign").await;
+    // More than the socket's buffers hold, and then more than may wait in front of them.
+    let input = json!({"opt": "input", "jobId": job, "text": "x".repeat(60_000)});
+    let resize = json!({"opt": "resize", "jobId": job, "cols": 80, "rows": 24});
+    let frame = |data: &Value| json!({"type": "job", "data": data}).to_string();
+    peer.say_all(std::iter::repeat_n(frame(&input), 150)).await;
+    peer.say_all(std::iter::repeat_n(frame(&resize), 1_100)).await;
+    peer.get("job", &resize, "ok").await;
+    assert_eq!(worker.closed().await, 4002);
+}
+
+/// A store whose tokens and logs cannot be read, though it knows where logs end.
+struct Unreadable(Arc<AtomicBool>);
+
+impl Unreadable {
+    fn check(&self) -> Result<(), StoreError> {
+        if self.0.load(Ordering::Relaxed) { Err(StoreError::Unavailable("away".to_owned())) } else { Ok(()) }
+    }
+}
+
+#[async_trait]
+impl Fault for Unreadable {
+    async fn read(
+        &self,
+        store: &dyn Store,
+        job: JobId,
+        after: Cursor,
+        max_bytes: usize,
+    ) -> Result<Option<LogPage>, StoreError> {
+        if max_bytes > 0 {
+            self.check()?;
+        }
+        store.read(job, after, max_bytes).await
+    }
+
+    async fn token(&self, store: &dyn Store, id: &str) -> Result<Option<ApiToken>, StoreError> {
+        self.check()?;
+        store.token(id).await
+    }
+}
+
+#[tokio::test]
+async fn who_needs_the_store_while_it_is_away_is_sent_away_with_4001() {
+    let away = Arc::new(AtomicBool::new(false));
+    let fault = Unreadable(Arc::clone(&away));
+    let server = Stage::new().store(|store| faulty(store, fault)).start().await;
+    let mut peer = server.admin().await;
+    let job = peer.queue(&json!({"command": "x"})).await;
+    away.store(true, Ordering::Relaxed);
+    peer.follow(&job, "0").await;
+    assert_eq!(peer.closed().await, 4001);
+    let header = format!("Bearer {}", server.admin_token());
+    let (mut late, _) = Peer::connect(server.address, &[("authorization", &header)]).await;
+    assert_eq!(late.hear().await, Heard::Closed(4001));
+
+    away.store(false, Ordering::Relaxed);
+    server.admin().await.follow(&job, "0").await;
+}
+
+#[tokio::test]
 async fn more_than_a_hundred_errors_in_a_minute_close_the_socket() {
     let server = TestServer::with_manual_clock().await;
     let mut peer = server.admin().await;
-    for _ in 0..100 {
-        peer.refused("job", &json!({"opt": "nonsense"}), "unknown_type").await;
-    }
-    peer.is_quiet().await;
-    // A minute later the count begins anew.
-    server.advance(30);
-    peer.is_quiet().await;
-    server.advance(30);
-    for _ in 0..100 {
-        peer.refused("job", &json!({"opt": "nonsense"}), "unknown_type").await;
+    // Any minute counts: each error is forgotten a minute after it was made.
+    for (errors, pause) in [(60, 50), (40, 10), (60, 1)] {
+        for _ in 0..errors {
+            peer.refused("job", &json!({"opt": "nonsense"}), "unknown_type").await;
+        }
+        peer.is_quiet().await;
+        server.advance(pause);
     }
     peer.say("job", &json!({"opt": "nonsense"})).await;
     assert_eq!(peer.closed().await, 4500);
@@ -295,7 +445,7 @@ async fn more_than_a_hundred_errors_in_a_minute_close_the_socket() {
 async fn frames_over_the_limit_are_too_large() {
     let server = TestServer::start().await;
     let padded = |bytes: usize| {
-        let frame = json!({"type": "ping", "pad": ""}).to_string();
+        let frame = json!({"type": "ping", "id": "big", "pad": ""}).to_string();
         frame.replace("\"\"", &format!("\"{}\"", "x".repeat(bytes - frame.len())))
     };
     let (stranger, _) = server.stranger().await;
@@ -307,6 +457,8 @@ async fn frames_over_the_limit_are_too_large() {
         peer.send_text(&padded(most + 1)).await;
         let error = peer.next().await;
         assert_eq!(error["data"]["code"], "too_large", "{most}");
+        // What is over every limit, as a worker's is here, is never read.
+        assert_eq!(error["id"] == "big", most < 1024 * 1024, "{most}");
         assert_eq!(peer.closed().await, 1009, "{most}");
     }
     // Far over every limit: refused before it has been read.
@@ -344,6 +496,9 @@ async fn what_cannot_be_understood_is_named_and_the_connection_stays_open() {
         (r#"{"type":"job","data":{"opt":"get","jobId":"nonsense"}}"#.into(), "bad_frame", json!("jobId")),
         (r#"{"type":"job","data":{"opt":"follow","jobId":1,"after":"1"}}"#.into(), "bad_frame", json!("after")),
         (r#"{"type":"job","data":{"opt":"list","limit":0}}"#.into(), "bad_frame", json!("limit")),
+        (r#"{"type":"job","data":{"opt":"list","limit":-1}}"#.into(), "bad_frame", json!("limit")),
+        (r#"{"type":"worker","data":{"opt":"list","limit":1.5}}"#.into(), "bad_frame", json!("limit")),
+        (r#"{"type":"worker","data":{"opt":"list","limit":"9"}}"#.into(), "bad_frame", json!("limit")),
         (r#"{"type":"job","data":{"opt":"list","status":"done"}}"#.into(), "bad_frame", json!("status")),
         (submit(r#""name":"x""#), "bad_frame", json!("command")),
         (submit(r#""command":7"#), "bad_frame", json!("command")),
@@ -360,6 +515,8 @@ async fn what_cannot_be_understood_is_named_and_the_connection_stays_open() {
         (submit(r#""command":"x","onLost":"shrug""#), "bad_frame", json!("onLost")),
         (submit(r#""command":"x","maxAttempts":0"#), "bad_frame", json!("maxAttempts")),
         (submit(r#""command":"x","tty":{"cols":80}"#), "bad_frame", json!("tty.rows")),
+        (submit(r#""command":"x","tty":{"cols":0,"rows":1}"#), "bad_frame", json!("tty.cols")),
+        (submit(r#""command":"x","tty":{"cols":1,"rows":0}"#), "bad_frame", json!("tty.rows")),
         (submit(r#""command":"x","key":"""#), "bad_frame", json!("key")),
         (submit(r#""command":"x","artifacts":["../x"]"#), "bad_frame", json!("artifacts[0]")),
         (submit(r#""template":"none""#), "not_found", json!("template")),
@@ -376,6 +533,17 @@ async fn what_cannot_be_understood_is_named_and_the_connection_stays_open() {
     peer.try_send(Message::binary(b"{}".to_vec())).await.unwrap();
     assert_eq!(peer.next().await["data"]["code"], "bad_frame");
     peer.is_quiet().await;
+}
+
+#[tokio::test]
+async fn text_that_is_not_utf_8_is_refused_and_closes_the_socket_with_1007() {
+    let server = TestServer::start().await;
+    let mut peer = server.admin().await;
+    let frame = Frame::message(b"{\"type\":\"ping\xff\"}".to_vec(), OpCode::Data(Data::Text), true);
+    peer.try_send(Message::Frame(frame)).await.unwrap();
+    let error = peer.next().await;
+    assert_eq!((&error["type"], &error["data"]["code"]), (&json!("error"), &json!("bad_frame")));
+    assert_eq!(peer.closed().await, 1007);
 }
 
 #[tokio::test]
@@ -415,11 +583,125 @@ async fn frames_typed_sloppily_are_understood() {
 }
 
 #[tokio::test]
+async fn older_spellings_beside_requires_are_part_of_it() {
+    let server = TestServer::start().await;
+    let mut peer = server.admin().await;
+    let spec = |more: Value| {
+        let mut spec = json!({"opt": "submit", "command": "x", "follow": false});
+        spec.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        spec
+    };
+    for more in [
+        json!({"machine_id": "m", "gpu_count": 2}),
+        json!({"machineId": "m", "gpuCount": 2}),
+        json!({"machine_id": "m", "requires": {"gpus": 2}}),
+        json!({"machine_id": "m", "gpu_count": 2, "requires": {"worker_id": "m", "gpu_count": 2}}),
+    ] {
+        let job = peer.get("job", &spec(more), "submitted").await["jobId"].clone();
+        let record = peer.job(job.as_str().unwrap()).await;
+        assert_eq!(record["spec"]["requires"], json!({"workerId": "m", "gpus": 2}));
+    }
+    for (more, field) in [
+        (json!({"machine_id": "m", "requires": {"workerId": "n"}}), "requires.workerId"),
+        (json!({"gpu_count": 1, "requires": {"gpus": 2}}), "requires.gpus"),
+        (json!({"gpu_count": "one"}), "gpu_count"),
+    ] {
+        assert_eq!(peer.refused("job", &spec(more), "bad_frame").await["field"], field);
+    }
+    let mut worker = Peer::with_token(server.address, server.worker_token()).await;
+    let mut registration = Worker::registration("m", &json!({"gpus": [{"index": 0}, {"index": 1}]}));
+    let name = registration.as_object_mut().unwrap().remove("workerId").unwrap();
+    registration["machine_id"] = name;
+    worker.get("worker", &registration, "registered").await;
+    let assigned = worker.until("job", "assign").await;
+    let (job, attempt) = (&assigned["jobId"], &assigned["attempt"]);
+    worker.say("job", &json!({"opt": "accept", "job_id": job, "attempt": attempt})).await;
+    worker.say("job", &json!({"opt": "end", "job_id": job, "attempt": attempt, "n": 1, "reason": "exit"})).await;
+    assert_eq!(worker.until("job", "ack").await["jobId"], *job);
+}
+
+#[tokio::test]
+async fn null_is_as_good_as_absent() {
+    let server = TestServer::start().await;
+    let mut peer = server.admin().await;
+    let mut spec = json!({"opt": "submit", "command": "x"});
+    for field in [
+        "args",
+        "image",
+        "env",
+        "cwd",
+        "name",
+        "tags",
+        "fileUrl",
+        "filename",
+        "template",
+        "params",
+        "stdin",
+        "tty",
+        "requires",
+        "priority",
+        "timeoutSecs",
+        "queueTimeoutSecs",
+        "graceSecs",
+        "onLost",
+        "maxAttempts",
+        "artifacts",
+        "key",
+        "follow",
+    ] {
+        spec[field] = Value::Null;
+    }
+    let job = peer.get("job", &spec, "submitted").await["jobId"].clone();
+    assert_eq!(peer.job(job.as_str().unwrap()).await["spec"], json!({"command": "x"}));
+    spec["requires"] =
+        json!({"workerId": null, "labels": null, "cpus": null, "memoryBytes": null, "gpus": null, "gpuIds": null});
+    peer.get("job", &spec, "submitted").await;
+    peer.get("job", &json!({"opt": "follow", "jobId": job, "after": null}), "following").await;
+    peer.get("job", &json!({"opt": "list", "status": null, "limit": null, "before": null}), "jobs").await;
+}
+
+#[tokio::test]
+async fn a_list_is_never_longer_than_a_thousand_however_long_it_was_asked_to_be() {
+    let server = TestServer::start().await;
+    let mut peer = server.admin().await;
+    for limit in ["1000", "1001", "4294967296", "18446744073709551616", "1e40"] {
+        for noun in ["job", "worker"] {
+            peer.send_text(&format!(r#"{{"type":"{noun}","data":{{"opt":"list","limit":{limit}}}}}"#)).await;
+            peer.expect(noun, &format!("{noun}s")).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_fields_of_submitted_may_be_pasted_back() {
+    let server = TestServer::start().await;
+    let mut peer = server.admin().await;
+    let submitted = peer.submit(&json!({"command": "cat", "stdin": true, "follow": false})).await;
+    let with = |opt: &str, more: Value| {
+        let mut frame = submitted.clone();
+        frame["opt"] = json!(opt);
+        frame.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        frame
+    };
+    assert_eq!(peer.get("job", &with("get", json!({})), "job").await["job"]["jobId"], submitted["jobId"]);
+    peer.get("job", &with("follow", json!({"after": "0"})), "following").await;
+    peer.get("job", &with("unfollow", json!({})), "ok").await;
+    let error = peer.refused("job", &with("resize", json!({"cols": 1, "rows": "2"})), "bad_frame").await;
+    assert_eq!(error["field"], "rows");
+    peer.refused("job", &with("input", json!({"text": "x"})), "conflict").await;
+    // Where they differ the id counts.
+    let other = peer.queue(&json!({"command": "x"})).await;
+    let named = peer.get("job", &with("get", json!({"jobId": other})), "job").await;
+    assert_eq!(named["job"]["jobId"], json!(other));
+    peer.get("job", &with("cancel", json!({})), "ok").await;
+}
+
+#[tokio::test]
 async fn another_protocol_version_is_refused_with_4506() {
     let server = TestServer::start().await;
     let (mut peer, _) = server.stranger().await;
     peer.send_text(r#"{"type":"hello","id":1,"data":{"protocol":1}}"#).await;
-    assert_eq!(peer.next().await["data"]["of"], "hello");
+    assert_eq!(peer.next().await, json!({"type": "hello", "id": 1, "data": {"opt": "ok", "of": "hello"}}));
     peer.refused("hello", &json!({"protocol": 2}), "unsupported_version").await;
     assert_eq!(peer.closed().await, 4506);
 }
@@ -458,8 +740,13 @@ async fn under_open_a_stranger_is_an_administrator_and_may_be_a_worker() {
     assert_eq!(peer.job(&job).await["account"], "anonymous");
     peer.get("auth", &json!({"opt": "userList"}), "users").await;
 
-    let (mut worker, _) = server.stranger().await;
-    worker.get("worker", &Worker::registration("w", &json!({})), "registered").await;
+    let (mut worker, hello) = server.stranger().await;
+    assert_eq!(hello["maxFrameBytes"], 1024 * 1024);
+    let held: Vec<Value> =
+        (1..=2_000).map(|n| json!({"jobId": format!("job-{n}-00000000"), "attempt": 9, "lastN": 0})).collect();
+    let registration = Worker::registration("w", &json!({"resume": held}));
+    assert!(registration.to_string().len() > 64 * 1024);
+    worker.get("worker", &registration, "registered").await;
     assert_eq!(worker.until("job", "assign").await["jobId"], json!(job));
 
     // Who shows a token is who the token says.
@@ -473,7 +760,7 @@ async fn accounts_and_tokens_are_administered_by_frames() {
     let server = TestServer::start().await;
     let mut admin = server.admin().await;
     let add = json!({"opt": "userAdd", "account": "ada", "role": "user"});
-    assert_eq!(admin.get("auth", &add, "done").await["of"], "userAdd");
+    assert_eq!(admin.get("auth", &add, "ok").await["of"], "userAdd");
     admin.refused("auth", &add, "conflict").await;
     let error = admin.refused("auth", &json!({"opt": "userAdd", "account": "a b"}), "bad_frame").await;
     assert_eq!(error["field"], "account");
@@ -488,7 +775,7 @@ async fn accounts_and_tokens_are_administered_by_frames() {
     assert_eq!(listed["tokens"][0], made["record"]);
     assert!(!listed.to_string().contains(token.rsplit('_').next().unwrap()), "a secret is shown once");
     admin.refused("auth", &json!({"opt": "tokenRevoke", "token": "nonsense"}), "not_found").await;
-    admin.get("auth", &json!({"opt": "tokenRevoke", "token": token}), "done").await;
+    admin.get("auth", &json!({"opt": "tokenRevoke", "token": token}), "ok").await;
     assert_eq!(ada.closed().await, 4501);
     admin.refused("auth", &json!({"opt": "userRemove", "account": "admin"}), "conflict").await;
     admin.refused("auth", &json!({"opt": "userRemove", "account": "nobody"}), "not_found").await;

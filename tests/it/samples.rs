@@ -8,14 +8,14 @@ use gangline::protocol::agent::{
     Resume, ResumeState, ResumeVerdict, Usage, Verdict,
 };
 use gangline::protocol::auth::{
-    AuthEvent, AuthOk, AuthRequest, Expiring, Login, NamedUser, Role, TokenCreate, TokenRecord, TokenReply,
+    AuthEvent, AuthOk, AuthReply, AuthRequest, Expiring, Login, NamedUser, Role, TokenCreate, TokenRecord, TokenReply,
     TokenRevoke, TokensReply, UserAdd, UserPassword, UserRecord, UsersReply,
 };
 use gangline::protocol::codec::{
     self, Acknowledged, FrameId, Nothing, Noun, Payload, Ping, Pong, ToAgent, ToClient, ToServer,
 };
 use gangline::protocol::error::{ErrorCode, WireError};
-use gangline::protocol::hello::{AuthMode, ClientHello, ServerHello};
+use gangline::protocol::hello::{AuthMode, ClientHello, HelloEvent, ServerHello};
 use gangline::protocol::job::{
     Cancel, EndEvent, Follow, Following, Input, JobEvent, JobRecord, JobReply, JobRequest, JobsReply, List, Live,
     Named, OutputEvent, Reason, Resize, Status, StatusEvent, Submit, Submitted, Truncated,
@@ -65,6 +65,7 @@ impl Direction {
             Self::FromWorker => vec![(Noun::Job, AgentJobReport::VERBS), (Noun::Worker, AgentReport::VERBS)],
             Self::ToClient => vec![
                 (Noun::Hello, BARE),
+                (Noun::Hello, HelloEvent::VERBS),
                 (Noun::Error, BARE),
                 (Noun::Auth, AuthEvent::VERBS),
                 (Noun::Job, JobEvent::VERBS),
@@ -131,6 +132,7 @@ impl<'a> Frame<'a> {
             },
             Self::Client(frame) => match frame {
                 ToClient::Hello(payload) => with(payload, id),
+                ToClient::HelloEvent(payload) => with(payload, id),
                 ToClient::Auth(payload) => with(payload, id),
                 ToClient::Job(payload) => with(payload, id),
                 ToClient::Worker(payload) => with(payload, id),
@@ -484,6 +486,7 @@ fn to_client() -> Vec<Sample> {
         sample("ping", None, ToClient::Ping),
         sample("pong", Some(7), ToClient::Pong),
         sample("hello", None, ToClient::Hello(hello())),
+        sample("hello-ok", Some(7), ToClient::HelloEvent(HelloEvent::Ok(acknowledged("hello")))),
         sample(
             "error",
             Some(7),
@@ -493,7 +496,8 @@ fn to_client() -> Vec<Sample> {
                     .retry_after(1_000),
             ),
         ),
-        auth("auth-ok", AuthEvent::Ok(auth_ok())),
+        auth("auth-ok", AuthEvent::Ok(AuthReply::Login(auth_ok()))),
+        auth("auth-ok-of", AuthEvent::Ok(AuthReply::Done(acknowledged("userRemove")))),
         sample("auth-expiring", None, ToClient::Auth(AuthEvent::Expiring(Expiring { expires_at: NOW + 60_000 }))),
         auth(
             "auth-users",
@@ -511,7 +515,6 @@ fn to_client() -> Vec<Sample> {
             AuthEvent::Token(TokenReply { token: "gl_t8Qm3xYp_secret".to_owned(), record: token_record() }),
         ),
         auth("auth-tokens", AuthEvent::Tokens(TokensReply { tokens: vec![token_record()] })),
-        auth("auth-done", AuthEvent::Done(acknowledged("userRemove"))),
         reply(
             "job-submitted",
             JobEvent::Submitted(Submitted {
@@ -597,7 +600,7 @@ fn to_worker() -> Vec<Sample> {
         sample("ping", ToAgent::Ping),
         sample("pong", ToAgent::Pong),
         sample("hello", ToAgent::Hello(hello())),
-        sample("auth-ok", ToAgent::Auth(AuthEvent::Ok(auth_ok()))),
+        sample("auth-ok", ToAgent::Auth(AuthEvent::Ok(AuthReply::Login(auth_ok())))),
         sample(
             "error",
             ToAgent::Error(WireError::new(ErrorCode::StaleAttempt, "attempt 1 of job-1564-001f0c33 is over")),

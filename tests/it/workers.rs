@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 
 use crate::support::server::Stage;
 use crate::support::store::{AppendResults, Fault, faulty};
-use crate::support::{Assigned, Peer, TestServer, Worker, soon};
+use crate::support::{Assigned, Peer, TestServer, Worker, eventually, soon};
 
 fn gpus(count: u64) -> Value {
     (0..count)
@@ -433,10 +433,9 @@ async fn a_lost_worker_fails_its_job_and_can_write_nothing_more() {
     server.pass_time(31).await;
     let log: Vec<(String, String)> = peer.log().await.into_iter().filter(|(_, what)| what != "live").collect();
     assert_eq!(log.last().unwrap(), &("1-2".to_owned(), "failed/worker_lost".to_owned()));
-    worker.say(&assigned.output(2, "after\n")).await;
-    assert_eq!(worker.peer.until_error().await["code"], "stale_attempt");
-    worker.say(&assigned.end(2, 0)).await;
-    assert_eq!(worker.peer.until_error().await["code"], "stale_attempt");
+    // The store says so here, and the answer still names the frame.
+    worker.peer.refused("job", &assigned.output(2, "after\n"), "stale_attempt").await;
+    worker.peer.refused("job", &assigned.end(2, 0), "stale_attempt").await;
     assert_eq!(worker.beat(&[&assigned]).await, json!([[job, 1]]));
     peer.follow(&job, "0").await;
     assert_eq!(peer.log().await, log);
@@ -453,7 +452,8 @@ async fn a_job_to_requeue_runs_again_elsewhere_and_the_first_attempt_is_fenced_o
     stale.say(&first.output(1, "first\n")).await;
     stale.stored(&first, 1).await;
     server.pass_time(31).await;
-    peer.job_is(&job, "pending").await;
+    let record = peer.job_is(&job, "pending").await;
+    assert_eq!((&record["workerId"], &record["startedAt"]), (&Value::Null, &Value::Null), "{record}");
     // It is heard of again, but what it held is not its own any more: it may even get it anew.
     assert_eq!(stale.beat(&[&first]).await, json!([[job, 1]]));
     let second = stale.accepted().await;
@@ -561,8 +561,7 @@ async fn a_worker_writes_only_to_jobs_of_its_own() {
     let reports =
         [assigned.report("accept"), assigned.report("reject"), assigned.output(1, "forged\n"), assigned.end(1, 0)];
     for report in reports {
-        thief.say(&report).await;
-        assert_eq!(thief.peer.until_error().await["code"], "stale_attempt", "{report}");
+        thief.peer.refused("job", &report, "stale_attempt").await;
     }
     assert_eq!(thief.beat(&[&assigned]).await, json!([[job, 1]]));
     owner.run(&assigned, "true\n").await;
@@ -588,9 +587,17 @@ async fn a_drained_worker_finishes_and_takes_nothing_until_undrained() {
     // A drain is kept over a reconnect.
     worker.peer.vanish();
     let mut worker = server.worker_with_slots("w", 2).await;
+    worker.peer.expect("worker", "drain").await;
     worker.peer.is_quiet().await;
-    let record = peer.get("worker", &json!({"opt": "get", "workerId": "w"}), "worker").await;
-    assert_eq!(record["worker"]["draining"], true);
+    let get = json!({"opt": "get", "workerId": "w"});
+    assert_eq!(peer.get("worker", &get, "worker").await["worker"]["draining"], true);
+    // Nor can the worker take it back, by undoing its own or by starting anew.
+    worker.peer.get("worker", &json!({"opt": "drain"}), "drain").await;
+    worker.peer.get("worker", &json!({"opt": "undrain"}), "drain").await;
+    worker.peer.vanish();
+    let mut worker = server.worker("w", &json!({"slots": 2, "boot": 2})).await;
+    worker.peer.expect("worker", "drain").await;
+    assert_eq!(peer.get("worker", &get, "worker").await["worker"]["draining"], true);
     peer.get("worker", &json!({"opt": "undrain", "workerId": "w"}), "ok").await;
     worker.peer.until("worker", "undrain").await;
     assert_eq!(worker.accepted().await.job, job);
@@ -599,8 +606,15 @@ async fn a_drained_worker_finishes_and_takes_nothing_until_undrained() {
     worker.peer.get("worker", &json!({"opt": "drain"}), "drain").await;
     peer.queue(&json!({"command": "x"})).await;
     worker.peer.is_quiet().await;
+    assert_eq!(peer.get("worker", &get, "worker").await["worker"]["draining"], true);
     worker.peer.get("worker", &json!({"opt": "undrain"}), "undrain").await;
     worker.accepted().await;
+    // That ends with its connection: its next start takes jobs.
+    worker.peer.get("worker", &json!({"opt": "drain"}), "drain").await;
+    worker.peer.vanish();
+    let mut worker = server.worker("w", &json!({"slots": 2, "boot": 3})).await;
+    worker.peer.is_quiet().await;
+    assert_eq!(peer.get("worker", &get, "worker").await["worker"]["draining"], false);
     peer.refused("worker", &json!({"opt": "drain", "workerId": "nobody"}), "not_found").await;
 }
 
@@ -641,6 +655,7 @@ async fn a_dispatcher_that_stood_still_gives_its_workers_time() {
     let mut worker = server.worker("w", &json!({})).await;
     let job = peer.queue(&json!({"command": "x"})).await;
     let assigned = worker.accepted().await;
+    let waits = peer.queue(&json!({"command": "x", "queueTimeoutSecs": 60})).await;
     // As after SIGSTOP, or on a laptop that slept: time has passed, and nobody could say anything.
     server.advance(3600);
     server.settled().await;
@@ -648,8 +663,10 @@ async fn a_dispatcher_that_stood_still_gives_its_workers_time() {
     assert_eq!(peer.job(&job).await["status"], "running");
     let mut worker = server.worker("w", &json!({"resume": [assigned.resume(0, "running")]})).await;
     assert_eq!(worker.registered["resume"][0]["verdict"], "continue");
+    assert_eq!(peer.job(&waits).await["status"], "pending");
     worker.run(&assigned, "hi\n").await;
     peer.job_is(&job, "completed").await;
+    assert_eq!(worker.accepted().await.job, waits);
 }
 
 #[tokio::test]
@@ -710,6 +727,11 @@ impl Fault for Away {
         self.check()?;
         store.renew(worker, held, lease).await
     }
+
+    async fn start_anew(&self, store: &dyn Store, lease: Duration) -> Result<(), StoreError> {
+        self.check()?;
+        store.start_anew(lease).await
+    }
 }
 
 #[tokio::test]
@@ -723,7 +745,7 @@ async fn an_outage_of_the_store_is_no_reason_to_lose_a_job() {
     let assigned = worker.accepted().await;
 
     away.store(true, Ordering::Relaxed);
-    let submit = json!({"opt": "submit", "command": "x", "key": "k", "follow": false});
+    let submit = json!({"opt": "submit", "command": "x", "key": "k", "follow": false, "queueTimeoutSecs": 40});
     assert_eq!(peer.refused("job", &submit, "store_unavailable").await["retry"], true);
     // A whole lease goes by in which no heartbeat counts.
     for _ in 0..5 {
@@ -756,4 +778,25 @@ async fn containers_need_an_engine_and_say_so_at_once() {
     let record = peer.job(&job).await;
     assert_eq!((&record["status"], &record["image"]), (&json!("pending"), &json!("debian")));
     assert!(record["waitingFor"].as_str().unwrap().contains("container engine"), "{record}");
+}
+
+#[tokio::test]
+async fn a_worker_that_lost_its_connection_is_busy_while_its_job_runs() {
+    let server = TestServer::with_manual_clock().await;
+    let mut peer = server.admin().await;
+    let mut worker = server.worker_with_slots("w", 2).await;
+    peer.queue(&json!({"command": "x"})).await;
+    worker.accepted().await;
+    worker.peer.vanish();
+    let get = json!({"opt": "get", "workerId": "w"});
+    let record = eventually("the connection to be gone", async || {
+        let record = peer.get("worker", &get, "worker").await["worker"].clone();
+        record["connectedAt"].is_null().then_some(record)
+    })
+    .await;
+    assert_eq!((&record["status"], &record["running"]), (&json!("busy"), &json!(1)), "{record}");
+    assert_eq!(peer.get("worker", &json!({"opt": "list"}), "workers").await["workers"][0], record);
+    server.pass_time(31).await;
+    let record = peer.get("worker", &get, "worker").await["worker"].clone();
+    assert_eq!((&record["status"], &record["running"]), (&json!("offline"), &json!(0)), "{record}");
 }

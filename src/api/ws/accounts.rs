@@ -1,10 +1,12 @@
 //! Frames of type `auth`: proving who one is, and administering who may.
 
-use super::session::{Failure, Reader, auth_ok, too_many};
+use super::session::{Failure, Reader, auth_ok, refusal, too_many, unauthorized};
 use crate::auth::{AuthError, Identity};
 use crate::dispatcher::DispatchError;
 use crate::model::Role;
-use crate::protocol::auth::{AuthEvent, AuthRequest, Login, NamedUser, TokenRevoke, TokensReply, UsersReply};
+use crate::protocol::auth::{
+    AuthEvent, AuthReply, AuthRequest, Login, NamedUser, TokenRevoke, TokensReply, UsersReply,
+};
 use crate::protocol::codec::{Acknowledged, FrameId};
 use crate::protocol::{CloseCode, ErrorCode, WireError};
 
@@ -16,7 +18,7 @@ impl Reader {
             request => request,
         };
         let who = match &self.identity {
-            None => return Err(WireError::new(ErrorCode::Unauthorized, "send an auth frame first").into()),
+            None => return Err(unauthorized().into()),
             Some(who) if who.role != Role::Admin => {
                 return Err(DispatchError::Forbidden("only administrators manage accounts and tokens").into());
             }
@@ -28,22 +30,22 @@ impl Reader {
             AuthRequest::Login(_) => return Ok(()),
             AuthRequest::UserAdd(user) => {
                 auth.add_user(user).await?;
-                AuthEvent::Done(Acknowledged::of("userAdd"))
+                done("userAdd")
             }
             AuthRequest::UserList(_) => AuthEvent::Users(UsersReply { users: auth.users().await? }),
             AuthRequest::UserRemove(NamedUser { account }) => {
                 self.dispatcher.revoke(auth.remove_user(&account).await?);
-                AuthEvent::Done(Acknowledged::of("userRemove"))
+                done("userRemove")
             }
             AuthRequest::UserPassword(change) => {
                 self.dispatcher.revoke(auth.set_password(change).await?);
-                AuthEvent::Done(Acknowledged::of("userPassword"))
+                done("userPassword")
             }
             AuthRequest::TokenCreate(create) => AuthEvent::Token(auth.create_token(create, &who.account).await?),
             AuthRequest::TokenList(_) => AuthEvent::Tokens(TokensReply { tokens: auth.tokens().await? }),
             AuthRequest::TokenRevoke(TokenRevoke { token }) => {
                 self.dispatcher.revoke(auth.revoke_token(&token).await?);
-                AuthEvent::Done(Acknowledged::of("tokenRevoke"))
+                done("tokenRevoke")
             }
         };
         Ok(self.reply(id, &reply).await?)
@@ -73,7 +75,15 @@ impl Reader {
         }
         self.wrong_logins = 0;
         self.session.identify(identity.clone());
-        let reply = AuthEvent::Ok(auth_ok(&identity, token));
+        if let Err(error) = self.dispatcher.auth().check_again(&identity).await {
+            let (code, error) = refusal(&error);
+            if let Some(error) = error {
+                self.reply(id, &error).await?;
+            }
+            self.session.outbox.close(code);
+            return Ok(());
+        }
+        let reply = AuthEvent::Ok(AuthReply::Login(auth_ok(&identity, token)));
         self.identity = Some(identity);
         Ok(self.reply(id, &reply).await?)
     }
@@ -97,6 +107,10 @@ impl Reader {
             }
         }
     }
+}
+
+fn done(verb: &str) -> AuthEvent {
+    AuthEvent::Ok(AuthReply::Done(Acknowledged::of(verb)))
 }
 
 impl AuthError {

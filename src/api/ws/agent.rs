@@ -6,7 +6,7 @@ use crate::dispatcher::DispatchError;
 use crate::model::Role;
 use crate::protocol::CloseCode;
 use crate::protocol::agent::{AgentJobReport, AgentOrder, AgentReport};
-use crate::protocol::codec::{FrameId, Nothing};
+use crate::protocol::codec::FrameId;
 
 impl Reader {
     /// A worker's frame about itself.
@@ -41,19 +41,18 @@ impl Reader {
                 let reply = self.dispatcher.heartbeat(&agent, beat).await?;
                 Ok(self.reply(id, &reply).await?)
             }
-            AgentReport::Drain(_) => {
-                self.dispatcher.drain_worker(&agent.id, true).await?;
-                Ok(self.reply(id, &AgentOrder::Drain(Nothing {})).await?)
-            }
-            AgentReport::Undrain(_) => {
-                self.dispatcher.drain_worker(&agent.id, false).await?;
-                Ok(self.reply(id, &AgentOrder::Undrain(Nothing {})).await?)
-            }
+            AgentReport::Drain(_) => Ok(self.reply(id, &self.dispatcher.leaves(&agent, true)).await?),
+            AgentReport::Undrain(_) => Ok(self.reply(id, &self.dispatcher.leaves(&agent, false)).await?),
         }
     }
 
     /// A worker's frame about a job.
-    pub(super) async fn agent_job(&mut self, who: &Identity, report: AgentJobReport<'_>) -> Result<(), Failure> {
+    pub(super) async fn agent_job(
+        &mut self,
+        who: &Identity,
+        id: Option<&FrameId>,
+        report: AgentJobReport<'_>,
+    ) -> Result<(), Failure> {
         let Some(agent) = self.agent.clone() else { return Err(unregistered(who)) };
         agent.heard(self.dispatcher.clock().now());
         // Accepts, output and ends are answered by what follows from them: acks come when the
@@ -61,8 +60,8 @@ impl Reader {
         match report {
             AgentJobReport::Accept(accept) => self.dispatcher.accept(&agent, accept)?,
             AgentJobReport::Reject(reject) => self.dispatcher.reject(&agent, reject).await?,
-            AgentJobReport::Output(output) => self.dispatcher.output(&agent, output).await?,
-            AgentJobReport::End(end) => self.dispatcher.end(&agent, end).await?,
+            AgentJobReport::Output(output) => self.dispatcher.output(&agent, output, id).await?,
+            AgentJobReport::End(end) => self.dispatcher.end(&agent, end, id).await?,
         }
         Ok(())
     }

@@ -73,12 +73,12 @@ impl Reader {
     ) -> Result<(), Failure> {
         match request {
             WorkerRequest::List(list) => {
-                let (workers, next) = self.dispatcher.workers(who, &list)?;
+                let (workers, next) = self.dispatcher.workers(who, &list).await?;
                 let next = next.map(|id| id.to_string());
                 Ok(self.reply(id, &WorkerEvent::Workers(WorkersReply { workers, next })).await?)
             }
             WorkerRequest::Get(NamedWorker { worker_id }) => {
-                let worker = self.dispatcher.worker(who, &worker_id)?;
+                let worker = self.dispatcher.worker(who, &worker_id).await?;
                 Ok(self.reply(id, &WorkerEvent::Worker(Box::new(WorkerReply { worker }))).await?)
             }
             WorkerRequest::Watch(_) => {

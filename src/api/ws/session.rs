@@ -1,5 +1,6 @@
 //! One connection's reader: frames in, operations out, one reply each.
 
+use std::collections::VecDeque;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
@@ -13,14 +14,14 @@ use tracing::debug;
 use super::registry::{Registry, Session};
 use super::submits::Submits;
 use super::writer;
-use crate::auth::Identity;
+use crate::auth::{AuthError, Credential, Identity};
 use crate::base::clock::{Millis, millis};
 use crate::dispatcher::{Agent, DispatchError, Dispatcher};
 use crate::hub::{Item, outbox::Closed};
 use crate::model::Role;
-use crate::protocol::auth::{AuthEvent, AuthOk};
-use crate::protocol::codec::{self, FrameId, Payload, Pong, ToServer};
-use crate::protocol::hello::{AuthMode, ClientHello, ServerHello};
+use crate::protocol::auth::{AuthEvent, AuthOk, AuthReply};
+use crate::protocol::codec::{self, Acknowledged, FrameId, Payload, Pong, Sender, ToServer};
+use crate::protocol::hello::{AuthMode, ClientHello, HelloEvent, ServerHello};
 use crate::protocol::job::JobRequest;
 use crate::protocol::limits::{ERRORS_PER_MINUTE, PING_EVERY, UNAUTHENTICATED_FRAME_BYTES};
 use crate::protocol::{CloseCode, ErrorCode, PROTOCOL_VERSION, WireError};
@@ -39,6 +40,14 @@ pub(super) enum Opening {
     Refused(CloseCode, Option<WireError>),
 }
 
+/// How a socket is refused whose token is not good, or cannot be looked up.
+pub(super) fn refusal(error: &AuthError) -> (CloseCode, Option<WireError>) {
+    match error {
+        AuthError::Store(_) => (CloseCode::StoreUnavailable, None),
+        error => (CloseCode::Unauthorized, Some(error.to_wire())),
+    }
+}
+
 /// Serves a connection until it ends.
 pub(super) async fn run(
     (sink, mut stream): (SplitSink<WebSocket, Message>, SplitStream<WebSocket>),
@@ -54,6 +63,13 @@ pub(super) async fn run(
     };
     let session = registry.open(now, identity.clone());
     dispatcher.shutdown().spawn(writer::run(dispatcher.clone(), Arc::clone(&session), sink));
+    let (identity, refused) = match identity {
+        None => (None, refused),
+        Some(identity) => match Box::pin(dispatcher.auth().check_again(&identity)).await {
+            Ok(()) => (Some(identity), refused),
+            Err(error) => (None, Some(refusal(&error))),
+        },
+    };
     let mut reader = Reader::new(dispatcher, Arc::clone(&session), identity);
     // Once it has hung up it only waits for the peer's answer to the close.
     // Boxed, as all that is done now and then: a connection that waits stays small.
@@ -74,7 +90,7 @@ pub(super) async fn run(
             Some(Ok(message)) => hung_up = Box::pin(reader.message(message)).await.is_err(),
             Some(Err(error)) => {
                 debug!(%error, "socket failed");
-                if Box::pin(reader.says_too_large(&error)).await {
+                if Box::pin(reader.says_what_was_wrong(&error)).await {
                     session.ended.cancelled().await;
                 }
                 break;
@@ -113,20 +129,19 @@ impl From<Closed> for Hangup {
     }
 }
 
-/// Counts in windows of a minute.
+/// The times of the latest strikes, no more than are too many. Takes no memory before the first.
 #[derive(Debug, Default)]
-struct Strikes {
-    since: Millis,
-    count: u32,
-}
+struct Strikes(VecDeque<Millis>);
 
 impl Strikes {
-    fn add(&mut self, now: Millis) -> u32 {
-        if now.saturating_sub(self.since) >= 60_000 {
-            *self = Self { since: now, count: 0 };
+    /// Counts one; `true`: there were too many within the last minute.
+    fn add(&mut self, now: Millis) -> bool {
+        self.0.retain(|&at| now.saturating_sub(at) < 60_000);
+        if self.0.len() > ERRORS_PER_MINUTE {
+            self.0.pop_front();
         }
-        self.count += 1;
-        self.count
+        self.0.push_back(now);
+        self.0.len() > ERRORS_PER_MINUTE
     }
 }
 
@@ -155,8 +170,8 @@ impl Reader {
             auth: if settings.open { AuthMode::Open } else { AuthMode::Required },
             ping_secs: PING_EVERY.as_secs(),
             max_frame_bytes: match &self.identity {
-                Some(identity) if identity.role == Role::Worker => settings.limits.worker_frame_bytes,
-                Some(_) | None => settings.limits.client_frame_bytes,
+                Some(_) => self.frame_bytes(),
+                None => settings.limits.client_frame_bytes,
             },
         };
         self.reply(None, &hello).await?;
@@ -168,7 +183,7 @@ impl Reader {
         } else if let Some(identity) = self.identity.clone()
             && identity != Identity::anonymous()
         {
-            self.reply(None, &AuthEvent::Ok(auth_ok(&identity, None))).await?;
+            self.reply(None, &AuthEvent::Ok(AuthReply::Login(auth_ok(&identity, None)))).await?;
         }
         Ok(())
     }
@@ -190,19 +205,20 @@ impl Reader {
         let most = self.frame_bytes();
         if text.len() > most {
             let message = format!("a frame of {} bytes; this connection may send {most}", text.len());
-            self.fail(None, &WireError::new(ErrorCode::TooLarge, message)).await?;
+            let id = codec::id_of(text);
+            self.fail(id.as_ref(), &WireError::new(ErrorCode::TooLarge, message)).await?;
             self.session.outbox.close(CloseCode::TooLarge);
             return Ok(());
         }
         if let Err(wait_ms) = self.check_rate() {
             let error = WireError::new(ErrorCode::RateLimited, "too many frames").retry_after(wait_ms);
-            if self.rate_errors.add(now) > ERRORS_PER_MINUTE {
+            if self.rate_errors.add(now) {
                 self.session.outbox.close(CloseCode::RateLimited);
                 return Ok(());
             }
-            return self.reply(None, &error).await;
+            return self.reply(codec::id_of(text).as_ref(), &error).await;
         }
-        let (frame, id) = match codec::read_at_server(text) {
+        let (frame, id) = match codec::read_admitted(text, |sender| self.admit(sender)) {
             Ok(read) => read,
             Err((id, error)) => {
                 self.settle().await?;
@@ -218,7 +234,7 @@ impl Reader {
             ToServer::Hello(ClientHello { protocol }) => return self.hello(id.as_ref(), protocol).await,
             ToServer::Auth(request) => self.auth(id.as_ref(), request).await,
             frame => match self.identity.clone() {
-                None => Err(WireError::new(ErrorCode::Unauthorized, "send an auth frame first").into()),
+                None => Err(unauthorized().into()),
                 Some(who) => self.act(&who, id.as_ref(), frame).await,
             },
         };
@@ -229,15 +245,33 @@ impl Reader {
         }
     }
 
+    /// Whether the peer is one of those who may send a frame.
+    fn admit(&self, sender: Sender) -> Result<(), WireError> {
+        let Some(who) = &self.identity else {
+            return match sender {
+                Sender::Anyone => Ok(()),
+                Sender::Client | Sender::Administrator | Sender::Worker | Sender::Nobody => Err(unauthorized()),
+            };
+        };
+        let forbidden = |why| Err(WireError::new(ErrorCode::Forbidden, why));
+        match (sender, who.role) {
+            (Sender::Anyone | Sender::Nobody, _)
+            | (Sender::Client, Role::User | Role::Admin)
+            | (Sender::Administrator, Role::Admin)
+            | (Sender::Worker, Role::Worker) => Ok(()),
+            (Sender::Worker, _) if who.credential == Credential::Open => Ok(()),
+            (Sender::Client, Role::Worker | Role::Plugin) => forbidden("this role has no part in clients' frames"),
+            (Sender::Administrator, _) => forbidden("only administrators may do this"),
+            (Sender::Worker, _) => forbidden("only workers report"),
+        }
+    }
+
     /// Performs what a known peer asks.
     async fn act(&mut self, who: &Identity, id: Option<&FrameId>, frame: ToServer<'_>) -> Result<(), Failure> {
         let forbidden = |why| Err(DispatchError::Forbidden(why).into());
         match frame {
-            ToServer::AgentJob(report) => self.agent_job(who, report).await,
+            ToServer::AgentJob(report) => self.agent_job(who, id, report).await,
             ToServer::Agent(report) => self.agent(who, id, report).await,
-            ToServer::Job(_) | ToServer::Worker(_) | ToServer::Container if who.role == Role::Worker => {
-                forbidden("workers send no clients' frames")
-            }
             ToServer::Job(request) => self.job(who, id, request).await,
             ToServer::Worker(request) => self.worker(who, id, request).await,
             ToServer::Container => {
@@ -251,8 +285,7 @@ impl Reader {
 
     async fn hello(&mut self, id: Option<&FrameId>, protocol: u32) -> Result<(), Hangup> {
         if protocol == PROTOCOL_VERSION {
-            let done = codec::Acknowledged::of("hello");
-            return self.reply(id, &AuthEvent::Done(done)).await;
+            return self.reply(id, &HelloEvent::Ok(Acknowledged::of("hello"))).await;
         }
         let message = format!("this server speaks protocol {PROTOCOL_VERSION}, not {protocol}");
         self.reply(id, &WireError::new(ErrorCode::UnsupportedVersion, message).field("protocol")).await?;
@@ -268,23 +301,27 @@ impl Reader {
     /// Queues an error, and counts it.
     pub(super) async fn fail(&mut self, id: Option<&FrameId>, error: &WireError) -> Result<(), Hangup> {
         self.reply(id, error).await?;
-        if self.errors.add(self.dispatcher.clock().now()) > ERRORS_PER_MINUTE {
+        if self.errors.add(self.dispatcher.clock().now()) {
             self.session.outbox.close(CloseCode::Abuse);
         }
         Ok(())
     }
 
-    /// Whether the socket failed on a message over its own limit, and the peer is being told so.
-    async fn says_too_large(&mut self, error: &axum::Error) -> bool {
-        let too_long = |source: &(dyn std::error::Error + 'static)| {
-            matches!(source.downcast_ref::<tungstenite::Error>(), Some(tungstenite::Error::Capacity(_)))
+    /// Whether the socket failed on a message over its own limit, or one of text that is none, and the
+    /// peer is being told so.
+    async fn says_what_was_wrong(&mut self, error: &axum::Error) -> bool {
+        let source = std::error::Error::source(error).and_then(|source| source.downcast_ref());
+        let (error, close) = match source {
+            Some(tungstenite::Error::Capacity(_)) => {
+                (WireError::new(ErrorCode::TooLarge, "the message is over every limit"), CloseCode::TooLarge)
+            }
+            Some(tungstenite::Error::Utf8(_)) => {
+                (WireError::new(ErrorCode::BadFrame, "the message is not UTF-8"), CloseCode::InvalidPayload)
+            }
+            Some(_) | None => return false,
         };
-        if !std::error::Error::source(error).is_some_and(too_long) {
-            return false;
-        }
-        let error = WireError::new(ErrorCode::TooLarge, "the message is over every limit");
         let told = self.fail(None, &error).await.is_ok();
-        self.session.outbox.close(CloseCode::TooLarge);
+        self.session.outbox.close(close);
         told
     }
 
@@ -292,7 +329,8 @@ impl Reader {
         let limits = &self.dispatcher.settings().limits;
         match &self.identity {
             None => UNAUTHENTICATED_FRAME_BYTES,
-            Some(_) if self.agent.is_some() => limits.worker_frame_bytes,
+            // Who needs no token may be a worker, and says so in a frame that can be large.
+            Some(identity) if identity.credential == Credential::Open => limits.worker_frame_bytes,
             Some(identity) => match identity.role {
                 Role::Worker => limits.worker_frame_bytes,
                 Role::User | Role::Admin | Role::Plugin => limits.client_frame_bytes,
@@ -338,6 +376,11 @@ impl From<Hangup> for Failure {
     fn from(_: Hangup) -> Self {
         Self::Hangup
     }
+}
+
+/// What a peer is told before it has proved who it is.
+pub(super) fn unauthorized() -> WireError {
+    WireError::new(ErrorCode::Unauthorized, "send an auth frame first")
 }
 
 /// What a peer is told of its own identity.

@@ -8,7 +8,7 @@ use futures_util::StreamExt;
 
 use super::registry::Registry;
 use super::session::{self, Opening};
-use crate::auth::{AuthError, Identity, origin_allowed};
+use crate::auth::{Identity, origin_allowed};
 use crate::dispatcher::Dispatcher;
 use crate::model::Role;
 use crate::protocol::{BEARER_SUBPROTOCOL, CloseCode, SUBPROTOCOL};
@@ -56,8 +56,10 @@ pub async fn upgrade(State(state): State<WsState>, headers: HeaderMap, ws: WebSo
         match token(&headers) {
             Some(token) => match dispatcher.auth().authenticate(token).await {
                 Ok(identity) => Opening::Known(identity),
-                Err(AuthError::Store(_)) => Opening::Refused(CloseCode::StoreUnavailable, None),
-                Err(error) => Opening::Refused(CloseCode::Unauthorized, Some(error.to_wire())),
+                Err(error) => {
+                    let (code, error) = session::refusal(&error);
+                    Opening::Refused(code, error)
+                }
             },
             None if settings.open => Opening::Known(Identity::anonymous()),
             None => Opening::Unknown,

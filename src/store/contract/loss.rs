@@ -28,6 +28,8 @@ pub(super) async fn a_lost_job_that_may_runs_again_until_its_runs_are_used_up(s:
     let back = s.lose(&first).await.job;
     assert_eq!((back.status, back.reason), (Status::Pending, Some(Reason::WorkerLost)));
     assert_eq!((back.attempt, back.charged, back.stdout_bytes), (1, 1, 3));
+    assert_eq!((&back.worker, back.started_at), (&None, None), "nobody has it");
+    assert_eq!(s.story(first.id).await, ["1-0 on a", "1-1 Stdout@0 one", "1-2 pending Some(WorkerLost)"]);
     assert_eq!(s.job(first.id).await, back);
 
     let second = s.claim("b").await.job;
@@ -149,6 +151,19 @@ pub(super) async fn a_job_that_waits_too_long_ends(s: &Subject) {
     assert_eq!(s.store.expire().await.unwrap().len(), 1);
     let story = ["1-0 on w", "1-1 pending Some(WorkerLost)", "1-2 Failed QueueTimeout"];
     assert_eq!(s.story(runs.id).await, story);
+}
+
+pub(super) async fn after_an_outage_leases_and_limits_begin_anew(s: &Subject) {
+    let runs = s.running("w", shell("true")).await;
+    let waits = s.submit(JobSpec { queue_timeout_ms: Some(60_000), ..shell("true") }).await;
+    s.submit(shell("true")).await;
+    s.pass(3600);
+    s.store.start_anew(LEASE).await.unwrap();
+    for (secs, over) in [(29, None), (1, Some(runs.id)), (29, None), (1, Some(waits.id)), (3600, None)] {
+        s.pass(secs);
+        let changes = s.store.expire().await.unwrap();
+        assert_eq!(changes.first().map(|change| change.job.id), over);
+    }
 }
 
 pub(super) async fn a_pending_job_is_cancelled_at_once(s: &Subject) {

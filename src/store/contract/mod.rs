@@ -33,6 +33,7 @@ macro_rules! contract {
                 a_lease_that_runs_out_loses_the_job,
                 only_the_owner_renews,
                 a_job_that_waits_too_long_ends,
+                after_an_outage_leases_and_limits_begin_anew,
                 a_pending_job_is_cancelled_at_once,
                 a_running_job_is_cancelled_by_its_worker,
                 a_cancelled_job_does_not_run_again;

@@ -14,11 +14,11 @@ use crate::base::clock::Clock;
 use crate::model::{JobSpec, Outcome, Requires};
 use crate::protocol::job::{Reason, Status};
 use crate::protocol::{Attempt, Cursor, JobId, JobRef, StreamName};
-use crate::store::Store;
 use crate::store::jobs::{Claim, JobFilter, NewJob, QueueLimits, Retention};
 use crate::store::log::{AttemptWrite, NewOutput};
 use crate::store::model::ModelStore;
 use crate::store::sqlite::{SqliteOptions, SqliteStore};
+use crate::store::{JobStore, Store};
 
 /// Histories in one run: some seconds of work.
 const HISTORIES: u32 = 48;
@@ -68,6 +68,7 @@ enum Call {
         held: Vec<u8>,
     },
     Expire,
+    StartAnew,
     Retain {
         age_secs: u64,
         jobs: u64,
@@ -133,6 +134,7 @@ fn call() -> impl Strategy<Value = Call> {
         2 => (job.clone(), proptest::option::of(0..9u64)).prop_map(|(job, grace)| Call::Cancel { job, grace }),
         1 => (0..2u8, vec(job.clone(), 0..4)).prop_map(|(worker, held)| Call::Renew { worker, held }),
         2 => Just(Call::Expire),
+        1 => Just(Call::StartAnew),
         1 => (0..90u64, 0..4u64).prop_map(|(age_secs, jobs)| Call::Retain { age_secs, jobs }),
         4 => (job, (0..4u32, 0..12u64), 0..80usize).prop_map(|(job, after, max_bytes)| Call::Read { job, after, max_bytes }),
         2 => list.prop_map(|(owner, status, before, limit)| Call::Jobs { owner, status, before, limit }),
@@ -188,7 +190,7 @@ impl Pair {
                 // The old one first, or the new one finds the directory in use.
                 self.engine = None;
                 self.engine = Some(open(self.dir.path(), &self.clock));
-                self.model.reopen(LEASE);
+                self.model.start_anew(LEASE).await.unwrap();
             }
         }
     }
@@ -263,6 +265,7 @@ impl Pair {
                 Resolved::Renew(worker, held)
             }
             Call::Expire => Resolved::Expire,
+            Call::StartAnew => Resolved::StartAnew,
             Call::Retain { age_secs, jobs } => Resolved::Retain(Retention { age: Duration::from_secs(age_secs), jobs }),
             Call::Read { job, after: (attempt, n), max_bytes } => {
                 Resolved::Read(self.job(job), Cursor::new(attempt, n), max_bytes)
@@ -317,6 +320,7 @@ enum Resolved {
     Cancel(JobId, Option<u64>),
     Renew(u8, Vec<(JobId, Attempt)>),
     Expire,
+    StartAnew,
     Retain(Retention),
     Read(JobId, Cursor, usize),
     Jobs(JobFilter),
@@ -350,6 +354,7 @@ async fn answer(store: &dyn Store, call: &Resolved) -> (String, Option<JobId>) {
             written(&(renewed, store.running_on(&worker).await))
         }
         Resolved::Expire => written(&store.expire().await),
+        Resolved::StartAnew => written(&store.start_anew(LEASE).await),
         Resolved::Retain(retention) => written(&store.retain(retention).await),
         Resolved::Read(id, after, max_bytes) => written(&store.read(id, after, max_bytes).await),
         Resolved::Jobs(filter) => written(&store.jobs(filter).await),

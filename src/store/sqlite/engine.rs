@@ -120,12 +120,7 @@ impl Engine {
         let mut changes = Vec::with_capacity(best.len());
         for (number, class) in best {
             let mut job = self.pending_job(number)?.job;
-            let mut kept = 0;
-            // The row is about to hold the new attempt's first entry instead of this one's.
-            if let Some(head) = transition::head_entry(&job) {
-                segment::insert(&self.conn, number, &[head], Offsets::default())?;
-                kept = segment::kept(&self.conn, number)?;
-            }
+            let kept = if job.attempt == 0 { 0 } else { segment::kept(&self.conn, number)? };
             transition::begin(&mut job, claim.worker.clone(), claim.classes[class].1.clone(), now);
             rows::update(&self.conn, &job, 0)?;
             let entry = transition::head_entry(&job).ok_or_else(|| corrupt("an attempt without a begin".to_owned()))?;
@@ -191,6 +186,11 @@ impl Engine {
         Ok(changes)
     }
 
+    pub(super) fn start_anew(&mut self, lease: Duration) {
+        let now = self.clock.now();
+        self.live.start_anew(now, after(now, lease));
+    }
+
     pub(super) fn cancel(&mut self, named: JobRef, grace_ms: Option<u64>) -> Run<Option<Cancelled>> {
         match self.live.get(named.number()) {
             Some(Slot::Pending(_)) => {
@@ -248,6 +248,9 @@ impl Engine {
         match fate {
             Fate::Over(outcome) => self.end(job, n, now, outcome),
             Fate::Requeued(reason) => {
+                // The record holds the attempt's first entry no longer.
+                let head = transition::head_entry(&job);
+                segment::insert(&self.conn, job.id.number, head.as_slice(), Offsets::default())?;
                 transition::requeue(&mut job, reason);
                 let entry = transition::requeue_entry(&job, n, now);
                 let offsets = Offsets { stdout: job.stdout_bytes, stderr: job.stderr_bytes };
@@ -267,7 +270,8 @@ impl Engine {
             priority: job.spec.priority,
             account: job.account.clone(),
             class: self.live.class(&job.spec.requires),
-            deadline: job.spec.queue_timeout_ms.map(|limit| now.saturating_add(limit)),
+            since: now,
+            limit: job.spec.queue_timeout_ms,
         })
     }
 

@@ -33,8 +33,17 @@ pub(super) struct Pending {
     pub(super) priority: i32,
     pub(super) account: AccountName,
     pub(super) class: Arc<Requires>,
+    /// Since when its wait counts.
+    pub(super) since: Millis,
+    /// How long it may wait.
+    pub(super) limit: Option<Millis>,
+}
+
+impl Pending {
     /// When it has waited long enough.
-    pub(super) deadline: Option<Millis>,
+    fn deadline(&self) -> Option<Millis> {
+        self.limit.map(|limit| self.since.saturating_add(limit))
+    }
 }
 
 /// A job that a worker has.
@@ -202,6 +211,19 @@ impl Live {
         self.put(number, Some(Slot::Running(Box::new(running))));
     }
 
+    /// Begins every wait that has a limit, and every lease, anew.
+    pub(super) fn start_anew(&mut self, now: Millis, lease_until: Millis) {
+        let waits: Vec<u64> = self.indexes.waits.iter().map(|&(_, number)| number).collect();
+        for number in waits {
+            let Some(Slot::Pending(pending)) = self.slots.get(&number) else { continue };
+            let pending = Pending { since: now, ..pending.clone() };
+            self.put(number, Some(Slot::Pending(pending)));
+        }
+        for number in self.indexes.running.clone() {
+            self.renew(number, lease_until);
+        }
+    }
+
     /// The jobs that `worker` has, by number.
     pub(super) fn running_on(&self, worker: &WorkerId) -> impl Iterator<Item = (u64, &Running)> {
         self.indexes.workers.get(worker).into_iter().flatten().filter_map(|number| match self.slots.get(number) {
@@ -270,7 +292,7 @@ impl Indexes {
                 let place = (Reverse(pending.priority), number);
                 self.classes.entry(Arc::clone(&pending.class)).or_default().insert(place);
                 self.accounts.entry(pending.account.clone()).or_default().pending.insert(number);
-                self.waits.extend(pending.deadline.map(|deadline| (deadline, number)));
+                self.waits.extend(pending.deadline().map(|deadline| (deadline, number)));
             }
             Slot::Running(running) => {
                 self.running.insert(number);
@@ -292,7 +314,7 @@ impl Indexes {
                         self.classes.remove(&pending.class);
                     }
                 }
-                if let Some(deadline) = pending.deadline {
+                if let Some(deadline) = pending.deadline() {
                     self.waits.remove(&(deadline, number));
                 }
                 &pending.account

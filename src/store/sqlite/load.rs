@@ -46,7 +46,8 @@ pub(super) fn live(conn: &Connection, now: Millis, lease: Duration) -> Run<Live>
             priority: wants.priority,
             account: text(4)?.parse().map_err(Failure::unreadable)?,
             class: live.class(&wants.requires),
-            deadline: wants.queue_timeout_ms.map(|limit| now.saturating_add(limit)),
+            since: now,
+            limit: wants.queue_timeout_ms,
         };
         live.put(number, Some(Slot::Pending(pending)));
         live.commit();

@@ -118,7 +118,8 @@ pub(super) fn log(conn: &Connection, id: JobId, after: Cursor, max_bytes: usize)
         bytes: 0,
         log: LogPage { entries: Vec::new(), removed: None, top, status: job.status },
     };
-    // The record stands for the first entry of the latest attempt and for the last entry of all.
+    // The record stands for the first entry of the latest attempt, unless that has gone back to the queue, and
+    // for the last entry of all.
     let mut head = transition::head_entry(&job);
     let mut open = true;
     segment::scan(conn, id.number, after, |segment| {

@@ -62,6 +62,14 @@ impl JobStore for SqliteStore {
         self.on_writer(0, Engine::expire).await
     }
 
+    async fn start_anew(&self, lease: Duration) -> Result<(), StoreError> {
+        self.on_writer(0, move |engine| {
+            engine.start_anew(lease);
+            Ok(())
+        })
+        .await
+    }
+
     async fn cancel(&self, job: JobRef, grace_ms: Option<u64>) -> Result<Option<Cancelled>, StoreError> {
         self.on_writer(0, move |engine| engine.cancel(job, grace_ms)).await
     }

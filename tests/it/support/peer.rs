@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 
 use futures_util::{SinkExt, StreamExt};
 use serde_json::{Value, json};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::http::{HeaderName, HeaderValue, Response};
@@ -39,6 +39,10 @@ impl Peer {
     /// Opens a socket with these headers; its first frame is still to be read.
     pub(crate) async fn dial(address: SocketAddr, headers: &[(&str, &str)]) -> Result<Self, Error> {
         let tcp = TcpStream::connect(address).await.map_err(Error::Io)?;
+        Self::dial_over(tcp, address, headers).await
+    }
+
+    async fn dial_over(tcp: TcpStream, address: SocketAddr, headers: &[(&str, &str)]) -> Result<Self, Error> {
         tcp.set_nodelay(true).map_err(Error::Io)?;
         let mut request = format!("ws://{address}/ws").into_client_request()?;
         for (name, value) in headers {
@@ -56,6 +60,18 @@ impl Peer {
         let hello = peer.next().await;
         assert_eq!(hello["type"], "hello", "the first frame is hello: {hello}");
         (peer, hello["data"].clone())
+    }
+
+    /// As [`Peer::with_token`]; little lies in this machine's buffers while the peer does not read.
+    pub(crate) async fn holding_little(address: SocketAddr, token: &str) -> Self {
+        let socket = TcpSocket::new_v4().expect("a socket");
+        socket.set_recv_buffer_size(64 * 1024).expect("a socket has a buffer");
+        let tcp = soon("a connection", socket.connect(address)).await.expect("the socket connects");
+        let header = format!("Bearer {token}");
+        let mut peer = Self::dial_over(tcp, address, &[("authorization", &header)]).await.expect("the socket opens");
+        assert_eq!(peer.next().await["type"], "hello");
+        peer.expect("auth", "ok").await;
+        peer
     }
 
     /// Opens a socket with a token in its header, and reads `hello` and `auth ok`.

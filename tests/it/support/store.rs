@@ -52,6 +52,14 @@ pub(crate) trait Fault: Send + Sync {
     ) -> Result<Vec<(JobId, Attempt)>, StoreError> {
         store.renew(worker, held, lease).await
     }
+
+    async fn start_anew(&self, store: &dyn Store, lease: Duration) -> Result<(), StoreError> {
+        store.start_anew(lease).await
+    }
+
+    async fn token(&self, store: &dyn Store, id: &str) -> Result<Option<ApiToken>, StoreError> {
+        store.token(id).await
+    }
 }
 
 /// A store behind a fault.
@@ -97,6 +105,9 @@ impl<F: Fault> JobStore for Faulty<F> {
     }
     async fn expire(&self) -> Result<Vec<Change>, StoreError> {
         self.fault.expire(&*self.store).await
+    }
+    async fn start_anew(&self, lease: Duration) -> Result<(), StoreError> {
+        self.fault.start_anew(&*self.store, lease).await
     }
     async fn cancel(&self, job: JobRef, grace_ms: Option<u64>) -> Result<Option<Cancelled>, StoreError> {
         self.store.cancel(job, grace_ms).await
@@ -175,7 +186,7 @@ impl<F: Fault> AccountStore for Faulty<F> {
         self.store.add_token(token).await
     }
     async fn token(&self, id: &str) -> Result<Option<ApiToken>, StoreError> {
-        self.store.token(id).await
+        self.fault.token(&*self.store, id).await
     }
     async fn tokens(&self) -> Result<Vec<ApiToken>, StoreError> {
         self.store.tokens().await
