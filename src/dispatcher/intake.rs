@@ -193,7 +193,7 @@ impl Dispatcher {
     /// Passes on what the store has taken of an attempt.
     pub(super) fn appended(&self, write: &AttemptWrite, appended: &Appended) {
         if !appended.entries.is_empty() {
-            self.0.hub.publish(write.job, &appended.entries);
+            self.show(write.job, &appended.entries);
         }
         if let Some(ended) = &appended.ended {
             self.announce(ended);
