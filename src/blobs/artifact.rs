@@ -5,8 +5,8 @@ use std::str::FromStr;
 
 use bytes::Bytes;
 use futures_util::{Stream, TryStreamExt};
+use object_store::ObjectStoreExt;
 use object_store::path::Path;
-use object_store::{ObjectStore, ObjectStoreExt};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
@@ -135,7 +135,7 @@ impl Blobs {
 
         if let Some(former) = former {
             // If this fails the bytes go with the job; nobody can see them.
-            let _ = self.store.delete(&data_at(&dir, former.data)).await;
+            let _ = self.remove(&data_at(&dir, former.data)).await;
         }
         Ok(kept.artifact())
     }
@@ -143,7 +143,7 @@ impl Blobs {
     /// The artifacts of an attempt, by path.
     ///
     /// # Errors
-    /// The directory or a record cannot be read.
+    /// The place or a record cannot be read.
     pub async fn artifacts(&self, job: JobId, attempt: Attempt) -> Result<Vec<Artifact>, BlobError> {
         let records = self
             .store
@@ -173,11 +173,12 @@ impl Blobs {
         Ok(Some((kept.artifact(), blob)))
     }
 
-    /// Removes all artifacts of a job. Harmless to repeat.
+    /// Removes all artifacts of a job, and its log. Harmless to repeat.
     ///
     /// # Errors
-    /// The directory cannot be changed; some may be left.
+    /// The place cannot be changed; some may be left.
     pub async fn delete_job(&self, job: JobId) -> Result<(), BlobError> {
+        self.remove_log(job).await?;
         self.remove_dir(&format!("artifacts/{job}")).await
     }
 

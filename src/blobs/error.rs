@@ -1,5 +1,8 @@
 //! How reading and writing files fails.
 
+use std::path::PathBuf;
+
+use crate::config::BlobsUrl;
 use crate::protocol::{ErrorCode, WireError};
 
 /// The directory could not be read or written: full, gone, or not permitted.
@@ -11,8 +14,30 @@ pub enum BlobError {
     /// The file system says so.
     #[error("files unavailable: {0}")]
     Io(#[from] std::io::Error),
+    /// The directory cannot be had.
+    #[error("files cannot be kept in {}: {source}", dir.display())]
+    Directory {
+        /// Which.
+        dir: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The bucket cannot be had.
+    #[error(
+        "files cannot be kept in {url}: {source}; see that the bucket is there, and what AWS_ENDPOINT_URL, AWS_REGION, \
+         AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_ALLOW_HTTP say"
+    )]
+    Bucket {
+        /// Which.
+        url: BlobsUrl,
+        /// Why.
+        source: object_store::Error,
+    },
+    /// What should be a finished log is none.
+    #[error("the file of a log {0}")]
+    Log(&'static str),
     /// A record cannot be read.
-    #[error("the record of an artifact is corrupt: {0}")]
+    #[error("a record among the files is corrupt: {0}")]
     Corrupt(serde_json::Error),
 }
 
@@ -37,8 +62,10 @@ impl BlobError {
     /// What a peer is told; the paths in the error itself are for the log.
     pub fn to_wire(&self) -> WireError {
         match self {
-            Self::Store(_) | Self::Io(_) => WireError::new(ErrorCode::StoreUnavailable, "files cannot be kept or read"),
-            Self::Corrupt(_) => WireError::new(ErrorCode::Internal, "internal error"),
+            Self::Store(_) | Self::Io(_) | Self::Directory { .. } | Self::Bucket { .. } => {
+                WireError::new(ErrorCode::StoreUnavailable, "files cannot be kept or read")
+            }
+            Self::Log(_) | Self::Corrupt(_) => WireError::new(ErrorCode::Internal, "internal error"),
         }
     }
 }

@@ -9,17 +9,16 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::stream::BoxStream;
 use futures_util::{Stream, StreamExt, TryStreamExt};
-use object_store::local::LocalFileSystem;
 use object_store::path::Path;
-use object_store::{GetOptions, GetResultPayload, ObjectStore, ObjectStoreExt, WriteMultipart};
+use object_store::{GetOptions, GetResultPayload, ObjectStore, ObjectStoreExt, PutPayload, WriteMultipart};
 use sha2::{Digest, Sha256};
 use tokio::io::{AsyncReadExt, AsyncSeekExt};
 use tokio_util::io::ReaderStream;
 
 use super::{BlobError, Blobs, PutError};
 
-/// Bytes per write. One part is written while the next one fills.
-const PART: usize = 1024 * 1024;
+/// Parts that are written while the next one fills.
+const PARTS_UNDER_WAY: usize = 2;
 /// Longest silence of a sender; a client waits no longer for an answer either.
 const SILENT_FOR: Duration = Duration::from_secs(60);
 /// Bytes per read.
@@ -32,7 +31,7 @@ pub struct Blob {
     pub bytes: u64,
     /// Guessed from its name.
     pub content_type: &'static str,
-    store: Arc<LocalFileSystem>,
+    store: Arc<dyn ObjectStore>,
     at: Path,
 }
 
@@ -89,33 +88,67 @@ impl Blobs {
         body: impl Stream<Item = Result<Bytes, E>>,
         limit: u64,
     ) -> Result<Written, PutError> {
-        let upload = self.store.put_multipart(at).await.map_err(BlobError::from)?;
-        let mut upload = WriteMultipart::new_with_chunk_size(upload, PART);
+        let mut upload = Upload { blobs: self, at, first: Vec::new(), rest: None };
         match feed(&mut upload, body, limit).await {
             Ok(written) => {
-                upload.finish().await.map_err(BlobError::from)?;
+                upload.finish().await?;
                 Ok(written)
             }
             Err(error) => {
-                // What cannot be removed now goes with the directory.
-                let _ = upload.abort().await;
+                upload.abort().await;
                 Err(error)
             }
         }
     }
+}
 
-    /// Removes a directory below the root with all that is in it, a crash's leftovers included.
-    pub(super) async fn remove_dir(&self, dir: &str) -> Result<(), BlobError> {
-        match tokio::fs::remove_dir_all(self.root.join(dir)).await {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error.into()),
-            Ok(()) | Err(_) => Ok(()),
+/// A file on its way: what fits into one part goes in one request, anything larger part by part.
+struct Upload<'a> {
+    blobs: &'a Blobs,
+    at: &'a Path,
+    first: Vec<u8>,
+    rest: Option<WriteMultipart>,
+}
+
+impl Upload<'_> {
+    // Copied: many small chunks would each keep a large buffer of the socket alive.
+    async fn write(&mut self, chunk: &[u8]) -> Result<(), BlobError> {
+        if self.rest.is_none() && self.first.len() + chunk.len() <= self.blobs.part {
+            self.first.extend_from_slice(chunk);
+            return Ok(());
+        }
+        if self.rest.is_none() {
+            let upload = self.blobs.store.put_multipart(self.at).await?;
+            let mut upload = WriteMultipart::new_with_chunk_size(upload, self.blobs.part);
+            upload.write(&std::mem::take(&mut self.first));
+            self.rest = Some(upload);
+        }
+        if let Some(rest) = &mut self.rest {
+            rest.wait_for_capacity(PARTS_UNDER_WAY).await?;
+            rest.write(chunk);
+        }
+        Ok(())
+    }
+
+    async fn finish(self) -> Result<(), BlobError> {
+        match self.rest {
+            Some(rest) => rest.finish().await?,
+            None => self.blobs.store.put(self.at, PutPayload::from(self.first)).await?,
+        };
+        Ok(())
+    }
+
+    async fn abort(self) {
+        if let Some(rest) = self.rest {
+            // What cannot be removed now goes with the directory, or by the bucket's own rule.
+            let _ = rest.abort().await;
         }
     }
 }
 
 /// Hands a body on to an upload.
 async fn feed<E: Display>(
-    upload: &mut WriteMultipart,
+    upload: &mut Upload<'_>,
     body: impl Stream<Item = Result<Bytes, E>>,
     limit: u64,
 ) -> Result<Written, PutError> {
@@ -129,9 +162,7 @@ async fn feed<E: Display>(
             return Err(PutError::TooLarge { limit });
         }
         hash.update(&chunk);
-        upload.wait_for_capacity(2).await.map_err(BlobError::from)?;
-        // Copied: many small chunks would each keep a large buffer of the socket alive.
-        upload.write(&chunk);
+        upload.write(&chunk).await?;
     }
     let sha256 = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
     Ok(Written { bytes, sha256 })

@@ -1,10 +1,13 @@
-//! Files beside the store: what people upload for jobs, and what jobs leave behind.
+//! Files beside the store: what people upload for jobs, what jobs leave behind, and logs that are finished.
 //!
 //! ```text
 //! uploads/<id>/<name>                   an upload; the id is random and the only key to it
 //! artifacts/<job>/<attempt>/<key>.json  an artifact's record; the key is a hash of its path
 //! artifacts/<job>/<attempt>/<data>      its bytes, under a random name that the record holds
+//! logs/<job>                            a finished log, where the store does not keep it
 //! ```
+//!
+//! The place is a directory of this machine, one that machines share, or a bucket of S3.
 //!
 //! Invariants: a file appears whole or not at all, because data comes first and its record
 //! replaces the former one in a single step; nothing that a peer chose becomes part of a file
@@ -14,6 +17,9 @@
 mod artifact;
 mod error;
 mod io;
+mod log;
+mod open;
+mod remove;
 #[cfg(test)]
 mod tests;
 mod upload;
@@ -21,28 +27,21 @@ mod upload;
 use std::path::Path as FsPath;
 use std::sync::Arc;
 
-use object_store::local::LocalFileSystem;
+use object_store::ObjectStore;
 
 pub use self::artifact::{Artifact, ArtifactPath, InvalidArtifactPath};
 pub use self::error::{BlobError, PutError};
 pub use self::io::Blob;
+pub use self::log::{FinishedLog, LogWriter};
 pub use self::upload::Upload;
 
-/// Uploads and artifacts under one local directory. Clones share it.
+/// Uploads, artifacts and finished logs in one place. Clones share it.
 #[derive(Debug, Clone)]
 pub struct Blobs {
-    store: Arc<LocalFileSystem>,
-    root: Arc<FsPath>,
-}
-
-impl Blobs {
-    /// Opens a directory, made where it is missing.
-    ///
-    /// # Errors
-    /// It cannot be made or entered.
-    pub fn open(dir: &FsPath) -> Result<Self, BlobError> {
-        std::fs::create_dir_all(dir)?;
-        let store = LocalFileSystem::new_with_prefix(dir)?.with_automatic_cleanup(true);
-        Ok(Self { store: Arc::new(store), root: dir.into() })
-    }
+    store: Arc<dyn ObjectStore>,
+    /// Where the place is a directory.
+    root: Option<Arc<FsPath>>,
+    /// Bytes per write.
+    part: usize,
+    logs: log::Indexes,
 }

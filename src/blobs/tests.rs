@@ -35,7 +35,10 @@ async fn part(blob: &Blob, range: std::ops::Range<u64>) -> Vec<u8> {
 
 /// Every regular file below the root.
 fn files(blobs: &Blobs) -> usize {
-    walkdir::WalkDir::new(&blobs.root).into_iter().filter(|entry| entry.as_ref().unwrap().file_type().is_file()).count()
+    walkdir::WalkDir::new(blobs.root.as_deref().unwrap())
+        .into_iter()
+        .filter(|entry| entry.as_ref().unwrap().file_type().is_file())
+        .count()
 }
 
 #[tokio::test]

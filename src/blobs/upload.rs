@@ -8,7 +8,7 @@ use futures_util::Stream;
 use object_store::path::Path;
 use uuid::Uuid;
 
-use super::{Blob, BlobError, Blobs, PutError};
+use super::{Blob, BlobError, Blobs, PutError, remove};
 
 /// Longest name of an upload in its address, in bytes.
 const NAME_MOST: usize = 100;
@@ -58,19 +58,10 @@ impl Blobs {
     /// # Errors
     /// The directory cannot be read; what was removed stays removed.
     pub async fn forget_uploads(&self, age: Duration) -> Result<(), BlobError> {
-        let mut dirs = match tokio::fs::read_dir(self.root.join("uploads")).await {
-            Ok(dirs) => dirs,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
-            Err(error) => return Err(error.into()),
-        };
-        while let Some(dir) = dirs.next_entry().await? {
-            let made = dir.metadata().await?.modified()?;
-            // A clock that was set back makes a file look younger than it is, never older.
-            if made.elapsed().is_ok_and(|elapsed| elapsed > age) {
-                tokio::fs::remove_dir_all(dir.path()).await?;
-            }
+        match &self.root {
+            Some(root) => remove::old_dirs(&root.join("uploads"), age).await,
+            None => self.remove_older("uploads", age).await,
         }
-        Ok(())
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! [`Config::load`] finds `gangline.toml` and takes the flags and variables that every command
 //! shares; [`Config::server`] and its siblings then give each part of the program what it
-//! needs. No other room takes settings from the environment.
+//! needs. No other room takes settings from the environment, but for the `AWS_…` variables of a bucket.
 //!
 //! Guards: what is wrong is named with its place and what was expected. A token that lies in
 //! the data directory goes to this machine's dispatcher only.
@@ -22,7 +22,7 @@ use etcetera::BaseStrategy;
 pub use client::{ClientSettings, DEFAULT_URL, MissingToken};
 pub use options::{CommonOptions, DrainOption, LimitOptions, LogFormat, ServerOptions, WorkerOptions};
 pub use server::{Durability, Limits, RedisSettings, ServerSettings};
-pub use value::{InvalidValue, Pair, Size, Span};
+pub use value::{BlobsUrl, InvalidValue, Pair, Size, Span};
 pub use worker::WorkerSettings;
 
 use file::File;

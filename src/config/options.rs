@@ -11,7 +11,7 @@ use clap::builder::BoolishValueParser;
 use serde::{Deserialize, Deserializer};
 
 use super::server::Durability;
-use super::value::{Pair, Size, Span};
+use super::value::{BlobsUrl, Pair, Size, Span};
 use crate::base::secret::Secret;
 use crate::base::telemetry::Filter;
 use crate::protocol::WorkerId;
@@ -87,6 +87,16 @@ pub struct ServerOptions {
     /// Parts that jobs are spread over in Redis; the same for all dispatchers, and for good [default: 1]
     #[arg(long, env = "GANGLINE_REDIS_PARTITIONS", value_name = "N", hide_short_help = true, value_parser = clap::value_parser!(u32).range(1..=256))]
     pub redis_partitions: Option<u32>,
+    /// Keep uploads, artifacts and finished logs in file:///DIRECTORY, which all dispatchers share, or in
+    /// s3://BUCKET/PREFIX, with what the AWS_... variables say [default: blobs in the data directory]
+    #[arg(long, env = "GANGLINE_BLOBS", value_name = "URL")]
+    pub blobs: Option<BlobsUrl>,
+    /// Address at which other dispatchers reach this one, for files on its disk [default: http://<listen>]
+    #[arg(long, env = "GANGLINE_ADVERTISE", value_name = "URL", hide_short_help = true)]
+    pub advertise: Option<String>,
+    /// How long after a job's end its log moves from Redis to the files [default: 10s]
+    #[arg(long, env = "GANGLINE_ARCHIVE_AFTER", value_name = "TIME", hide_short_help = true)]
+    pub archive_after: Option<Span>,
     /// How long a worker owns its jobs without a heartbeat [default: 30s]
     #[arg(long, env = "GANGLINE_LEASE", value_name = "TIME", hide_short_help = true)]
     pub lease: Option<Span>,
@@ -256,7 +266,7 @@ macro_rules! fill {
 
 impl ServerOptions {
     pub(super) fn or(mut self, file: Self) -> Self {
-        fill!(self from file: listen, open, open_anywhere, durability, redis, redis_prefix, redis_partitions, lease, heartbeat, access_token_ttl, threads,
+        fill!(self from file: listen, open, open_anywhere, durability, redis, redis_prefix, redis_partitions, blobs, advertise, archive_after, lease, heartbeat, access_token_ttl, threads,
             drain_timeout; lists allowed_origins);
         self
     }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+use super::BlobsUrl;
 use super::ConfigError;
 use super::options::{DrainOption, LimitOptions, ServerOptions};
 use crate::base::secret::Secret;
@@ -50,6 +51,12 @@ pub struct ServerSettings {
     pub durability: Durability,
     /// The Redis that keeps everything, where it is no file in the data directory.
     pub redis: Option<RedisSettings>,
+    /// Where files and finished logs are, where that is not the data directory.
+    pub blobs: Option<BlobsUrl>,
+    /// The address at which the other dispatchers reach this one.
+    pub advertise: Option<String>,
+    /// How long after a job's end its log leaves Redis; 10 s.
+    pub archive_after: Duration,
     /// How long a worker owns a job without a heartbeat; 30 s.
     pub lease: Duration,
     /// How often workers send a heartbeat; 10 s.
@@ -106,6 +113,9 @@ impl Default for ServerSettings {
             allowed_origins: Vec::new(),
             durability: Durability::default(),
             redis: None,
+            blobs: None,
+            advertise: None,
+            archive_after: Duration::from_secs(10),
             lease: limits::LEASE,
             heartbeat: limits::HEARTBEAT_EVERY,
             access_token_ttl: Duration::from_secs(3600),
@@ -152,6 +162,9 @@ pub(super) fn resolve(
         redis,
         redis_prefix,
         redis_partitions,
+        blobs,
+        advertise,
+        archive_after,
         lease,
         heartbeat,
         access_token_ttl,
@@ -171,6 +184,9 @@ pub(super) fn resolve(
             prefix: redis_prefix.unwrap_or_else(|| "gangline".to_owned()),
             partitions: redis_partitions.unwrap_or(1),
         }),
+        blobs,
+        advertise,
+        archive_after: archive_after.map_or(default.archive_after, |span| span.0),
         lease: lease.map_or(default.lease, |span| span.0),
         heartbeat: heartbeat.map_or(default.heartbeat, |span| span.0),
         access_token_ttl: access_token_ttl.map_or(default.access_token_ttl, |span| span.0),
@@ -197,6 +213,12 @@ fn check(settings: &ServerSettings) -> Result<(), ConfigError> {
         && (redis.prefix.is_empty() || redis.prefix.contains(['{', '}']) || redis.prefix.contains(char::is_whitespace))
     {
         return refuse("redis-prefix must be a word without braces".to_owned());
+    }
+    if let Some(url) = &settings.advertise
+        && !url.starts_with("http://")
+        && !url.starts_with("https://")
+    {
+        return refuse("advertise must be the http:// or https:// address of this dispatcher".to_owned());
     }
     let limits = &settings.limits;
     let at_least = [

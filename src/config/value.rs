@@ -1,9 +1,11 @@
 //! Values as people write them: `256MiB`, `30s`, `key=value`.
 
 use std::fmt;
+use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
+use percent_encoding::percent_decode_str;
 use serde::de::{self, Deserialize, Deserializer, Visitor};
 
 /// A value that could not be read.
@@ -13,6 +15,7 @@ pub struct InvalidValue(&'static str);
 
 const SIZE: InvalidValue = InvalidValue("a size such as 65536, 64KiB, 256MiB or 4GB");
 const SPAN: InvalidValue = InvalidValue("a duration such as 30s, 10m, 2h or 1d");
+const BLOBS: InvalidValue = InvalidValue("file:///directory or s3://bucket/prefix");
 const PAIR: InvalidValue = InvalidValue("KEY=VALUE");
 
 /// A number of bytes. `KiB MiB GiB TiB` (and `K M G T`) are powers of 1,024, `KB MB GB TB`
@@ -41,6 +44,49 @@ impl FromStr for Size {
             _ => return Err(SIZE),
         };
         number.checked_mul(factor).map(Self).ok_or(SIZE)
+    }
+}
+
+/// Where files are kept: `file:///dir`, or `s3://bucket/prefix`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum BlobsUrl {
+    /// A directory. Dispatchers on several machines share it.
+    Directory(PathBuf),
+    /// A bucket of S3, or of a server that speaks the same.
+    S3 {
+        /// Its name.
+        bucket: String,
+        /// What all keys begin with; may be empty.
+        prefix: String,
+    },
+}
+
+impl FromStr for BlobsUrl {
+    type Err = InvalidValue;
+
+    fn from_str(text: &str) -> Result<Self, InvalidValue> {
+        let text = text.trim();
+        if let Some(path) = text.strip_prefix("file://") {
+            let path = percent_decode_str(path.strip_prefix("localhost").unwrap_or(path)).decode_utf8();
+            let path = path.map_err(|_| BLOBS)?;
+            return if path.starts_with('/') { Ok(Self::Directory(path.as_ref().into())) } else { Err(BLOBS) };
+        }
+        let (bucket, prefix) =
+            text.strip_prefix("s3://").map(|rest| rest.split_once('/').unwrap_or((rest, ""))).ok_or(BLOBS)?;
+        let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
+        if bucket.is_empty() || !bucket.chars().all(plain) || prefix.contains(['?', '#']) {
+            return Err(BLOBS);
+        }
+        Ok(Self::S3 { bucket: bucket.to_owned(), prefix: prefix.trim_matches('/').to_owned() })
+    }
+}
+
+impl fmt::Display for BlobsUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Directory(dir) => write!(f, "file://{}", dir.display()),
+            Self::S3 { bucket, prefix } => write!(f, "s3://{bucket}/{prefix}"),
+        }
     }
 }
 
@@ -79,7 +125,7 @@ impl FromStr for Pair {
     }
 }
 
-/// In a file a size or a duration may be a bare number, too.
+/// Written as text. In a file a size or a duration may be a bare number, too.
 macro_rules! number_or_text {
     ($name:ident, $expected:expr) => {
         impl<'de> Deserialize<'de> for $name {
@@ -106,6 +152,7 @@ macro_rules! number_or_text {
     };
 }
 
+number_or_text!(BlobsUrl, BLOBS);
 number_or_text!(Size, SIZE);
 number_or_text!(Span, SPAN);
 
@@ -132,6 +179,26 @@ mod tests {
         }
         for text in ["", "m", "-1s", "soon"] {
             assert_eq!(text.parse::<Span>(), Err(SPAN), "{text}");
+        }
+    }
+
+    #[test]
+    fn files_go_to_a_directory_or_a_bucket() {
+        let directory = |dir: &str| BlobsUrl::Directory(dir.into());
+        let s3 = |bucket: &str, prefix: &str| BlobsUrl::S3 { bucket: bucket.to_owned(), prefix: prefix.to_owned() };
+        for (text, url) in [
+            ("file:///srv/files", directory("/srv/files")),
+            ("file://localhost/srv/my%20files", directory("/srv/my files")),
+            ("s3://bucket", s3("bucket", "")),
+            ("s3://bucket/", s3("bucket", "")),
+            ("s3://my-bucket.1/a/b/", s3("my-bucket.1", "a/b")),
+        ] {
+            assert_eq!(text.parse(), Ok(url), "{text}");
+        }
+        for text in
+            ["", "/srv/files", "file://srv", "file:files", "s3://", "s3:///a", "s3://b?x=1", "s3://b/a?x", "gs://b"]
+        {
+            assert_eq!(text.parse::<BlobsUrl>(), Err(BLOBS), "{text}");
         }
     }
 

@@ -70,7 +70,10 @@ impl Server {
         let open::Opened { store, shared } = opened;
         let auth = Auth::new(Arc::clone(&store), clock, settings.access_token_ttl);
         auth.bootstrap(&settings.data_dir).await?;
-        let blobs = Blobs::open(&settings.data_dir.join("blobs"))?;
+        let blobs = match &settings.blobs {
+            Some(url) => Blobs::at(url).await?,
+            None => Blobs::open(&settings.data_dir.join("blobs"))?,
+        };
         Ok(Self { settings, listener, address, store, shared, auth, blobs })
     }
 

@@ -63,6 +63,17 @@ pub struct LogPage {
     pub top: Cursor,
     /// The job's status.
     pub status: Status,
+    /// Where the log is, if it is finished and was moved away: then there are no entries here.
+    pub archived: Option<Archived>,
+}
+
+/// Where a finished log is that the store does not hold as such any more.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Archived {
+    /// Among the files, under the job's id.
+    File,
+    /// Here: it is small, and packed as a file would be.
+    Packed(Bytes),
 }
 
 /// See the module.

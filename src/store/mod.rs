@@ -15,7 +15,7 @@ pub mod health;
 pub mod jobs;
 pub mod log;
 pub mod model;
-mod page;
+pub(crate) mod page;
 pub mod redis;
 pub mod sqlite;
 mod transition;

@@ -375,7 +375,8 @@ impl LogStore for ModelStore {
     async fn read(&self, job: JobId, after: Cursor, max_bytes: usize) -> Result<Option<LogPage>, StoreError> {
         let mut kept = self.kept.lock();
         let Some(kin) = kept.named(job.into()) else { return Ok(None) };
-        let mut page = LogPage { entries: Vec::new(), removed: None, top: kin.top(), status: kin.job.status };
+        let mut page =
+            LogPage { entries: Vec::new(), removed: None, top: kin.top(), status: kin.job.status, archived: None };
         let mut bytes = 0;
         for entry in kin.log.iter().flatten().filter(|entry| entry.at > after) {
             let last = page.entries.last().map_or(after, |last: &Entry| last.at);

@@ -1,4 +1,4 @@
-//! A page of a log as it is being read, shared by the engines.
+//! A page of a log as it is being read, shared by the engines and by what reads finished logs.
 //!
 //! Guards: what is missing is said once, right before what follows it, and a page ends where a
 //! second hole begins.
@@ -10,7 +10,7 @@ use crate::protocol::job::Status;
 
 /// A page that fills.
 #[derive(Debug)]
-pub(super) struct Page {
+pub(crate) struct Page {
     after: Cursor,
     max_bytes: usize,
     bytes: usize,
@@ -19,17 +19,22 @@ pub(super) struct Page {
 
 impl Page {
     /// An empty page after a cursor, of about `max_bytes` of output at the most.
-    pub(super) fn new(after: Cursor, max_bytes: usize, top: Cursor, status: Status) -> Self {
-        Self { after, max_bytes, bytes: 0, log: LogPage { entries: Vec::new(), removed: None, top, status } }
+    pub(crate) fn new(after: Cursor, max_bytes: usize, top: Cursor, status: Status) -> Self {
+        Self {
+            after,
+            max_bytes,
+            bytes: 0,
+            log: LogPage { entries: Vec::new(), removed: None, top, status, archived: None },
+        }
     }
 
     /// What it holds.
-    pub(super) fn finish(self) -> LogPage {
+    pub(crate) fn finish(self) -> LogPage {
         self.log
     }
 
     /// Adds the next entry; `false`: the page ends before it.
-    pub(super) fn push(&mut self, entry: Entry) -> bool {
+    pub(crate) fn push(&mut self, entry: Entry) -> bool {
         let LogPage { entries, removed, .. } = &mut self.log;
         let last = entries.last().map_or(self.after, |last| last.at);
         if entry.at <= last {
