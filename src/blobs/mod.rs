@@ -43,5 +43,14 @@ pub struct Blobs {
     root: Option<Arc<FsPath>>,
     /// Bytes per write.
     part: usize,
+    /// Whether every dispatcher sees the same.
+    shared: bool,
     logs: log::Indexes,
+}
+
+impl Blobs {
+    /// Whether every dispatcher sees the same files; else they are on this machine's disk.
+    pub fn is_shared(&self) -> bool {
+        self.shared
+    }
 }

@@ -35,7 +35,7 @@ impl Blobs {
     /// The directory cannot be made, or the bucket not be reached; the words say what to do.
     pub async fn at(url: &BlobsUrl) -> Result<Self, BlobError> {
         match url {
-            BlobsUrl::Directory(dir) => Self::open(dir),
+            BlobsUrl::Directory(dir) => Ok(Self { shared: true, ..Self::open(dir)? }),
             BlobsUrl::S3 { bucket, prefix } => Self::s3(url, bucket, prefix).await,
         }
     }
@@ -48,7 +48,7 @@ impl Blobs {
         let unusable = |source: std::io::Error| BlobError::Directory { dir: dir.to_owned(), source };
         std::fs::create_dir_all(dir).map_err(unusable)?;
         let store = LocalFileSystem::new_with_prefix(dir)?.with_automatic_cleanup(true);
-        Ok(Self { store: Arc::new(store), root: Some(dir.into()), part: PART, logs: Indexes::default() })
+        Ok(Self { store: Arc::new(store), root: Some(dir.into()), part: PART, shared: false, logs: Indexes::default() })
     }
 
     /// Opens a bucket with what the usual `AWS_…` variables say of it.
@@ -71,7 +71,7 @@ impl Blobs {
         }
         let store: Arc<dyn ObjectStore> =
             if prefix.is_empty() { Arc::new(store) } else { Arc::new(PrefixStore::new(store, prefix)) };
-        Ok(Self { store, root: None, part: S3_PART, logs: Indexes::default() })
+        Ok(Self { store, root: None, part: S3_PART, shared: true, logs: Indexes::default() })
     }
 }
 

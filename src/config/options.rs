@@ -94,7 +94,7 @@ pub struct ServerOptions {
     /// Address at which other dispatchers reach this one, for files on its disk [default: http://<listen>]
     #[arg(long, env = "GANGLINE_ADVERTISE", value_name = "URL", hide_short_help = true)]
     pub advertise: Option<String>,
-    /// How long after a job's end its log moves from Redis to the files [default: 10s]
+    /// How long after a job's end its log moves from Redis to the files [default: 10s; 30s without --blobs]
     #[arg(long, env = "GANGLINE_ARCHIVE_AFTER", value_name = "TIME", hide_short_help = true)]
     pub archive_after: Option<Span>,
     /// How long a worker owns its jobs without a heartbeat [default: 30s]

@@ -55,7 +55,7 @@ pub struct ServerSettings {
     pub blobs: Option<BlobsUrl>,
     /// The address at which the other dispatchers reach this one.
     pub advertise: Option<String>,
-    /// How long after a job's end its log leaves Redis; 10 s.
+    /// How long after a job's end its log leaves Redis; 10 s, or 30 s where files are on this machine's disk.
     pub archive_after: Duration,
     /// How long a worker owns a job without a heartbeat; 30 s.
     pub lease: Duration,
@@ -172,6 +172,8 @@ pub(super) fn resolve(
         drain_timeout,
     } = options;
     let default = ServerSettings::default();
+    // What was just watched is looked at once more, and then must not depend on a single machine.
+    let archive = if blobs.is_some() { default.archive_after } else { default.archive_after * 3 };
     let settings = ServerSettings {
         listen: listen.unwrap_or(default.listen),
         data_dir,
@@ -184,9 +186,9 @@ pub(super) fn resolve(
             prefix: redis_prefix.unwrap_or_else(|| "gangline".to_owned()),
             partitions: redis_partitions.unwrap_or(1),
         }),
+        archive_after: archive_after.map_or(archive, |span| span.0),
         blobs,
         advertise,
-        archive_after: archive_after.map_or(default.archive_after, |span| span.0),
         lease: lease.map_or(default.lease, |span| span.0),
         heartbeat: heartbeat.map_or(default.heartbeat, |span| span.0),
         access_token_ttl: access_token_ttl.map_or(default.access_token_ttl, |span| span.0),

@@ -24,7 +24,7 @@ impl Dispatcher {
         let job = self.job(who, job).await?;
         // Attached before the look at the store, so that no entry falls between.
         let mut follow = self.follow_from(job.id, job.status, Cursor::START, Source::Store, outbox);
-        let page = self.0.store.read(job.id, Cursor::new(u32::MAX, u64::MAX), 0).await?;
+        let page = self.read_log(job.id, Cursor::new(u32::MAX, u64::MAX), 0).await?;
         let page = page.ok_or(DispatchError::NotFound("job"))?;
         follow.cursor = match after {
             After::Start => Cursor::START,

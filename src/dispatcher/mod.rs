@@ -2,8 +2,8 @@
 //!
 //! One cloneable [`Dispatcher`]. Front doors translate and call; this room decides who may, tells
 //! the store, and passes on what came of it. It owns the tasks that act by themselves: the
-//! matchmaker, which claims jobs for the workers connected here, and the reaper, which does what
-//! time demands.
+//! matchmaker, which claims jobs for the workers connected here, the reaper, which does what
+//! time demands, and the upkeep, which moves finished logs and removes files.
 //!
 //! Invariants: nothing is shown to anyone before the store has it; no instance places work on
 //! another's worker.
@@ -14,11 +14,13 @@ mod follow;
 mod intake;
 mod introduction;
 mod jobs;
+mod logs;
 mod matchmaker;
 mod peers;
 mod reaper;
 mod records;
 mod register;
+mod upkeep;
 mod workers;
 
 use std::sync::Arc;
@@ -121,6 +123,7 @@ impl Dispatcher {
         }));
         shutdown.spawn(matchmaker::run(dispatcher.clone()));
         shutdown.spawn(reaper::run(dispatcher.clone()));
+        shutdown.spawn(upkeep::run(dispatcher.clone()));
         if let Some(heard) = heard {
             shutdown.spawn(peers::run(dispatcher.clone(), heard));
         }
@@ -157,7 +160,7 @@ impl Dispatcher {
         &self.0.hub
     }
 
-    /// Where everything is kept; for front doors only to read logs.
+    /// Where everything is kept; for front doors only to look. Logs are read with [`Dispatcher::read_log`].
     pub fn store(&self) -> &dyn Store {
         &*self.0.store
     }

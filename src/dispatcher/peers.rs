@@ -66,6 +66,8 @@ enum News {
     Orders(WorkerId),
     /// Credentials have ended.
     Ended,
+    /// Jobs were removed; their files may be on this machine's disk.
+    Removed(Vec<JobId>),
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -185,6 +187,13 @@ impl Looking<'_> {
             News::Usage(id, usage) => self.dispatcher.show_usage(&id, &usage),
             News::Orders(id) => self.pass_orders_on(&id).await?,
             News::Ended => self.end_credentials().await?,
+            News::Removed(jobs) => {
+                if !inner.blobs.is_shared() {
+                    for job in jobs {
+                        self.dispatcher.remove_files(job).await;
+                    }
+                }
+            }
         }
         Ok(())
     }
@@ -221,13 +230,13 @@ impl Looking<'_> {
         let Some(tail) = inner.hub.tail(job) else { return Ok(()) };
         let Some(mut top) = tail.top() else {
             // Nothing came by yet. Followers read for themselves, from wherever they are.
-            let page = inner.store.read(job, Cursor::new(u32::MAX, u64::MAX), 0).await?;
+            let page = self.dispatcher.read_log(job, Cursor::new(u32::MAX, u64::MAX), 0).await?;
             if let Some(page) = page {
                 tail.look_from(page.top);
             }
             return Ok(());
         };
-        while let Some(page) = inner.store.read(job, top, READ_BYTES).await?
+        while let Some(page) = self.dispatcher.read_log(job, top, READ_BYTES).await?
             && let Some(last) = page.entries.last()
         {
             top = last.at;
@@ -328,6 +337,13 @@ impl Dispatcher {
             && !peers.bus.is_alone()
         {
             peers.say(self.instance(), &News::Job(job.account.clone(), frame()));
+        }
+    }
+
+    /// Tells the others that jobs were removed: where files are on each one's own disk, they may have some.
+    pub(super) fn tell_removed(&self, jobs: &[JobId]) {
+        if let Some(peers) = self.0.peers.as_ref().filter(|_| !jobs.is_empty() && !self.0.blobs.is_shared()) {
+            peers.say(self.instance(), &News::Removed(jobs.to_vec()));
         }
     }
 

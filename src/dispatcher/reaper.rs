@@ -24,9 +24,6 @@ const LATE: Duration = Duration::from_secs(2);
 /// the store is told which workers were heard of.
 const SWEEP_TICKS: u32 = 10;
 
-/// How often, in ticks, uploads that are too old are looked for: once an hour.
-const UPLOADS_TICKS: u32 = 7_200;
-
 /// Runs until everything must end.
 pub(super) async fn run(dispatcher: Dispatcher) {
     let cut = dispatcher.shutdown().cut().clone();
@@ -75,17 +72,15 @@ async fn pass(dispatcher: &Dispatcher, ticks: u32, absent: Duration) -> Result<(
         }
     }
     tell_who_is_offline(dispatcher);
-    let retention = &inner.settings.limits;
-    let retention = Retention { age: retention.retention_age, jobs: retention.retention_jobs };
-    for job in inner.store.retain(retention).await? {
-        if let Err(error) = inner.blobs.delete_job(job).await {
-            warn!(%error, %job, "artifacts of a removed job could not be removed");
+    if dispatcher.is_keeper().await? {
+        let limits = &inner.settings.limits;
+        let retention = Retention { age: limits.retention_age, jobs: limits.retention_jobs };
+        for job in inner.store.retain(retention).await? {
+            // A shared store remembers which files are to go.
+            if inner.peers.is_none() {
+                dispatcher.remove_files(job).await;
+            }
         }
-    }
-    if ticks.is_multiple_of(UPLOADS_TICKS)
-        && let Err(error) = inner.blobs.forget_uploads(retention.age).await
-    {
-        warn!(%error, "old uploads could not be removed");
     }
     if ticks.is_multiple_of(SWEEP_TICKS) {
         inner.hub.forget_unfollowed();

@@ -65,7 +65,7 @@ pub(super) async fn get(
 async fn removed(dispatcher: &Dispatcher, job: &Job, stream: StreamName, written: u64) -> Result<u64, HttpError> {
     let mut after = Cursor::new(job.attempt, 0);
     loop {
-        let page = dispatcher.store().read(job.id, after, PAGE_BYTES).await?;
+        let page = dispatcher.read_log(job.id, after, PAGE_BYTES).await?;
         let page = page.ok_or_else(|| HttpError::not_found("job"))?;
         // Most logs are whole.
         if after.n == 0 && page.removed.is_none() {
@@ -94,7 +94,7 @@ fn read(dispatcher: Dispatcher, reader: Reader) -> impl Stream<Item = io::Result
         if reader.range.is_empty() {
             return Ok::<_, io::Error>(None);
         }
-        let page = dispatcher.store().read(reader.job, reader.after, PAGE_BYTES).await;
+        let page = dispatcher.read_log(reader.job, reader.after, PAGE_BYTES).await;
         let page = page.map_err(io::Error::other)?;
         let chunks = reader.advance(page.as_ref().map_or(&[], |page| &page.entries))?;
         Ok(Some((stream::iter(chunks.into_iter().map(io::Result::Ok)), (dispatcher, reader))))

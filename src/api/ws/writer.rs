@@ -196,7 +196,7 @@ impl Writer {
     }
 
     async fn read_store(&mut self, follow: &mut Follow) -> Result<Turn, Stop> {
-        let page = match self.dispatcher.store().read(follow.job, follow.cursor, TURN_BYTES).await {
+        let page = match self.dispatcher.read_log(follow.job, follow.cursor, TURN_BYTES).await {
             Ok(Some(page)) => page,
             Ok(None) => {
                 let error = WireError::new(ErrorCode::NotFound, format!("{} is no longer kept", follow.job));

@@ -12,7 +12,7 @@ use crate::model::{Entry, EntryKind};
 use crate::protocol::job::Status;
 use crate::protocol::{Attempt, Cursor, JobId, StreamName};
 use crate::store::error::{AppendError, StoreError};
-use crate::store::log::{Appended, AttemptWrite, LogPage, LogStore};
+use crate::store::log::{Appended, Archived, AttemptWrite, LogPage, LogStore};
 use crate::store::page::Page;
 use crate::store::transition;
 
@@ -112,7 +112,7 @@ impl LogStore for RedisStore {
 
     async fn read(&self, job: JobId, after: Cursor, max_bytes: usize) -> Result<Option<LogPage>, StoreError> {
         let call = self.call(Script::Read, self.partition_of(job.number));
-        let [fields, entries] =
+        let [fields, entries, moved, packed] =
             record::fixed(self.run(&call.arg(job.number).arg(after.to_string()).arg(READ_AT_ONCE)).await?)?;
         let Some(stored) = record::named(record::stored(job.number, fields)?, job.into()) else { return Ok(None) };
         let mut page = Page::new(after, max_bytes, jobs::top(&stored), stored.job.status);
@@ -121,7 +121,12 @@ impl LogStore for RedisStore {
                 break;
             }
         }
-        Ok(Some(page.finish()))
+        let archived = match record::text(moved)?.as_str() {
+            "" => None,
+            "packed" => Some(Archived::Packed(record::bytes(packed)?.into())),
+            _ => Some(Archived::File),
+        };
+        Ok(Some(LogPage { archived, ..page.finish() }))
     }
 
     async fn last_n(&self, job: JobId, attempt: Attempt) -> Result<Result<u64, AppendError>, StoreError> {

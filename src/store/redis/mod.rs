@@ -7,6 +7,7 @@
 //! Hot steps decide in Lua. Rare ones read a record, decide by [`super::transition`], and write it
 //! back unless it has changed meanwhile.
 
+mod archive;
 pub mod bus;
 mod check;
 mod jobs;

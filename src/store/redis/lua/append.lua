@@ -111,7 +111,7 @@ while at < #ARGV do
         end
         redis.call('ZREM', base .. ':leases', place(number))
         redis.call('SREM', base .. ':on:' .. job[8], number)
-        redis.call('ZADD', base .. ':over', end_time, place(number))
+        is_over(number, end_time)
         answer[5] = end_n
         answer[6] = record(number)
       end

@@ -43,7 +43,7 @@ if before ~= after then
   if after == PENDING then
     enqueue(number, job[7], job[8], job[9], job[10], job[11] ~= '' and now + tonumber(job[11]))
   else
-    redis.call('ZADD', base .. ':over', now, place(number))
+    is_over(number, now)
   end
 end
 return { 'ok', n, job[5], job[6] }

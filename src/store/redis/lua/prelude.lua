@@ -47,8 +47,25 @@ local function place(number)
   return string.format('%016.0f', tonumber(number))
 end
 
+-- A spec that was moved out of the record of a finished job: what is left takes a fraction of the memory.
+local function spec_key(number)
+  return base .. ':spec:' .. number
+end
+
+local SPEC = 3
+
 local function record(number)
-  return redis.call('HMGET', job_key(number), unpack(FIELDS))
+  local fields = redis.call('HMGET', job_key(number), unpack(FIELDS))
+  if fields[1] and not fields[SPEC] then
+    fields[SPEC] = redis.call('GET', spec_key(number))
+  end
+  return fields
+end
+
+-- A job is over: from now on its log waits to be moved away.
+local function is_over(number, ended)
+  redis.call('ZADD', base .. ':over', ended, place(number))
+  redis.call('ZADD', base .. ':finished', ended, place(number))
 end
 
 -- How many jobs wait, in all and of an account.

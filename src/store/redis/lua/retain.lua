@@ -1,4 +1,4 @@
--- Removes jobs that are over and need not be kept, oldest end first.
+-- Removes jobs that are over and need not be kept, oldest end first. Their files are for who looks after `removed`.
 -- ARGV: now, age in milliseconds, jobs kept, jobs at the most. Answers {number, nonce} for each.
 
 local horizon, kept, most = clock(ARGV[1]) - tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
@@ -14,12 +14,14 @@ for i = 1, #oldest, 2 do
   local key = job_key(number)
   local job = redis.call('HMGET', key, 'nonce', 'account', 'key')
   redis.call('ZREM', over, oldest[i])
+  redis.call('ZREM', base .. ':finished', oldest[i])
   redis.call('ZREM', base .. ':jobs', number)
   redis.call('ZREM', base .. ':jobs:' .. job[2], number)
   if job[3] ~= '' then
     redis.call('HDEL', base .. ':keys', job[2] .. ' ' .. job[3])
   end
-  redis.call('UNLINK', key, log_key(number), writes_key(number))
+  redis.call('UNLINK', key, spec_key(number), log_key(number), writes_key(number))
+  redis.call('SADD', base .. ':removed', number .. ' ' .. job[1])
   removed[#removed + 1] = { number, job[1] }
 end
 return removed
