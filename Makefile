@@ -32,11 +32,20 @@ bench: .tools
 	$(CARGO) bench --locked
 
 setup: NEEDS += redis-server:redis-server
-setup: .tools node_modules/.package-lock.json
+setup: .tools node_modules/.package-lock.json .venv/bin/moto_server
 
 # npm writes this file last, so it says that the rest is there.
 node_modules/.package-lock.json: package.json package-lock.json | .tools
 	npm ci --no-audit --no-fund
+	@touch $@
+
+# A server that speaks S3. Debian keeps what makes such an environment in a package of its own.
+.venv/bin/moto_server: | .tools
+	python3 -c 'import ensurepip, venv' 2>/dev/null || { \
+		sudo=; [ "$$(id -u)" = 0 ] || sudo=sudo; \
+		$$sudo apt-get update -q && $$sudo apt-get install -qy --no-install-recommends python3 python3-venv; }
+	python3 -m venv .venv
+	.venv/bin/pip install --quiet --disable-pip-version-check 'moto[server]==5.2.5'
 	@touch $@
 
 # The commands that building and testing call, each with its package. apt-get is asked only for those that are missing.

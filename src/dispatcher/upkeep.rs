@@ -20,7 +20,7 @@ use crate::store::{RedisStore, StoreError};
 const TICK: Duration = Duration::from_secs(1);
 
 /// How long the task is another's after its holder fell silent.
-const HELD_FOR: Duration = Duration::from_secs(15);
+const HELD_FOR: Duration = Duration::from_secs(10);
 
 /// Logs and removed jobs of one look.
 const AT_ONCE: usize = 256;

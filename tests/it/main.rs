@@ -4,13 +4,14 @@
 //! and `readme` hold the documents to the code; `fuzz` throws at the codec what no sane peer sends. `connections`,
 //! `jobs` and `workers` try the contract sentence by sentence, with peers that speak it by hand;
 //! `cli` uses the binary as people do, `start` tries what must not start, `wscat` types what
-//! `protocol.md` says. `faults` kills, stops and cuts off, and judges what was seen meanwhile.
+//! `protocol.md` says. `files` keeps what jobs leave in every place where it can be kept. `faults` kills, stops and cuts off, and judges what was seen meanwhile.
 
 #![cfg(test)]
 
 mod cli;
 mod connections;
 mod faults;
+mod files;
 mod floors;
 mod fuzz;
 mod golden;

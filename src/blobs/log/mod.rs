@@ -9,6 +9,8 @@
 //! Not here: when a log is moved (`dispatcher`), which store says that it was (`store`).
 
 mod format;
+#[cfg(test)]
+mod tests;
 
 use std::collections::VecDeque;
 use std::fmt::Display;
