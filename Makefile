@@ -23,8 +23,10 @@ build: .tools
 image:
 	DOCKER_BUILDKIT=1 docker build -t gangline .
 
+# The black-box stories are told twice, because they hold on both stores.
 test: setup
 	$(CARGO) test --locked
+	GANGLINE_TEST_STORE=redis $(CARGO) test --locked --test it
 	.venv/bin/python tests/deploy/test_check.py
 
 lint: setup
@@ -35,6 +37,7 @@ lint: setup
 bench: .tools
 	$(CARGO) bench --locked
 
+setup: NEEDS += redis-server:redis-server
 setup: .tools node_modules/.package-lock.json .venv/ready
 
 # npm writes this file last, so it says that the rest is there.
@@ -48,12 +51,13 @@ node_modules/.package-lock.json: package.json package-lock.json | .tools
 	.venv/bin/pip install --quiet --no-deps --requirement $<
 	@touch $@
 
-# The commands that building and testing call. apt-get is asked only for those that are missing.
+# The commands that building and testing call, each with its package. apt-get is asked only for those that are missing.
+NEEDS = cc:gcc node:nodejs npm:npm
 .PHONY: .tools
 .tools:
 	@command -v $(CARGO) >/dev/null || { echo 'Rust is missing: see https://rustup.rs' >&2; exit 1; }
 	@missing=; \
-	for need in cc:gcc node:nodejs npm:npm; do \
+	for need in $(NEEDS); do \
 		command -v $${need%%:*} >/dev/null || missing="$$missing $${need##*:}"; \
 	done; \
 	python3 -c 'import ensurepip' 2>/dev/null || missing="$$missing python3-venv"; \

@@ -15,6 +15,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let settings = ClientSettings {
         url: std::env::var("GANGLINE_URL").unwrap_or_else(|_| DEFAULT_URL.to_owned()),
         token: std::env::var("GANGLINE_TOKEN").ok().map(Secret::new),
+        ..ClientSettings::default()
     };
     let mut args = std::env::args().skip(1);
     let job: JobRef = args.next().ok_or("usage: follow JOB [CURSOR]")?.parse()?;

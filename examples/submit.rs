@@ -19,6 +19,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let settings = ClientSettings {
         url: std::env::var("GANGLINE_URL").unwrap_or_else(|_| DEFAULT_URL.to_owned()),
         token: std::env::var("GANGLINE_TOKEN").ok().map(Secret::new),
+        ..ClientSettings::default()
     };
     let script = std::env::args().nth(1).unwrap_or_else(|| "echo hello from $GANGLINE_JOB_ID".to_owned());
     let spec = JobSpec { command: Some(script), ..JobSpec::default() };

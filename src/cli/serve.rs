@@ -28,7 +28,11 @@ pub(super) fn serve(context: &Context, args: ServeArgs) -> Result<Status, Failur
     raise_file_limit();
     runtime(settings.threads)?.block_on(async {
         let mut signals = Signals::listen()?;
-        let server = Server::bind(settings).await?;
+        let server = tokio::select! {
+            server = Server::bind(settings) => server?,
+            // It may wait for Redis for as long as it takes.
+            () = signals.next() => return Ok(Status::Success),
+        };
         let shutdown = Shutdown::new();
         let serving = server.run(shutdown.clone());
         tokio::pin!(serving);
@@ -65,7 +69,10 @@ pub(super) fn up(context: &Context, args: UpArgs) -> Result<Status, Failure> {
     raise_file_limit();
     runtime(settings.threads)?.block_on(async {
         let mut signals = Signals::listen()?;
-        let server = Server::bind(settings.clone()).await?;
+        let server = tokio::select! {
+            server = Server::bind(settings.clone()) => server?,
+            () = signals.next() => return Ok(Status::Success),
+        };
         let address = local(server.local_addr());
         // Only now: the first start has just written the worker's token.
         let worker = context.config.local_worker(worker, drain, format!("ws://{address}/ws"))?;
@@ -87,7 +94,8 @@ pub(super) fn up(context: &Context, args: UpArgs) -> Result<Status, Failure> {
                     if ended.is_some() {
                         dispatching.start_cut();
                     } else {
-                        render::say("draining: running jobs go on to their end; once more cuts");
+                        let words = "draining: running jobs go on to their end; once more cuts";
+                        render::say(context.json, words);
                         drain_then_cut(&working);
                     }
                 }
@@ -179,6 +187,11 @@ fn local(address: SocketAddr) -> SocketAddr {
 /// Says how to go on from here.
 fn greet(context: &Context, settings: &ServerSettings, address: SocketAddr) {
     let url = format!("ws://{address}/ws");
+    if context.json {
+        let (http, data_dir, open) = (format!("http://{address}"), &settings.data_dir, settings.open);
+        let up = serde_json::json!({ "up": { "url": url, "http": http, "dataDir": data_dir, "open": open } });
+        return render::note(&up.to_string());
+    }
     let mut flags = String::new();
     if url != DEFAULT_URL {
         flags.push_str(&format!(" --url {url}"));
@@ -207,6 +220,7 @@ impl From<WorkerError> for Failure {
     fn from(error: WorkerError) -> Self {
         match error {
             WorkerError::Link(error) => ClientError::Link(error).into(),
+            WorkerError::NoToken(error) => ClientError::NoToken(error).into(),
             WorkerError::Refused(error) => error.into(),
             WorkerError::DataDir { .. } | WorkerError::Running { .. } | WorkerError::Closed(_) => {
                 Self::failed(error.to_string())

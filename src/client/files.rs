@@ -8,7 +8,7 @@ use std::path::{Component, Path, PathBuf};
 use std::time::Duration;
 
 use futures_util::StreamExt;
-use reqwest::{RequestBuilder, Response};
+use reqwest::{RequestBuilder, Response, StatusCode};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use tokio::fs::File;
@@ -16,7 +16,7 @@ use tokio::io::AsyncWriteExt;
 use tokio_util::io::ReaderStream;
 
 use crate::base::secret::Secret;
-use crate::config::ClientSettings;
+use crate::config::{ClientSettings, MissingToken};
 use crate::link::{Address, LinkError};
 use crate::protocol::{ErrorCode, JobId, WireError};
 
@@ -38,6 +38,9 @@ pub enum FileError {
     /// The address makes no sense.
     #[error(transparent)]
     Address(#[from] LinkError),
+    /// The dispatcher asks for a token, and there is none.
+    #[error(transparent)]
+    NoToken(#[from] MissingToken),
     /// No connection, or it broke.
     #[error("cannot reach the dispatcher: {0}")]
     Http(String),
@@ -66,6 +69,10 @@ impl From<reqwest::Error> for FileError {
     fn from(error: reqwest::Error) -> Self {
         // reqwest's own words end before the cause, which is what helps.
         let error = error.without_url();
+        if error.is_connect() {
+            let causes = std::iter::successors(std::error::Error::source(&error), |cause| cause.source());
+            return Self::Http(causes.last().map_or_else(|| error.to_string(), ToString::to_string));
+        }
         let mut words = error.to_string();
         let mut cause = std::error::Error::source(&error);
         while let Some(next) = cause {
@@ -109,6 +116,7 @@ pub struct Files {
     http: reqwest::Client,
     address: Address,
     token: Option<Secret>,
+    token_sought: Option<PathBuf>,
 }
 
 impl Files {
@@ -124,7 +132,8 @@ impl Files {
             .redirect(reqwest::redirect::Policy::none())
             .no_proxy()
             .build()?;
-        Ok(Self { http, address: settings.url.parse()?, token: settings.token.clone() })
+        let ClientSettings { url, token, token_sought } = settings;
+        Ok(Self { http, address: url.parse()?, token: token.clone(), token_sought: token_sought.clone() })
     }
 
     /// Sends the file at `path` under `filename`.
@@ -212,6 +221,9 @@ impl Files {
         let reply = request.send().await?;
         if reply.status().is_success() {
             return Ok(reply);
+        }
+        if reply.status() == StatusCode::UNAUTHORIZED && self.token.is_none() {
+            return Err(MissingToken { sought: self.token_sought.clone() }.into());
         }
         Err(FileError::Refused(refusal(reply).await))
     }

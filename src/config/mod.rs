@@ -19,15 +19,16 @@ use std::path::{Path, PathBuf};
 
 use etcetera::BaseStrategy;
 
-pub use client::{ClientSettings, DEFAULT_URL};
+pub use client::{ClientSettings, DEFAULT_URL, MissingToken};
 pub use options::{CommonOptions, DrainOption, LimitOptions, LogFormat, ServerOptions, WorkerOptions};
-pub use server::{Durability, Limits, ServerSettings};
+pub use server::{Durability, Limits, RedisSettings, ServerSettings};
 pub use value::{InvalidValue, Pair, Size, Span};
 pub use worker::WorkerSettings;
 
 use file::File;
 
 use crate::base::secret::Secret;
+use crate::base::telemetry::Filter;
 
 /// A setting that cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -76,8 +77,8 @@ pub struct Config {
     data_dir: PathBuf,
     /// Whether someone named the data directory.
     data_dir_named: bool,
-    log: Option<String>,
-    log_format: LogFormat,
+    log: Option<Filter>,
+    log_format: Option<LogFormat>,
 }
 
 impl Config {
@@ -113,7 +114,7 @@ impl Config {
             data_dir,
             data_dir_named,
             log: log.or_else(|| file.log.clone()),
-            log_format: log_format.or(file.log_format).unwrap_or(LogFormat::Text),
+            log_format: log_format.or(file.log_format),
             file,
         })
     }
@@ -134,12 +135,12 @@ impl Config {
     }
 
     /// What to log, where someone said.
-    pub fn log(&self) -> Option<&str> {
-        self.log.as_deref()
+    pub fn log(&self) -> Option<&Filter> {
+        self.log.as_ref()
     }
 
-    /// How to log.
-    pub fn log_format(&self) -> LogFormat {
+    /// How to log, where someone said.
+    pub fn log_format(&self) -> Option<LogFormat> {
         self.log_format
     }
 
@@ -148,8 +149,8 @@ impl Config {
     /// # Errors
     /// The administrator's token is there and cannot be read.
     pub fn client(&self) -> Result<ClientSettings, ConfigError> {
-        let (url, token) = self.peer("admin.token")?;
-        Ok(ClientSettings { url, token })
+        let Peer { url, token, token_sought } = self.peer("admin.token")?;
+        Ok(ClientSettings { url, token, token_sought })
     }
 
     /// Settings of `serve`, and of the dispatcher in `up`.
@@ -172,14 +173,12 @@ impl Config {
     /// # Errors
     /// The worker's token is there and cannot be read, or a setting makes no sense.
     pub fn worker(&self, flags: WorkerOptions, drain: DrainOption) -> Result<WorkerSettings, ConfigError> {
-        let (url, token) = self.peer("worker.token")?;
-        let options = flags.or(self.file.worker.clone());
-        // Below the dispatcher's own things, where both share a directory.
-        worker::resolve(options, drain, url, token, self.data_dir.join("worker"))
+        let peer = self.peer("worker.token")?;
+        self.worker_of(flags, drain, peer)
     }
 
     /// Settings of the worker in `up`: it serves the dispatcher at `url`, with the token that
-    /// this one has left in the data directory.
+    /// this one has left in the data directory, whatever address it listens on.
     ///
     /// # Errors
     /// As [`Config::worker`].
@@ -189,24 +188,45 @@ impl Config {
         drain: DrainOption,
         url: String,
     ) -> Result<WorkerSettings, ConfigError> {
-        let local = Self { url: Some(url), token: None, ..self.clone() };
-        local.worker(flags, drain)
+        let peer = self.peer_here("worker.token", url)?;
+        self.worker_of(flags, drain, peer)
     }
 
-    /// Where the dispatcher is, and the token for it: the one that was given, else the one in
-    /// the data directory.
-    fn peer(&self, token_name: &str) -> Result<(String, Option<Secret>), ConfigError> {
+    fn worker_of(&self, flags: WorkerOptions, drain: DrainOption, peer: Peer) -> Result<WorkerSettings, ConfigError> {
+        let options = flags.or(self.file.worker.clone());
+        // Below the dispatcher's own things, where both share a directory.
+        worker::resolve(options, drain, peer, self.data_dir.join("worker"))
+    }
+
+    /// Where the dispatcher is, and the token for it: the one that was given, else, for a
+    /// dispatcher on this machine, the one in the data directory.
+    fn peer(&self, token_name: &str) -> Result<Peer, ConfigError> {
         let url = self.url.clone().unwrap_or_else(|| DEFAULT_URL.to_owned());
-        if self.token.is_some() || !(self.data_dir_named || client::is_local(&url)) {
-            return Ok((url, self.token.clone()));
+        if self.token.is_none() && client::is_local(&url) {
+            return self.peer_here(token_name, url);
         }
-        match read_token(&self.data_dir.join(token_name)) {
-            Ok(token) => Ok((url, Some(token))),
+        Ok(Peer { url, token: self.token.clone(), token_sought: None })
+    }
+
+    /// A dispatcher on this machine, and the token of this name in the data directory.
+    fn peer_here(&self, token_name: &str, url: String) -> Result<Peer, ConfigError> {
+        let path = self.data_dir.join(token_name);
+        match read_token(&path) {
+            Ok(token) => Ok(Peer { url, token: Some(token), token_sought: None }),
             // No dispatcher has ever run here: it may be one that asks for no token.
-            Err(ConfigError::Read { source, .. }) if source.kind() == io::ErrorKind::NotFound => Ok((url, None)),
+            Err(ConfigError::Read { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
+                Ok(Peer { url, token: None, token_sought: Some(path) })
+            }
             Err(error) => Err(error),
         }
     }
+}
+
+/// A dispatcher and what opens its door.
+struct Peer {
+    url: String,
+    token: Option<Secret>,
+    token_sought: Option<PathBuf>,
 }
 
 fn read_token(path: &Path) -> Result<Secret, ConfigError> {

@@ -7,10 +7,13 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use clap::builder::BoolishValueParser;
 use serde::{Deserialize, Deserializer};
 
 use super::server::Durability;
 use super::value::{Pair, Size, Span};
+use crate::base::secret::Secret;
+use crate::base::telemetry::Filter;
 use crate::protocol::WorkerId;
 
 /// What every command understands. In the file these stand at the top, above all sections.
@@ -36,10 +39,10 @@ pub struct CommonOptions {
     /// Where dispatcher and worker keep what they must not lose [default: gangline in $XDG_DATA_HOME]
     #[arg(long, global = true, env = "GANGLINE_DATA_DIR", value_name = "DIR")]
     pub data_dir: Option<PathBuf>,
-    /// What to log, such as info or gangline=debug [default: info for serve, worker and up, else warn]
+    /// What to log, such as info or gangline=debug [default: info for serve and worker, else warn]
     #[arg(long, global = true, env = "GANGLINE_LOG", value_name = "FILTER")]
-    pub log: Option<String>,
-    /// How to log [default: text]
+    pub log: Option<Filter>,
+    /// How to log [default: text; json under --json]
     #[arg(long, global = true, env = "GANGLINE_LOG_FORMAT", value_name = "FORMAT")]
     pub log_format: Option<LogFormat>,
 }
@@ -63,10 +66,10 @@ pub struct ServerOptions {
     #[arg(long, env = "GANGLINE_LISTEN", value_name = "IP:PORT", value_parser = address)]
     pub listen: Option<SocketAddr>,
     /// Ask nobody for a token: whoever can connect is an administrator
-    #[arg(long, env = "GANGLINE_OPEN", value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    #[arg(long, env = "GANGLINE_OPEN", value_name = "BOOL", value_parser = BoolishValueParser::new(), num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     pub open: Option<bool>,
     /// Allow --open on an address that other machines can reach
-    #[arg(long, env = "GANGLINE_OPEN_ANYWHERE", value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    #[arg(long, env = "GANGLINE_OPEN_ANYWHERE", value_name = "BOOL", value_parser = BoolishValueParser::new(), num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     pub open_anywhere: Option<bool>,
     /// Origin of pages that may connect, beside the dispatcher's own; may be repeated
     #[arg(long = "allowed-origin", env = "GANGLINE_ALLOWED_ORIGINS", value_name = "ORIGIN", value_delimiter = ',')]
@@ -74,6 +77,16 @@ pub struct ServerOptions {
     /// What an answered submit survives [default: process]
     #[arg(long, env = "GANGLINE_DURABILITY", value_name = "LEVEL")]
     pub durability: Option<Durability>,
+    /// Keep everything in this Redis, which other dispatchers share, instead of a file in the data directory;
+    /// others on this machine can see flags, so a password is better in the environment or the file
+    #[arg(long, env = "GANGLINE_REDIS", value_name = "URL", hide_env_values = true, value_parser = secret)]
+    pub redis: Option<Secret>,
+    /// What keys in Redis begin with [default: gangline]
+    #[arg(long, env = "GANGLINE_REDIS_PREFIX", value_name = "TEXT", hide_short_help = true)]
+    pub redis_prefix: Option<String>,
+    /// Parts that jobs are spread over in Redis; the same for all dispatchers, and for good [default: 1]
+    #[arg(long, env = "GANGLINE_REDIS_PARTITIONS", value_name = "N", hide_short_help = true, value_parser = clap::value_parser!(u32).range(1..=256))]
+    pub redis_partitions: Option<u32>,
     /// How long a worker owns its jobs without a heartbeat [default: 30s]
     #[arg(long, env = "GANGLINE_LEASE", value_name = "TIME", hide_short_help = true)]
     pub lease: Option<Span>,
@@ -219,6 +232,10 @@ pub struct DrainOption {
     pub drain_timeout: Option<Span>,
 }
 
+fn secret(text: &str) -> Result<Secret, String> {
+    Ok(Secret::new(text))
+}
+
 fn address(text: &str) -> Result<SocketAddr, String> {
     text.parse().map_err(|_| "expected an address and a port, such as 127.0.0.1:3000 or [::]:3000".to_owned())
 }
@@ -239,7 +256,7 @@ macro_rules! fill {
 
 impl ServerOptions {
     pub(super) fn or(mut self, file: Self) -> Self {
-        fill!(self from file: listen, open, open_anywhere, durability, lease, heartbeat, access_token_ttl, threads,
+        fill!(self from file: listen, open, open_anywhere, durability, redis, redis_prefix, redis_partitions, lease, heartbeat, access_token_ttl, threads,
             drain_timeout; lists allowed_origins);
         self
     }

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::ConfigError;
 use super::options::{DrainOption, WorkerOptions};
+use super::{ConfigError, Peer};
 use crate::base::secret::Secret;
 use crate::protocol::WorkerId;
 
@@ -16,6 +16,8 @@ pub struct WorkerSettings {
     pub url: String,
     /// Proves the role `worker`; none for a dispatcher started with `--open`.
     pub token: Option<Secret>,
+    /// Where a token was looked for in vain.
+    pub token_sought: Option<PathBuf>,
     /// The worker's name; from the host's name, kept in the data directory, unless given.
     pub id: Option<WorkerId>,
     /// Jobs at a time; one a processor.
@@ -42,6 +44,7 @@ impl Default for WorkerSettings {
         Self {
             url: "ws://127.0.0.1:3000/ws".to_owned(),
             token: None,
+            token_sought: None,
             id: None,
             slots: cpus,
             labels: BTreeMap::new(),
@@ -59,11 +62,11 @@ impl Default for WorkerSettings {
 pub(super) fn resolve(
     options: WorkerOptions,
     drain: DrainOption,
-    url: String,
-    token: Option<Secret>,
+    peer: Peer,
     data_dir: PathBuf,
 ) -> Result<WorkerSettings, ConfigError> {
     let WorkerOptions { id, slots, labels, gpus, download_bytes, unpacked_bytes, drain_timeout } = options;
+    let Peer { url, token, token_sought } = peer;
     let default = WorkerSettings::default();
     if slots == Some(0) {
         return Err(ConfigError::Contradiction("slots must be 1 or more".to_owned()));
@@ -71,6 +74,7 @@ pub(super) fn resolve(
     Ok(WorkerSettings {
         url,
         token,
+        token_sought,
         id,
         slots: slots.unwrap_or(default.slots),
         labels: labels.into_iter().map(|label| (label.key, label.value)).collect(),

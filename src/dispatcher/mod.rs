@@ -15,6 +15,7 @@ mod intake;
 mod introduction;
 mod jobs;
 mod matchmaker;
+mod peers;
 mod reaper;
 mod records;
 mod register;
@@ -38,7 +39,8 @@ use crate::config::ServerSettings;
 use crate::hub::Hub;
 use crate::model::Role;
 use crate::store::jobs::Change;
-use crate::store::{Store, StoreError};
+use crate::store::redis::bus::Bus;
+use crate::store::{RedisStore, Store, StoreError};
 
 /// See the module.
 #[derive(Clone)]
@@ -55,6 +57,7 @@ struct Inner {
     fleet: fleet::Fleet,
     queue: matchmaker::Queue,
     introductions: introduction::Introductions,
+    peers: Option<peers::Peers>,
     revoked: broadcast::Sender<Revoked>,
     shutdown: Shutdown,
 }
@@ -63,6 +66,8 @@ struct Inner {
 pub struct Parts {
     /// Where everything is kept.
     pub store: Arc<dyn Store>,
+    /// The same, where other dispatchers share it.
+    pub shared: Option<RedisStore>,
     /// Who may.
     pub auth: Auth,
     /// Files.
@@ -81,7 +86,18 @@ impl Dispatcher {
     /// # Errors
     /// The store did not answer.
     pub async fn start(parts: Parts) -> Result<Self, StoreError> {
-        let Parts { store, auth, blobs, clock, settings, shutdown } = parts;
+        let Parts { store, shared, auth, blobs, clock, settings, shutdown } = parts;
+        let (peers, heard) = match shared {
+            Some(shared) => {
+                let (bus, heard) = Bus::start(&shared, &shutdown)?;
+                (Some(peers::Peers::new(shared, bus)), Some(heard))
+            }
+            None => (None, None),
+        };
+        if peers.is_some() {
+            // As a file does when it is opened; unless others have looked after it all the time.
+            store.start_anew(settings.lease).await?;
+        }
         let fleet = fleet::Fleet::new(store.workers().await?);
         let queue = matchmaker::Queue::default();
         for class in store.ready().await? {
@@ -98,12 +114,16 @@ impl Dispatcher {
             fleet,
             queue,
             introductions: introduction::Introductions::default(),
+            peers,
             // A connection sweep that misses this many revocations checks every socket anew.
             revoked: broadcast::Sender::new(256),
             shutdown: shutdown.clone(),
         }));
         shutdown.spawn(matchmaker::run(dispatcher.clone()));
         shutdown.spawn(reaper::run(dispatcher.clone()));
+        if let Some(heard) = heard {
+            shutdown.spawn(peers::run(dispatcher.clone(), heard));
+        }
         Ok(dispatcher)
     }
 
@@ -152,28 +172,28 @@ impl Dispatcher {
         self.0.revoked.subscribe()
     }
 
-    /// Tells every connection that credentials have ended.
-    pub fn revoke(&self, revoked: Revoked) {
+    /// Tells every connection here that credentials have ended.
+    fn revoke_here(&self, revoked: Revoked) {
         // No receiver means no connection to tell.
         let _ = self.0.revoked.send(revoked);
     }
 
-    /// Whether the store answers.
+    /// Whether the store answers, and takes what is written.
     ///
     /// # Errors
     /// It does not.
     pub async fn check_store(&self) -> Result<(), StoreError> {
-        self.0.store.worker(&probe_id()).await.map(|_| ())
+        self.0.store.check().await
     }
 
     /// Passes a change of status on: to followers, to watchers, and to the queue.
     async fn publish(&self, change: &Change) {
         let Change { job, entry } = change;
         self.0.introductions.over(job.id.nonce).await;
-        self.0.hub.publish(job.id, std::slice::from_ref(entry));
+        self.show(job.id, std::slice::from_ref(entry));
         self.announce(job);
         if job.status == crate::protocol::job::Status::Pending {
-            self.0.queue.add(&job.spec.requires);
+            self.is_ready(&job.spec.requires);
         }
     }
 
@@ -188,6 +208,7 @@ impl Dispatcher {
             let frame = records::job_changed(job, self.0.clock.now());
             self.0.hub.jobs.push(Some(job.account.clone()), frame);
         }
+        self.tell_of_job(job, || records::job_changed(job, self.0.clock.now()).as_str().to_owned());
     }
 }
 
@@ -204,9 +225,4 @@ fn audience(who: &Identity) -> Result<Option<crate::model::AccountName>, Dispatc
         Role::User => Ok(Some(who.account.clone())),
         Role::Worker | Role::Plugin => Err(DispatchError::Forbidden("this role has no part in clients' frames")),
     }
-}
-
-/// A name that is valid and that nobody has, to ask the store something cheap.
-fn probe_id() -> crate::protocol::WorkerId {
-    "_".parse().expect("an underscore is a worker id")
 }

@@ -20,7 +20,7 @@ const HEADERS_WITHIN: Duration = Duration::from_secs(10);
 const RETRY_AFTER: Duration = Duration::from_millis(100);
 
 /// Accepts until draining begins; returns the connections that are still at their requests.
-pub(super) async fn run(listener: TcpListener, router: Router, shutdown: &Shutdown) -> TaskTracker {
+pub(super) async fn run(listener: &TcpListener, router: Router, shutdown: &Shutdown) -> TaskTracker {
     let connections = TaskTracker::new();
     loop {
         let accepted = tokio::select! {

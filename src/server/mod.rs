@@ -2,6 +2,7 @@
 
 mod accept;
 mod error;
+mod open;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -22,8 +23,7 @@ use crate::base::shutdown::Shutdown;
 use crate::blobs::Blobs;
 use crate::config::ServerSettings;
 use crate::dispatcher::{Dispatcher, Parts};
-use crate::store::Store;
-use crate::store::sqlite::{SqliteOptions, SqliteStore};
+use crate::store::{RedisStore, Store};
 
 /// How long tasks may take to end once they are cut.
 const CUT_WITHIN: Duration = Duration::from_secs(5);
@@ -34,6 +34,7 @@ pub struct Server {
     listener: TcpListener,
     address: SocketAddr,
     store: Arc<dyn Store>,
+    shared: Option<RedisStore>,
     auth: Auth,
     blobs: Blobs,
 }
@@ -62,18 +63,15 @@ impl Server {
         let address =
             listener.local_addr().map_err(|source| ServeError::Listen { address: settings.listen, source })?;
         let clock = Clock::default();
-        let options = SqliteOptions {
-            durability: settings.durability,
-            output_bytes: settings.limits.output_bytes,
-            lease: settings.lease,
+        let (opened, listener) = match &settings.redis {
+            None => (open::sqlite(&settings, clock.clone()).await?, listener),
+            Some(redis) => open::redis(&settings, redis, clock.clone(), listener).await?,
         };
-        let (dir, store_clock) = (settings.data_dir.clone(), clock.clone());
-        let store = tokio::task::spawn_blocking(move || SqliteStore::open(&dir, &options, store_clock)).await??;
-        let store: Arc<dyn Store> = Arc::new(store);
+        let open::Opened { store, shared } = opened;
         let auth = Auth::new(Arc::clone(&store), clock, settings.access_token_ttl);
         auth.bootstrap(&settings.data_dir).await?;
         let blobs = Blobs::open(&settings.data_dir.join("blobs"))?;
-        Ok(Self { settings, listener, address, store, auth, blobs })
+        Ok(Self { settings, listener, address, store, shared, auth, blobs })
     }
 
     /// Where it listens.
@@ -86,10 +84,11 @@ impl Server {
     /// # Errors
     /// See [`ServeError`].
     pub async fn run(self, shutdown: Shutdown) -> Result<(), ServeError> {
-        let Self { settings, listener, address, store, auth, blobs } = self;
+        let Self { settings, listener, address, store, shared, auth, blobs } = self;
         let drain_timeout = settings.drain_timeout;
         let parts = Parts {
             store: Arc::clone(&store),
+            shared,
             auth,
             blobs,
             clock: Clock::default(),
@@ -105,7 +104,8 @@ impl Server {
                 .with_state(WsState { dispatcher: dispatcher.clone(), registry: registry.clone() }),
         );
         info!(%address, instance = dispatcher.instance(), "serving");
-        let requests = accept::run(listener, router, &shutdown).await;
+        let requests = accept::run(&listener, router, &shutdown).await;
+        drop(listener);
         // Sockets are told 4000 and answer; requests that are under way end.
         let quiet = async {
             registry.emptied().await;

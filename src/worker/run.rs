@@ -26,11 +26,11 @@ use super::workspace::{Sizes, Workspaces};
 use super::{WorkerError, orphans};
 use crate::base::backoff::Backoff;
 use crate::base::clock::Clock;
-use crate::base::secret::Secret;
 use crate::base::shutdown::Shutdown;
-use crate::config::WorkerSettings;
+use crate::config::{MissingToken, WorkerSettings};
 use crate::link::{self, Address};
 use crate::protocol::agent::Usage;
+use crate::protocol::hello::AuthMode;
 use crate::protocol::limits::HEARTBEAT_EVERY;
 
 /// First and longest wait before connecting again. A dispatcher that restarts is back within
@@ -53,7 +53,7 @@ pub async fn run(settings: WorkerSettings, shutdown: Shutdown) -> Result<(), Wor
     let address: Address = settings.url.parse()?;
     let agent = set_up(&settings, &address, &shutdown).await?;
 
-    let mut connected = pin!(stay_connected(&agent, &address, settings.token.as_ref()));
+    let mut connected = pin!(stay_connected(&agent, &address, &settings));
     let ended = tokio::select! {
         ended = &mut connected => ended,
         () = wind_down(&agent, settings.drain_timeout, &shutdown) => {
@@ -161,7 +161,8 @@ async fn watch_machine(mut machine: Machine, usage: watch::Sender<Option<Usage>>
 }
 
 /// Connects, and connects again, until the agent is gone.
-async fn stay_connected(agent: &Arc<Agent>, address: &Address, token: Option<&Secret>) -> Result<(), WorkerError> {
+async fn stay_connected(agent: &Arc<Agent>, address: &Address, settings: &WorkerSettings) -> Result<(), WorkerError> {
+    let token = settings.token.as_ref();
     let mut backoff = Backoff::new(FIRST_WAIT, LONGEST_WAIT);
     let mut told = false;
     loop {
@@ -170,6 +171,9 @@ async fn stay_connected(agent: &Arc<Agent>, address: &Address, token: Option<&Se
             link = link::dial(address, token) => link,
         };
         let ended = match link {
+            Ok(link) if link.hello.auth == AuthMode::Required && token.is_none() => {
+                return Err(MissingToken { sought: settings.token_sought.clone() }.into());
+            }
             Ok(link) => Ok(session::run(agent, link).await),
             Err(error) => Err(error),
         };
