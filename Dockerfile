@@ -19,7 +19,7 @@ RUN apt-get update \
     && rm -rf /var/lib/apt/lists/* \
     && useradd --uid 10001 --create-home --shell /bin/sh gangline \
     # New volumes take their owner from what they are mounted on.
-    && install -d -o gangline -g gangline -m 0700 /var/lib/gangline /var/lib/gangline-blobs /run/gangline
+    && install -d -o gangline -g gangline -m 0700 /var/lib/gangline /var/lib/gangline/blobs /run/gangline
 COPY --from=build /gangline /usr/local/bin/gangline
 # By number, so that Kubernetes can see that it is not root.
 USER 10001:10001

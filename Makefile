@@ -28,6 +28,7 @@ test: setup
 	$(CARGO) test --locked
 	GANGLINE_TEST_STORE=redis $(CARGO) test --locked --test it
 	.venv/bin/python tests/deploy/test_check.py
+	.venv/bin/python tests/deploy/check.py --gangline target/debug/gangline
 
 lint: setup
 	$(CARGO) fmt --check
