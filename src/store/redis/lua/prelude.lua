@@ -5,7 +5,7 @@ local base = KEYS[1]
 
 local PENDING, RUNNING = '0', '1'
 
--- Fields of a record, in the order in which `record.rs` reads them.
+-- Fields of a record, in the order in which `record.rs` reads them. One that is missing is 0, or there is none.
 local FIELDS = {
   'nonce', 'account', 'spec', 'status', 'reason', 'attempt', 'n', 'charged', 'rejections', 'worker', 'gpus', 'exit',
   'message', 'created', 'started', 'completed', 'out', 'err', 'grace', 'version',
@@ -43,6 +43,11 @@ local function ready_key(class)
   return base .. ':ready:' .. class
 end
 
+-- When the leases of a worker's jobs run out. The workers that have any are in `busy`.
+local function leases_key(worker)
+  return base .. ':leases:' .. worker
+end
+
 local function place(number)
   return string.format('%016.0f', tonumber(number))
 end
@@ -57,11 +62,7 @@ local function count_pending(account, by)
   redis.call('HINCRBY', base .. ':pending', account, by)
 end
 
-local function enqueue(number, account, class, requires, priority, deadline)
-  redis.call('HSETNX', base .. ':classes', class, requires)
-  redis.call('ZADD', ready_key(class), -tonumber(priority), place(number))
-  count_pending(account, 1)
-  if deadline then
-    redis.call('ZADD', base .. ':waits', digits(deadline), place(number))
-  end
+-- The first entry of an attempt. It is in the log once something follows it there; until then the record stands for it.
+local function write_head(number, attempt, started, worker)
+  redis.call('XADD', log_key(number), attempt .. '-0', 'kind', 'run', 'time', started, 'worker', worker)
 end

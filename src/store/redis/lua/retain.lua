@@ -16,7 +16,7 @@ for i = 1, #oldest, 2 do
   redis.call('ZREM', over, oldest[i])
   redis.call('ZREM', base .. ':jobs', number)
   redis.call('ZREM', base .. ':jobs:' .. job[2], number)
-  if job[3] ~= '' then
+  if job[3] then
     redis.call('HDEL', base .. ':keys', job[2] .. ' ' .. job[3])
   end
   redis.call('UNLINK', key, log_key(number), writes_key(number))
