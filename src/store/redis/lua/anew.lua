@@ -12,7 +12,7 @@ for _, worker in ipairs(redis.call('SMEMBERS', base .. ':busy')) do
   end
 end
 for _, padded in ipairs(redis.call('ZRANGE', base .. ':waits', 0, -1)) do
-  local limit = redis.call('HGET', job_key(digits(tonumber(padded))), 'limit')
+  local limit = redis.call('HGET', job_key(unplace(padded)), 'limit')
   redis.call('ZADD', base .. ':waits', digits(now + tonumber(limit)), padded)
 end
 redis.call('HSET', base .. ':looked', 'at', digits(now), 'instance', ARGV[3])

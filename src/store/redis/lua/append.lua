@@ -104,20 +104,22 @@ while at < #ARGV do
       answer = { 'ok', job[4] or '0', job[5] or '0', job[6] or '0', digits(expect - 1), job[11] or '' }
       if ends then
         -- The record stands for the last entry.
-        redis.call('HSET', key, 'status', end_status, 'n', end_n, 'reason', end_reason, 'completed', end_time,
-          'version', digits((job[9] or 0) + 1))
+        local fields = { 'status', end_status, 'n', end_n, 'reason', end_reason, 'completed', end_time,
+          'version', digits((job[9] or 0) + 1) }
         if end_exit ~= '' then
-          redis.call('HSET', key, 'exit', end_exit)
+          fields[#fields + 1], fields[#fields + 2] = 'exit', end_exit
         end
         if end_message ~= '' then
-          redis.call('HSET', key, 'message', end_message)
+          fields[#fields + 1], fields[#fields + 2] = 'message', end_message
         end
-        redis.call('ZREM', leases_key(job[8]), place(number))
-        redis.call('ZADD', base .. ':over', end_time, place(number))
+        redis.call('HSET', key, unpack(fields))
+        gather('ZREM', leases_key(job[8]), place(number))
+        gather('ZADD', base .. ':over', end_time, place(number))
         answer[5] = end_n
       end
     end
   end
   answers[#answers + 1] = answer
 end
+flush()
 return answers

@@ -52,16 +52,17 @@ else
 end
 
 local claimed, counts = {}, {}
+local stamp, deadline = digits(now), digits(now + lease)
 for _, one in ipairs(popped) do
   local padded, class = one[1], one[2]
-  local number = digits(tonumber(padded))
+  local number = unplace(padded)
   local key = job_key(number)
   local job = redis.call('HMGET', key, 'attempt', 'charged', 'version', 'limit', 'nonce', 'account', 'spec', 'created',
     'rejections', 'grace')
   if job[5] then
     local attempt, charged = digits((job[1] or 0) + 1), digits((job[2] or 0) + 1)
     redis.call('HSET', key, 'status', RUNNING, 'attempt', attempt, 'charged', charged, 'worker', worker,
-      'gpus', gpus[class], 'started', digits(now), 'version', digits((job[3] or 0) + 1))
+      'gpus', gpus[class], 'started', stamp, 'version', digits((job[3] or 0) + 1))
     if job[1] then
       redis.call('HDEL', key, 'reason', 'n', 'out', 'err')
     end
@@ -69,11 +70,12 @@ for _, one in ipairs(popped) do
       redis.call('ZREM', base .. ':waits', padded)
     end
     counts[job[6]] = (counts[job[6]] or 0) + 1
-    redis.call('ZADD', leases_key(worker), digits(now + lease), padded)
+    gather('ZADD', leases_key(worker), deadline, padded)
     claimed[#claimed + 1] =
       { number, gpus[class], attempt, charged, job[5], job[6], job[7], job[8], job[9], job[10] }
   end
 end
+flush()
 if #claimed > 0 then
   redis.call('SADD', base .. ':busy', worker)
   redis.call('HINCRBY', base .. ':pending', '', -#claimed)
@@ -81,4 +83,4 @@ if #claimed > 0 then
     redis.call('HINCRBY', base .. ':pending', account, -count)
   end
 end
-return { digits(now), claimed }
+return { stamp, claimed }

@@ -11,8 +11,11 @@ local FIELDS = {
   'message', 'created', 'started', 'completed', 'out', 'err', 'grace', 'version',
 }
 
--- Numbers from 1e14 on would be printed with an exponent.
+-- A whole number in digits; from 1e14 on Lua itself would print an exponent.
 local function digits(number)
+  if number < 1e14 then
+    return tostring(number)
+  end
   return string.format('%.0f', number)
 end
 
@@ -49,7 +52,37 @@ local function leases_key(worker)
 end
 
 local function place(number)
-  return string.format('%016.0f', tonumber(number))
+  return string.sub('0000000000000000', #number + 1) .. number
+end
+
+-- The number of a place.
+local function unplace(padded)
+  return (string.gsub(padded, '^0+', ''))
+end
+
+-- Gathers arguments of commands that take any number of them: one call costs hardly more than one argument.
+local gathered = {}
+local function gather(command, key, ...)
+  local name = command .. ' ' .. key
+  local one = gathered[name]
+  if not one then
+    one = { command, key }
+    gathered[name] = one
+  end
+  for _, arg in ipairs({ ... }) do
+    one[#one + 1] = arg
+  end
+  if #one > 1000 then
+    redis.call(unpack(one))
+    gathered[name] = nil
+  end
+end
+
+local function flush()
+  for _, one in pairs(gathered) do
+    redis.call(unpack(one))
+  end
+  gathered = {}
 end
 
 local function record(number)

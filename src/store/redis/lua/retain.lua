@@ -7,7 +7,7 @@ local surplus = redis.call('ZCARD', over) - kept
 local oldest = redis.call('ZRANGE', over, 0, most - 1, 'WITHSCORES')
 local removed = {}
 for i = 1, #oldest, 2 do
-  local number, ended = digits(tonumber(oldest[i])), tonumber(oldest[i + 1])
+  local number, ended = unplace(oldest[i]), tonumber(oldest[i + 1])
   if #removed >= surplus and ended >= horizon then
     break
   end

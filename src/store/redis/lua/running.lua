@@ -2,7 +2,7 @@
 
 local running = {}
 for _, padded in ipairs(redis.call('ZRANGE', leases_key(ARGV[1]), 0, -1)) do
-  local number = digits(tonumber(padded))
+  local number = unplace(padded)
   running[#running + 1] = { number, record(number) }
 end
 return running
