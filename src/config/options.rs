@@ -79,7 +79,7 @@ pub struct ServerOptions {
     pub durability: Option<Durability>,
     /// Keep everything in this Redis, which other dispatchers share, instead of a file in the data directory;
     /// others on this machine can see flags, so a password is better in the environment or the file
-    #[arg(long, env = "GANGLINE_REDIS", value_name = "URL", hide_env_values = true, value_parser = secret)]
+    #[arg(long, env = "GANGLINE_REDIS_URL", value_name = "URL", hide_env_values = true, value_parser = secret)]
     pub redis: Option<Secret>,
     /// What keys in Redis begin with [default: gangline]
     #[arg(long, env = "GANGLINE_REDIS_PREFIX", value_name = "TEXT", hide_short_help = true)]

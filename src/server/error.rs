@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
 use crate::auth::BootstrapError;
 use crate::blobs::BlobError;
@@ -28,6 +29,14 @@ pub enum ServeError {
     /// The data directory cannot be opened.
     #[error(transparent)]
     Open(#[from] OpenError),
+    /// The directory for tokens and files cannot be made.
+    #[error("cannot make the data directory {}: {source}", path.display())]
+    DataDir {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
     /// The first tokens could not be made.
     #[error(transparent)]
     Bootstrap(#[from] BootstrapError),

@@ -52,6 +52,8 @@ pub(super) async fn redis(
         partitions: redis.partitions,
         output_bytes: settings.limits.output_bytes,
     };
+    std::fs::create_dir_all(&settings.data_dir)
+        .map_err(|source| ServeError::DataDir { path: settings.data_dir.clone(), source })?;
     let store = RedisStore::new(options, clock.clone())?;
     let waiting = Shutdown::new();
     let (checked, listener) = tokio::join!(

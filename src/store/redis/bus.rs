@@ -14,7 +14,7 @@ use std::time::Duration;
 use dashmap::DashMap;
 use futures_util::StreamExt;
 use redis::aio::{PubSubSink, PubSubStream};
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 use tracing::{debug, warn};
 
@@ -66,6 +66,8 @@ struct Inner {
     prefix: String,
     /// Instances that hear what is said, this one included.
     hearers: AtomicU64,
+    /// Rings when another instance has come.
+    joined: Notify,
     /// Logs that somebody listens to.
     wanted: DashMap<JobId, ()>,
     is_full: AtomicBool,
@@ -100,6 +102,7 @@ impl Bus {
             prefix: options.prefix.clone(),
             // Others are assumed until it is known that there are none.
             hearers: AtomicU64::new(2),
+            joined: Notify::new(),
             wanted: DashMap::new(),
             is_full: AtomicBool::new(false),
         }));
@@ -189,7 +192,11 @@ async fn publish(bus: Bus, link: Link, mut outgoing: mpsc::Receiver<Outgoing>) {
                 bus.0.is_full.store(false, Ordering::Relaxed);
                 for (log, count) in logs.iter().zip(hearers) {
                     match log {
-                        None => bus.0.hearers.store(count, Ordering::Relaxed),
+                        None => {
+                            if bus.0.hearers.swap(count, Ordering::Relaxed) <= 1 && count > 1 {
+                                bus.0.joined.notify_one();
+                            }
+                        }
                         Some(job) if count > 0 => drop(bus.0.wanted.insert(*job, ())),
                         Some(job) => drop(bus.0.wanted.remove(job)),
                     }
@@ -197,7 +204,9 @@ async fn publish(bus: Bus, link: Link, mut outgoing: mpsc::Receiver<Outgoing>) {
             }
             Err(error) => {
                 // Who hears is not known any more.
-                bus.0.hearers.store(2, Ordering::Relaxed);
+                if bus.0.hearers.swap(2, Ordering::Relaxed) <= 1 {
+                    bus.0.joined.notify_one();
+                }
                 bus.0.wanted.clear();
                 debug!(%error, "doorbells were lost");
             }
@@ -296,6 +305,16 @@ impl Subscription<'_> {
                         Err(_) => return "a channel was not answered in time",
                     }
                 }
+                () = self.bus.0.joined.notified() => {
+                    match timeout(SUBSCRIBE_WITHIN, self.listen_to_all()).await {
+                        Ok(Ok(())) => {
+                            if tell.send(Heard::Anew).await.is_err() {
+                                return "nobody listens";
+                            }
+                        }
+                        Ok(Err(_)) | Err(_) => return "channels were refused",
+                    }
+                }
                 _ = ticks.tick() => {
                     if lived.elapsed() > SILENT_AT_MOST {
                         return "it brought nothing, not even what this instance said itself";
@@ -315,16 +334,30 @@ impl Subscription<'_> {
         }
     }
 
-    /// Returns the log that is now listened to.
+    async fn listen_to_all(&mut self) -> redis::RedisResult<()> {
+        if self.logs.is_empty() {
+            return Ok(());
+        }
+        let channels: Vec<String> = self.logs.iter().map(|job| self.bus.log_channel(*job)).collect();
+        self.sink.subscribe(channels).await
+    }
+
+    /// Returns the log that is now listened to. While nobody else is there, that is only noted.
     async fn change(&mut self, listen: Listen) -> redis::RedisResult<Option<JobId>> {
         match listen {
             Listen::To(job) => {
                 self.logs.insert(job);
+                if self.bus.is_alone() {
+                    return Ok(None);
+                }
                 self.sink.subscribe(self.bus.log_channel(job)).await?;
                 Ok(Some(job))
             }
             Listen::NoMoreTo(job) => {
                 self.logs.remove(&job);
+                if self.bus.is_alone() {
+                    return Ok(None);
+                }
                 self.sink.unsubscribe(self.bus.log_channel(job)).await?;
                 Ok(None)
             }

@@ -12,7 +12,7 @@ use super::record::{self, Stored};
 use super::script::{Script, digest};
 use super::{RedisStore, corrupt};
 use crate::base::clock::{Millis, millis};
-use crate::model::{Entry, Job, ReadyClass, Requires};
+use crate::model::{Entry, EntryKind, Job, ReadyClass, Requires};
 use crate::protocol::job::Status;
 use crate::protocol::{Attempt, Cursor, JobId, JobRef, WorkerId};
 use crate::store::error::{AppendError, StoreError, SubmitError};
@@ -26,6 +26,9 @@ const TRIES: u32 = 32;
 
 /// Leases that another instance has looked at so lately were looked after all the time. Each does so twice a second.
 const LOOKED_AFTER_WITHIN: Duration = Duration::from_secs(2);
+
+/// Records of running jobs that are kept: more than run on the workers of one instance.
+const REMEMBERED: usize = 64 * 1024;
 
 /// Records that a list looks at in one script, a fraction of a millisecond of Redis' time.
 const LOOK_AT: usize = 500;
@@ -55,14 +58,21 @@ impl RedisStore {
         now: Millis,
         entry: impl FnOnce(&Job, u64) -> Option<Entry>,
     ) -> Result<Option<Job>, StoreError> {
-        let number = before.job.id.number;
-        let entry = entry(&after, before.last_n + 1).map(|entry| {
-            let fields = record::entry_fields(&entry);
+        let Job { id: JobId { number, .. }, spec, .. } = &after;
+        let number = *number;
+        let entry = entry(&after, before.last_n + 1);
+        // The record stands for the last entry of a job that is over.
+        let logged = entry.as_ref().filter(|entry| matches!(entry.kind, EntryKind::Status { .. })).map(|entry| {
+            let fields = record::entry_fields(entry);
             let flat: Vec<&str> = fields.iter().flat_map(|(name, value)| [*name, value.as_str()]).collect();
             serde_json::to_string(&flat).unwrap_or_default()
         });
+        let requires = serde_json::to_string(&spec.requires).map_err(corrupt)?;
         let mut call = self.call(Script::Commit, self.partition_of(number));
-        call = call.arg(number).arg(before.version).arg(now).arg(entry.unwrap_or_default());
+        call = call.arg(number).arg(before.version).arg(now);
+        call = call.arg(logged.unwrap_or_default()).arg(u8::from(entry.is_some()));
+        call = call.arg(digest(&requires)).arg(requires).arg(spec.priority);
+        call = call.arg(spec.queue_timeout_ms.map(|limit| limit.to_string()).unwrap_or_default());
         for (field, value) in record::changes(&before.job, &after) {
             call = call.arg(field).arg(value);
         }
@@ -152,8 +162,26 @@ impl RedisStore {
             call.push(digest(&serde_json::to_string(class).map_err(corrupt)?));
             call.push(serde_json::to_string(gpus).map_err(corrupt)?);
         }
-        let claimed = record::array(self.run(&call).await?)?;
-        claimed.into_iter().map(|value| begun(record::numbered(value)?)).collect()
+        let [now, claimed] = record::fixed(self.run(&call).await?)?;
+        let now = record::number(now)?;
+        let mut changes = Vec::new();
+        for value in record::array(claimed)? {
+            let job = Arc::new(record::begun(value, claim.worker.clone(), now)?);
+            let entry = transition::head_entry(&job).ok_or_else(|| corrupt("a claimed job that has not begun"))?;
+            self.remember(&job);
+            changes.push(Change { job, entry });
+        }
+        Ok(changes)
+    }
+
+    /// Keeps the record of a job that was claimed here, so that its end needs not be read.
+    fn remember(&self, job: &Arc<Job>) {
+        let running = &self.0.running;
+        if running.len() >= REMEMBERED {
+            // Some went on elsewhere, and their end was never seen here. Those that still run are read again.
+            running.clear();
+        }
+        running.insert(job.id, Arc::clone(job));
     }
 
     /// How many of a claim's jobs each partition has, were they taken best first over all.
@@ -194,11 +222,6 @@ fn ready_class(value: Value) -> Result<ReadyClass, StoreError> {
     let priority = -score as i32;
     let (head, len) = (record::number(head)?, record::number(len)?);
     Ok(ReadyClass { requires, priority, head, len })
-}
-
-fn begun(stored: Stored) -> Result<Change, StoreError> {
-    let entry = transition::head_entry(&stored.job).ok_or_else(|| corrupt("a claimed job that has not begun"))?;
-    Ok(Change { job: Arc::new(stored.job), entry })
 }
 
 #[async_trait]

@@ -8,7 +8,7 @@ use redis::Value;
 use super::record::{self, Stored, reason_code, status_code};
 use super::script::Script;
 use super::{RedisStore, corrupt, jobs};
-use crate::model::{Entry, EntryKind};
+use crate::model::{Entry, EntryKind, Job};
 use crate::protocol::job::Status;
 use crate::protocol::{Attempt, Cursor, JobId, StreamName};
 use crate::store::error::{AppendError, StoreError};
@@ -49,11 +49,54 @@ impl RedisStore {
         if answers.len() != writes.len() {
             return Err(corrupt("writes without answers"));
         }
-        writes.iter().zip(answers).map(|((_, write), answer)| read_answer(write, answer)).collect()
+        let mut results = Vec::with_capacity(answers.len());
+        for ((_, write), answer) in writes.iter().zip(answers) {
+            results.push(match read_answer(write, answer)? {
+                Ok(written) => Ok(self.with_end(write, written).await?),
+                Err(refused) => Err(refused),
+            });
+        }
+        Ok(results)
     }
 }
 
-fn read_answer(write: &AttemptWrite, answer: Value) -> Result<Result<Appended, AppendError>, StoreError> {
+impl RedisStore {
+    /// Adds the end to what a write came to, where it has one.
+    async fn with_end(&self, write: &AttemptWrite, written: Written) -> Result<Appended, StoreError> {
+        let Written { mut appended, again, grace, stdout, stderr } = written;
+        let Some((n, time, outcome)) = write.end.as_ref().filter(|_| !again) else { return Ok(appended) };
+        let began = self.0.running.remove(&write.job).filter(|(_, began)| began.attempt == write.attempt);
+        let job = match began {
+            Some((_, began)) => {
+                let mut job = Job::clone(&began);
+                (job.stdout_bytes, job.stderr_bytes, job.cancel_grace_ms) = (stdout, stderr, grace);
+                transition::end(&mut job, outcome.clone(), *time);
+                job
+            }
+            // Claimed elsewhere. The record cannot change any more.
+            None => {
+                let (_, stored) = self.load(write.job.number).await?;
+                stored.ok_or_else(|| corrupt("a job that vanished"))?.job
+            }
+        };
+        appended.entries.extend(transition::end_entry(&job, *n));
+        appended.ended = Some(Arc::new(job));
+        Ok(appended)
+    }
+}
+
+/// What a write came to, as far as the script says.
+struct Written {
+    appended: Appended,
+    /// Said once before: nothing has changed.
+    again: bool,
+    /// Grace of a cancel that was asked for.
+    grace: Option<u64>,
+    stdout: u64,
+    stderr: u64,
+}
+
+fn read_answer(write: &AttemptWrite, answer: Value) -> Result<Result<Written, AppendError>, StoreError> {
     let mut answer = record::array(answer)?.into_iter();
     let mut next = || answer.next().ok_or_else(|| corrupt("an answer to a write that is too short"));
     let (job, attempt) = (write.job, write.attempt);
@@ -62,6 +105,7 @@ fn read_answer(write: &AttemptWrite, answer: Value) -> Result<Result<Appended, A
             let before: u64 = record::number(next()?)?;
             let (mut stdout, mut stderr) = (record::number(next()?)?, record::number(next()?)?);
             let last_n = record::number(next()?)?;
+            let grace = record::text(next()?)?;
             let mut entries = Vec::with_capacity(write.output.len() + 1);
             for chunk in write.output.iter().filter(|chunk| chunk.n > before) {
                 let count: &mut u64 = match chunk.stream {
@@ -73,17 +117,13 @@ fn read_answer(write: &AttemptWrite, answer: Value) -> Result<Result<Appended, A
                 let kind = EntryKind::Output { stream: chunk.stream, offset, bytes: chunk.bytes.clone() };
                 entries.push(Entry { at: Cursor::new(attempt, chunk.n), time: chunk.time, kind });
             }
-            let ended = match answer.next() {
-                None => None,
-                Some(fields) => {
-                    let stored = record::stored(job.number, fields)?.ok_or_else(|| corrupt("a job that vanished"))?;
-                    entries.extend(transition::end_entry(&stored.job, last_n));
-                    Some(Arc::new(stored.job))
-                }
-            };
-            Ok(Appended { entries, last_n, ended })
+            let grace = if grace.is_empty() { None } else { Some(grace.parse().map_err(corrupt)?) };
+            Ok(Written { appended: Appended { entries, last_n, ended: None }, again: false, grace, stdout, stderr })
         }
-        "again" => Ok(Appended { entries: Vec::new(), last_n: record::number(next()?)?, ended: None }),
+        "again" => {
+            let appended = Appended { entries: Vec::new(), last_n: record::number(next()?)?, ended: None };
+            Ok(Written { appended, again: true, grace: None, stdout: 0, stderr: 0 })
+        }
         "stale" => Err(AppendError::Stale { job, stale: attempt, current: record::number(next()?)? }),
         "gap" => Err(AppendError::Gap { expect: record::number(next()?)?, got: record::number(next()?)? }),
         "missing" => Err(AppendError::NotFound(job.into())),
@@ -116,10 +156,18 @@ impl LogStore for RedisStore {
             record::fixed(self.run(&call.arg(job.number).arg(after.to_string()).arg(READ_AT_ONCE)).await?)?;
         let Some(stored) = record::named(record::stored(job.number, fields)?, job.into()) else { return Ok(None) };
         let mut page = Page::new(after, max_bytes, jobs::top(&stored), stored.job.status);
-        for value in record::array(entries)? {
-            if !page.push(record::entry(value)?) {
-                break;
-            }
+        let entries = record::array(entries)?;
+        let whole = entries.len() < READ_AT_ONCE;
+        let mut open = true;
+        for value in entries {
+            open = open && page.push(record::entry(value)?);
+        }
+        if open && whole {
+            // The record stands for the first entry of an attempt that has written nothing, and for the last of all.
+            let Stored { job, last_n, .. } = &stored;
+            let head = transition::head_entry(job).filter(|_| job.stdout_bytes + job.stderr_bytes == 0);
+            let end = transition::end_entry(job, *last_n);
+            head.into_iter().chain(end).all(|entry| page.push(entry));
         }
         let archived = match record::text(moved)?.as_str() {
             "" => None,

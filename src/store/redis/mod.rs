@@ -24,6 +24,7 @@ pub use self::check::CheckError;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use dashmap::DashMap;
 use redis::Value;
 
 use self::link::Link;
@@ -31,6 +32,8 @@ use self::script::{Call, Script};
 use super::error::StoreError;
 use crate::base::clock::{Clock, Millis};
 use crate::base::secret::Secret;
+use crate::model::Job;
+use crate::protocol::JobId;
 
 /// How to reach Redis, and how to use it.
 #[derive(Debug, Clone)]
@@ -55,6 +58,8 @@ struct Inner {
     options: RedisOptions,
     clock: Clock,
     submits: submits::Submits,
+    /// Jobs that were claimed here, as they began.
+    running: DashMap<JobId, Arc<Job>>,
     /// Tells this process from others that use the same keys.
     instance: String,
     /// Counts submits without a key, which go to the partitions in turn.
@@ -72,7 +77,15 @@ impl RedisStore {
         let options = RedisOptions { partitions, ..options };
         let submits = submits::Submits::default();
         let instance = uuid::Uuid::new_v4().to_string();
-        Ok(Self(Arc::new(Inner { link, options, clock, submits, instance, turn: AtomicU64::new(0) })))
+        Ok(Self(Arc::new(Inner {
+            link,
+            options,
+            clock,
+            submits,
+            running: DashMap::new(),
+            instance,
+            turn: AtomicU64::new(0),
+        })))
     }
 
     /// What the keys of a partition begin with.

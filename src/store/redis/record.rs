@@ -9,7 +9,7 @@ use super::corrupt;
 use crate::base::clock::Millis;
 use crate::model::{AccountName, Entry, EntryKind, Job};
 use crate::protocol::job::{Reason, Status};
-use crate::protocol::{Cursor, JobId, JobRef, StreamName};
+use crate::protocol::{Cursor, JobId, JobRef, StreamName, WorkerId};
 use crate::store::error::StoreError;
 
 /// A record as the scripts answer it.
@@ -78,15 +78,20 @@ pub(super) fn text(value: Value) -> Result<String, StoreError> {
     }
 }
 
+/// A number; one that is missing is 0.
 pub(super) fn number<T: TryFrom<u64>>(value: Value) -> Result<T, StoreError> {
     let number = match value {
+        Value::Nil => 0,
         Value::Int(number) => u64::try_from(number).map_err(corrupt)?,
         other => text(other)?.parse().map_err(corrupt)?,
     };
     T::try_from(number).map_err(|_| corrupt(format!("{number} is too large")))
 }
 
-fn optional<T>(value: Value, read: impl FnOnce(Value) -> Result<T, StoreError>) -> Result<Option<T>, StoreError> {
+pub(super) fn optional<T>(
+    value: Value,
+    read: impl FnOnce(Value) -> Result<T, StoreError>,
+) -> Result<Option<T>, StoreError> {
     match value {
         Value::Nil => Ok(None),
         value => read(value).map(Some),
@@ -131,6 +136,31 @@ pub(super) fn stored(number_: u64, fields: Value) -> Result<Option<Stored>, Stor
         cancel_grace_ms: optional(next()?, number)?,
     };
     Ok(Some(Stored { job, last_n, version: number(next()?)? }))
+}
+
+/// A job that was claimed for `worker` at `now`, as the script answers it.
+pub(super) fn begun(value: Value, worker: WorkerId, now: Millis) -> Result<Job, StoreError> {
+    let [number_, gpus, attempt, charged, nonce, account, spec, created, rejections, grace] = fixed(value)?;
+    Ok(Job {
+        id: JobId { number: number(number_)?, nonce: number(nonce)? },
+        account: text(account)?.parse().map_err(corrupt)?,
+        spec: Arc::new(serde_json::from_slice(&bytes(spec)?).map_err(corrupt)?),
+        status: Status::Running,
+        reason: None,
+        attempt: number(attempt)?,
+        charged: number(charged)?,
+        rejections: number(rejections)?,
+        worker: Some(worker),
+        gpu_ids: serde_json::from_slice(&bytes(gpus)?).map_err(corrupt)?,
+        exit_code: None,
+        error_message: None,
+        created_at: number(created)?,
+        started_at: Some(now),
+        completed_at: None,
+        stdout_bytes: 0,
+        stderr_bytes: 0,
+        cancel_grace_ms: optional(grace, number)?,
+    })
 }
 
 /// `{number, record…}`, as lists of records are answered.

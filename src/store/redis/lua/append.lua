@@ -1,7 +1,7 @@
 -- Appends what attempts wrote. ARGV: output kept per job in bytes, then for each write
 -- number, nonce, attempt, chunks, {n, stream, time, bytes} for each chunk, '0' or
 -- '1', n, time, status, reason, exit code, message for the end (the last two may be empty).
--- Answers, for each: {'ok', last n before, standard output and error before, last n, record… if this ended the job},
+-- Answers, for each: {'ok', last n before, standard output and error before, last n, grace of a cancel or ''},
 -- {'again', n}, {'stale', attempt}, {'gap', expected, given} or {'missing'}.
 
 local cap = tonumber(ARGV[1])
@@ -43,17 +43,18 @@ while at < #ARGV do
   end
 
   local key = job_key(number)
-  local job = redis.call('HMGET', key, 'nonce', 'attempt', 'status', 'n', 'out', 'err', 'kept', 'worker', 'reason', 'exit',
-    'message', 'version')
+  local job = redis.call('HMGET', key, 'nonce', 'attempt', 'status', 'n', 'out', 'err', 'kept', 'worker', 'version',
+    'started', 'grace')
   local answer
   if job[1] ~= nonce then
     answer = { 'missing' }
   elseif job[2] ~= attempt or job[3] ~= RUNNING then
-    local same_end = ends and job[2] == attempt and job[4] == end_n and job[3] == end_status and job[9] == end_reason
-      and (job[10] or '') == end_exit and (job[11] or '') == end_message
-    answer = same_end and { 'again', end_n } or { 'stale', job[2] }
+    local ended = redis.call('HMGET', key, 'reason', 'exit', 'message')
+    local same_end = ends and job[2] == attempt and job[4] == end_n and job[3] == end_status and ended[1] == end_reason
+      and (ended[2] or '') == end_exit and (ended[3] or '') == end_message
+    answer = same_end and { 'again', end_n } or { 'stale', job[2] or '0' }
   else
-    local last = tonumber(job[4])
+    local last = tonumber(job[4] or 0)
     local expect, from = last + 1, 0
     for i = 0, chunks - 1 do
       local n = tonumber(ARGV[first_chunk + 4 * i])
@@ -70,7 +71,10 @@ while at < #ARGV do
       answer = { 'gap', digits(expect), end_n }
     end
     if not answer then
-      local out, err, kept = tonumber(job[5]), tonumber(job[6]), tonumber(job[7] or 0)
+      local out, err, kept = tonumber(job[5] or 0), tonumber(job[6] or 0), tonumber(job[7] or 0)
+      if from < chunks and out + err == 0 then
+        write_head(number, attempt, job[10], job[8])
+      end
       -- Output is removed in pieces of about this size, or whole writes where they are smaller.
       local piece, first = 0, nil
       local written = 0
@@ -97,26 +101,28 @@ while at < #ARGV do
         kept = trim(number, kept + written)
         redis.call('HSET', key, 'n', digits(expect - 1), 'out', digits(out), 'err', digits(err), 'kept', digits(kept))
       end
-      answer = { 'ok', job[4], job[5], job[6], digits(expect - 1) }
+      answer = { 'ok', job[4] or '0', job[5] or '0', job[6] or '0', digits(expect - 1), job[11] or '' }
       if ends then
-        redis.call('XADD', log_key(number), attempt .. '-' .. end_n, 'kind', 'end', 'time', end_time, 'status', end_status,
-          'reason', end_reason, 'exit', end_exit, 'message', end_message)
-        redis.call('HSET', key, 'status', end_status, 'n', end_n, 'reason', end_reason, 'completed', end_time,
-          'version', digits(job[12] + 1))
+        -- The record stands for the last entry.
+        local fields = { 'status', end_status, 'n', end_n, 'reason', end_reason, 'completed', end_time,
+          'version', digits((job[9] or 0) + 1) }
         if end_exit ~= '' then
-          redis.call('HSET', key, 'exit', end_exit)
+          fields[#fields + 1], fields[#fields + 2] = 'exit', end_exit
         end
         if end_message ~= '' then
-          redis.call('HSET', key, 'message', end_message)
+          fields[#fields + 1], fields[#fields + 2] = 'message', end_message
         end
-        redis.call('ZREM', base .. ':leases', place(number))
-        redis.call('SREM', base .. ':on:' .. job[8], number)
-        is_over(number, end_time)
+        redis.call('HSET', key, unpack(fields))
+        gather('ZREM', leases_key(job[8]), place(number))
+        gather('ZADD', base .. ':over', end_time, place(number))
+        if out + err > 0 or attempt ~= '1' then
+          gather('ZADD', base .. ':finished', end_time, place(number))
+        end
         answer[5] = end_n
-        answer[6] = record(number)
       end
     end
   end
   answers[#answers + 1] = answer
 end
+flush()
 return answers

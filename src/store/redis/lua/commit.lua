@@ -1,18 +1,19 @@
 -- Changes a record, unless it has changed since it was read, and appends the entry that says so.
--- ARGV: number, version that was read, now, requeue limit (may be empty), fields of the entry as JSON ('' for none),
--- then fields of the record and their values; an empty value removes the field.
+-- ARGV: number, version that was read, now, fields of an entry that goes into the log as JSON ('' for none), '1' where the
+-- record goes one entry on, class, requires, priority and queue limit (may be empty) of the job, then fields of the
+-- record and their values; an empty value removes the field.
 -- Answers {'changed'} or {'ok', n of the entry, standard output, standard error}.
 
 local number, version, now, entry = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 local key = job_key(number)
-local job = redis.call('HMGET', key, 'version', 'status', 'attempt', 'n', 'out', 'err', 'account', 'class', 'requires',
-  'priority', 'limit', 'worker')
-if job[1] ~= version then
+local goes_on, class, requires, priority, limit = ARGV[5] == '1', ARGV[6], ARGV[7], ARGV[8], ARGV[9]
+local job = redis.call('HMGET', key, 'version', 'status', 'attempt', 'n', 'out', 'err', 'account', 'worker', 'started')
+if (job[1] or '0') ~= version or not job[2] then
   return { 'changed' }
 end
 
 local before, after = job[2], job[2]
-for i = 5, #ARGV, 2 do
+for i = 10, #ARGV, 2 do
   local field, value = ARGV[i], ARGV[i + 1]
   if value == '' then
     redis.call('HDEL', key, field)
@@ -24,26 +25,39 @@ for i = 5, #ARGV, 2 do
   end
 end
 
-local n = job[4]
-if entry ~= '' then
+local out, err = job[5] or '0', job[6] or '0'
+local n = job[4] or '0'
+if goes_on then
   n = digits(n + 1)
+end
+if entry ~= '' then
+  if before == RUNNING and out + err == 0 then
+    write_head(number, job[3], job[9], job[8])
+  end
   redis.call('XADD', log_key(number), job[3] .. '-' .. n, unpack(cjson.decode(entry)))
 end
 redis.call('HSET', key, 'version', digits(version + 1), 'n', n)
 
 if before ~= after then
   if before == PENDING then
-    redis.call('ZREM', ready_key(job[8]), place(number))
+    redis.call('ZREM', ready_key(class), place(number))
     redis.call('ZREM', base .. ':waits', place(number))
     count_pending(job[7], -1)
   else
-    redis.call('ZREM', base .. ':leases', place(number))
-    redis.call('SREM', base .. ':on:' .. job[12], number)
+    redis.call('ZREM', leases_key(job[8]), place(number))
   end
   if after == PENDING then
-    enqueue(number, job[7], job[8], job[9], job[10], job[11] ~= '' and now + tonumber(job[11]))
+    redis.call('HSETNX', base .. ':classes', class, requires)
+    redis.call('ZADD', ready_key(class), -tonumber(priority), place(number))
+    count_pending(job[7], 1)
+    if limit ~= '' then
+      redis.call('ZADD', base .. ':waits', digits(now + tonumber(limit)), place(number))
+    end
   else
-    is_over(number, now)
+    redis.call('ZADD', base .. ':over', now, place(number))
+    if redis.call('EXISTS', log_key(number)) == 1 then
+      redis.call('ZADD', base .. ':finished', now, place(number))
+    end
   end
 end
-return { 'ok', n, job[5], job[6] }
+return { 'ok', n, out, err }

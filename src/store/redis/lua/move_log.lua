@@ -5,7 +5,7 @@
 local number, packed = ARGV[1], ARGV[5]
 local key = job_key(number)
 local job = redis.call('HMGET', key, 'nonce', 'attempt', 'n', 'status', 'moved', 'key')
-if job[1] ~= ARGV[2] or job[2] ~= ARGV[3] or job[3] ~= ARGV[4] or job[4] == PENDING or job[4] == RUNNING then
+if job[1] ~= ARGV[2] or (job[2] or '0') ~= ARGV[3] or (job[3] or '0') ~= ARGV[4] or job[4] == PENDING or job[4] == RUNNING then
   return 0
 end
 redis.call('ZREM', base .. ':finished', place(number))
@@ -13,7 +13,10 @@ if job[5] then
   return 1
 end
 local fields = record(number)
-local kept = { 'moved', packed ~= '' and 'packed' or 'file', 'key', job[6] }
+local kept = { 'moved', packed ~= '' and 'packed' or 'file' }
+if job[6] then
+  kept[3], kept[4] = 'key', job[6]
+end
 for i, field in ipairs(FIELDS) do
   if fields[i] and i ~= SPEC then
     kept[#kept + 1] = field

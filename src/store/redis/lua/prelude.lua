@@ -5,14 +5,17 @@ local base = KEYS[1]
 
 local PENDING, RUNNING = '0', '1'
 
--- Fields of a record, in the order in which `record.rs` reads them.
+-- Fields of a record, in the order in which `record.rs` reads them. One that is missing is 0, or there is none.
 local FIELDS = {
   'nonce', 'account', 'spec', 'status', 'reason', 'attempt', 'n', 'charged', 'rejections', 'worker', 'gpus', 'exit',
   'message', 'created', 'started', 'completed', 'out', 'err', 'grace', 'version',
 }
 
--- Numbers from 1e14 on would be printed with an exponent.
+-- A whole number in digits; from 1e14 on Lua itself would print an exponent.
 local function digits(number)
+  if number < 1e14 then
+    return tostring(number)
+  end
   return string.format('%.0f', number)
 end
 
@@ -43,8 +46,43 @@ local function ready_key(class)
   return base .. ':ready:' .. class
 end
 
+-- When the leases of a worker's jobs run out. The workers that have any are in `busy`.
+local function leases_key(worker)
+  return base .. ':leases:' .. worker
+end
+
 local function place(number)
-  return string.format('%016.0f', tonumber(number))
+  return string.sub('0000000000000000', #number + 1) .. number
+end
+
+-- The number of a place.
+local function unplace(padded)
+  return (string.gsub(padded, '^0+', ''))
+end
+
+-- Gathers arguments of commands that take any number of them: one call costs hardly more than one argument.
+local gathered = {}
+local function gather(command, key, ...)
+  local name = command .. ' ' .. key
+  local one = gathered[name]
+  if not one then
+    one = { command, key }
+    gathered[name] = one
+  end
+  for _, arg in ipairs({ ... }) do
+    one[#one + 1] = arg
+  end
+  if #one > 1000 then
+    redis.call(unpack(one))
+    gathered[name] = nil
+  end
+end
+
+local function flush()
+  for _, one in pairs(gathered) do
+    redis.call(unpack(one))
+  end
+  gathered = {}
 end
 
 -- A spec that was moved out of the record of a finished job: what is left takes a fraction of the memory.
@@ -62,23 +100,13 @@ local function record(number)
   return fields
 end
 
--- A job is over: from now on its log waits to be moved away.
-local function is_over(number, ended)
-  redis.call('ZADD', base .. ':over', ended, place(number))
-  redis.call('ZADD', base .. ':finished', ended, place(number))
-end
-
 -- How many jobs wait, in all and of an account.
 local function count_pending(account, by)
   redis.call('HINCRBY', base .. ':pending', '', by)
   redis.call('HINCRBY', base .. ':pending', account, by)
 end
 
-local function enqueue(number, account, class, requires, priority, deadline)
-  redis.call('HSETNX', base .. ':classes', class, requires)
-  redis.call('ZADD', ready_key(class), -tonumber(priority), place(number))
-  count_pending(account, 1)
-  if deadline then
-    redis.call('ZADD', base .. ':waits', digits(deadline), place(number))
-  end
+-- The first entry of an attempt. It is in the log once something follows it there; until then the record stands for it.
+local function write_head(number, attempt, started, worker)
+  redis.call('XADD', log_key(number), attempt .. '-0', 'kind', 'run', 'time', started, 'worker', worker)
 end

@@ -7,7 +7,7 @@ local surplus = redis.call('ZCARD', over) - kept
 local oldest = redis.call('ZRANGE', over, 0, most - 1, 'WITHSCORES')
 local removed = {}
 for i = 1, #oldest, 2 do
-  local number, ended = digits(tonumber(oldest[i])), tonumber(oldest[i + 1])
+  local number, ended = unplace(oldest[i]), tonumber(oldest[i + 1])
   if #removed >= surplus and ended >= horizon then
     break
   end
@@ -17,7 +17,7 @@ for i = 1, #oldest, 2 do
   redis.call('ZREM', base .. ':finished', oldest[i])
   redis.call('ZREM', base .. ':jobs', number)
   redis.call('ZREM', base .. ':jobs:' .. job[2], number)
-  if job[3] ~= '' then
+  if job[3] then
     redis.call('HDEL', base .. ':keys', job[2] .. ' ' .. job[3])
   end
   redis.call('UNLINK', key, spec_key(number), log_key(number), writes_key(number))

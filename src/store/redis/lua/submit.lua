@@ -6,33 +6,80 @@
 local now = clock(ARGV[1])
 local most, most_of_account = tonumber(ARGV[2]), tonumber(ARGV[3])
 local partitions, partition = tonumber(ARGV[4]), tonumber(ARGV[5])
-local answers = {}
+local answers, fresh, keyed = {}, {}, {}
+local pending, added, declared = {}, {}, {}
+
+local function waiting(account)
+  if not pending[account] then
+    pending[account] = tonumber(redis.call('HGET', base .. ':pending', account) or 0)
+    added[account] = 0
+  end
+  return pending[account] + added[account]
+end
 
 for i = 6, #ARGV, 8 do
+  local account, key = ARGV[i + 1], ARGV[i + 7]
+  local name = account .. ' ' .. key
+  local known = key ~= '' and (keyed[name] or redis.call('HGET', base .. ':keys', name))
+  local answer
+  if known then
+    answer = { 'known', known }
+  elseif waiting('') >= most then
+    answer = { 'full' }
+  elseif waiting(account) >= most_of_account then
+    answer = { 'account_full' }
+  else
+    answer = { 'new' }
+    fresh[#fresh + 1] = { i, answer }
+    added[''] = added[''] + 1
+    added[account] = added[account] + 1
+    if key ~= '' then
+      keyed[name] = answer
+    end
+  end
+  answers[#answers + 1] = answer
+end
+
+local sequence = #fresh > 0 and redis.call('INCRBY', base .. ':numbers', #fresh) - #fresh
+local stamp = digits(now)
+for index, one in ipairs(fresh) do
+  local i, answer = one[1], one[2]
   local nonce, account, spec, class = ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3]
   local requires, priority, limit, key = ARGV[i + 4], ARGV[i + 5], ARGV[i + 6], ARGV[i + 7]
-  local name = account .. ' ' .. key
-  local known = key ~= '' and redis.call('HGET', base .. ':keys', name)
-  local pending = redis.call('HMGET', base .. ':pending', '', account)
-  if known then
-    answers[#answers + 1] = { 'known', known, record(known) }
-  elseif tonumber(pending[1] or 0) >= most then
-    answers[#answers + 1] = { 'full' }
-  elseif tonumber(pending[2] or 0) >= most_of_account then
-    answers[#answers + 1] = { 'account_full' }
-  else
-    -- The number says which partition it is from.
-    local number = digits((redis.call('INCR', base .. ':numbers') - 1) * partitions + partition + 1)
-    redis.call('HSET', job_key(number), 'nonce', nonce, 'account', account, 'spec', spec, 'status', PENDING,
-      'attempt', 0, 'n', 0, 'charged', 0, 'rejections', 0, 'created', digits(now), 'out', 0, 'err', 0,
-      'version', 0, 'class', class, 'requires', requires, 'priority', priority, 'limit', limit, 'key', key)
-    redis.call('ZADD', base .. ':jobs', number, number)
-    redis.call('ZADD', base .. ':jobs:' .. account, number, number)
-    if key ~= '' then
-      redis.call('HSET', base .. ':keys', name, number)
+  -- The number says which partition it is from.
+  local number = digits((sequence + index - 1) * partitions + partition + 1)
+  local job = job_key(number)
+  redis.call('HSET', job, 'nonce', nonce, 'account', account, 'spec', spec, 'status', PENDING, 'created', stamp)
+  gather('ZADD', base .. ':jobs', number, number)
+  gather('ZADD', base .. ':jobs:' .. account, number, number)
+  if key ~= '' then
+    redis.call('HSET', job, 'key', key)
+    redis.call('HSET', base .. ':keys', account .. ' ' .. key, number)
+  end
+  if limit ~= '' then
+    redis.call('HSET', job, 'limit', limit)
+    redis.call('ZADD', base .. ':waits', digits(now + tonumber(limit)), place(number))
+  end
+  if not declared[class] then
+    declared[class] = true
+    redis.call('HSETNX', base .. ':classes', class, requires)
+  end
+  gather('ZADD', ready_key(class), -tonumber(priority), place(number))
+  answer[2], answer[3] = number, stamp
+end
+flush()
+for account, count in pairs(added) do
+  if count > 0 then
+    redis.call('HINCRBY', base .. ':pending', account, count)
+  end
+end
+for _, answer in ipairs(answers) do
+  if answer[1] == 'known' then
+    -- A key may have come twice in one go.
+    if type(answer[2]) == 'table' then
+      answer[2] = answer[2][2]
     end
-    enqueue(number, account, class, requires, priority, limit ~= '' and now + tonumber(limit))
-    answers[#answers + 1] = { 'new', number, digits(now) }
+    answer[3] = record(answer[2])
   end
 end
 return answers
