@@ -31,7 +31,7 @@ impl Client {
     /// No connection.
     pub async fn connect(settings: &ClientSettings) -> Result<Self, ClientError> {
         let address: Address = settings.url.parse()?;
-        let Link { hello, sender, receiver } = dial(&address, settings.token.as_ref()).await?;
+        let Link { hello, sender, receiver } = dial(&address, settings.token.as_ref(), &settings.trust).await?;
         Ok(Self { hello, sender, receiver, last_id: 0 })
     }
 

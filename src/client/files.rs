@@ -16,6 +16,7 @@ use tokio::io::AsyncWriteExt;
 use tokio_util::io::ReaderStream;
 
 use crate::base::secret::Secret;
+use crate::base::tls;
 use crate::config::ClientSettings;
 use crate::link::{Address, LinkError};
 use crate::protocol::{ErrorCode, JobId, WireError};
@@ -38,6 +39,9 @@ pub enum FileError {
     /// The address makes no sense.
     #[error(transparent)]
     Address(#[from] LinkError),
+    /// The dispatcher has not proved to be who was asked for.
+    #[error("the dispatcher is not to be trusted: {0}")]
+    Untrusted(String),
     /// No connection, or it broke.
     #[error("cannot reach the dispatcher: {0}")]
     Http(String),
@@ -66,6 +70,9 @@ impl From<reqwest::Error> for FileError {
     fn from(error: reqwest::Error) -> Self {
         // reqwest's own words end before the cause, which is what helps.
         let error = error.without_url();
+        if let Some(why) = tls::refused_certificate(&error) {
+            return Self::Untrusted(why);
+        }
         let mut words = error.to_string();
         let mut cause = std::error::Error::source(&error);
         while let Some(next) = cause {
@@ -115,16 +122,19 @@ impl Files {
     /// Prepares transfers; nothing is sent yet.
     ///
     /// # Errors
-    /// The URL makes no sense.
+    /// The URL makes no sense, or the file of authorities cannot be used.
     pub fn new(settings: &ClientSettings) -> Result<Self, FileError> {
+        let address = settings.url.parse()?;
+        let tls = settings.trust.config().map_err(LinkError::Ca)?;
         let http = reqwest::Client::builder()
+            .tls_backend_preconfigured((*tls).clone())
             .connect_timeout(CONNECT_WITHIN)
             .read_timeout(SILENT_FOR)
             // The token goes to the dispatcher and nowhere else.
             .redirect(reqwest::redirect::Policy::none())
             .no_proxy()
             .build()?;
-        Ok(Self { http, address: settings.url.parse()?, token: settings.token.clone() })
+        Ok(Self { http, address, token: settings.token.clone() })
     }
 
     /// Sends the file at `path` under `filename`.

@@ -26,7 +26,7 @@ impl Scripted {
     async fn start() -> (Self, ClientSettings) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("ws://{}/ws", listener.local_addr().unwrap());
-        (Self(listener), ClientSettings { url, token: None })
+        (Self(listener), ClientSettings { url, ..ClientSettings::default() })
     }
 
     async fn accept(&self) -> Peer {

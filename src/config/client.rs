@@ -1,6 +1,7 @@
 //! What a client can be told.
 
 use crate::base::secret::Secret;
+use crate::base::tls::Trust;
 
 /// Settings of everything that talks to a dispatcher as a client.
 #[derive(Debug, Clone)]
@@ -9,6 +10,8 @@ pub struct ClientSettings {
     pub url: String,
     /// The token; none for a dispatcher that was started with `--open`.
     pub token: Option<Secret>,
+    /// Whose certificate is believed where the URL is one with TLS.
+    pub trust: Trust,
 }
 
 /// Where a dispatcher listens unless told otherwise.
@@ -16,7 +19,7 @@ pub const DEFAULT_URL: &str = "ws://127.0.0.1:3000/ws";
 
 impl Default for ClientSettings {
     fn default() -> Self {
-        Self { url: DEFAULT_URL.to_owned(), token: None }
+        Self { url: DEFAULT_URL.to_owned(), token: None, trust: Trust::default() }
     }
 }
 

@@ -21,13 +21,14 @@ use etcetera::BaseStrategy;
 
 pub use client::{ClientSettings, DEFAULT_URL};
 pub use options::{CommonOptions, DrainOption, LimitOptions, LogFormat, ServerOptions, WorkerOptions};
-pub use server::{Durability, Limits, ServerSettings};
+pub use server::{Durability, Limits, ServerSettings, TlsFiles};
 pub use value::{InvalidValue, Pair, Size, Span};
 pub use worker::WorkerSettings;
 
 use file::File;
 
 use crate::base::secret::Secret;
+use crate::base::tls::Trust;
 
 /// A setting that cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -73,6 +74,7 @@ pub struct Config {
     url: Option<String>,
     /// From a flag, a variable or the file; not yet the one in the data directory.
     token: Option<Secret>,
+    trust: Trust,
     data_dir: PathBuf,
     /// Whether someone named the data directory.
     data_dir_named: bool,
@@ -87,7 +89,7 @@ impl Config {
     /// The file cannot be read or understood, a token file cannot be read, or there is no
     /// place for data.
     pub fn load(common: CommonOptions, env: impl Fn(&str) -> Option<String>) -> Result<Self, ConfigError> {
-        let CommonOptions { config, url, token, token_file, data_dir, log, log_format } = common;
+        let CommonOptions { config, url, token, token_file, ca, data_dir, log, log_format } = common;
         let file = file::load(config.as_deref())?;
         let variable = |name| env(name).filter(|value| !value.is_empty());
         // Each layer may hold the token or the name of a file, and outranks the next as a whole.
@@ -110,6 +112,7 @@ impl Config {
         Ok(Self {
             url: url.or_else(|| file.url.clone()),
             token,
+            trust: Trust::system_and(ca.or_else(|| file.ca.clone())),
             data_dir,
             data_dir_named,
             log: log.or_else(|| file.log.clone()),
@@ -148,8 +151,7 @@ impl Config {
     /// # Errors
     /// The administrator's token is there and cannot be read.
     pub fn client(&self) -> Result<ClientSettings, ConfigError> {
-        let (url, token) = self.peer("admin.token")?;
-        Ok(ClientSettings { url, token })
+        self.peer("admin.token")
     }
 
     /// Settings of `serve`, and of the dispatcher in `up`.
@@ -172,14 +174,14 @@ impl Config {
     /// # Errors
     /// The worker's token is there and cannot be read, or a setting makes no sense.
     pub fn worker(&self, flags: WorkerOptions, drain: DrainOption) -> Result<WorkerSettings, ConfigError> {
-        let (url, token) = self.peer("worker.token")?;
+        let peer = self.peer("worker.token")?;
         let options = flags.or(self.file.worker.clone());
         // Below the dispatcher's own things, where both share a directory.
-        worker::resolve(options, drain, url, token, self.data_dir.join("worker"))
+        worker::resolve(options, drain, peer, self.data_dir.join("worker"))
     }
 
-    /// Settings of the worker in `up`: it serves the dispatcher at `url`, with the token that
-    /// this one has left in the data directory.
+    /// Settings of the worker in `up`: it serves the dispatcher at `url`, which `trust` knows, with the
+    /// token that this one has left in the data directory.
     ///
     /// # Errors
     /// As [`Config::worker`].
@@ -188,24 +190,26 @@ impl Config {
         flags: WorkerOptions,
         drain: DrainOption,
         url: String,
+        trust: Trust,
     ) -> Result<WorkerSettings, ConfigError> {
-        let local = Self { url: Some(url), token: None, ..self.clone() };
+        let local = Self { url: Some(url), token: None, trust, ..self.clone() };
         local.worker(flags, drain)
     }
 
     /// Where the dispatcher is, and the token for it: the one that was given, else the one in
     /// the data directory.
-    fn peer(&self, token_name: &str) -> Result<(String, Option<Secret>), ConfigError> {
+    fn peer(&self, token_name: &str) -> Result<ClientSettings, ConfigError> {
         let url = self.url.clone().unwrap_or_else(|| DEFAULT_URL.to_owned());
         if self.token.is_some() || !(self.data_dir_named || client::is_local(&url)) {
-            return Ok((url, self.token.clone()));
+            return Ok(ClientSettings { url, token: self.token.clone(), trust: self.trust.clone() });
         }
-        match read_token(&self.data_dir.join(token_name)) {
-            Ok(token) => Ok((url, Some(token))),
+        let token = match read_token(&self.data_dir.join(token_name)) {
+            Ok(token) => Some(token),
             // No dispatcher has ever run here: it may be one that asks for no token.
-            Err(ConfigError::Read { source, .. }) if source.kind() == io::ErrorKind::NotFound => Ok((url, None)),
-            Err(error) => Err(error),
-        }
+            Err(ConfigError::Read { source, .. }) if source.kind() == io::ErrorKind::NotFound => None,
+            Err(error) => return Err(error),
+        };
+        Ok(ClientSettings { url, token, trust: self.trust.clone() })
     }
 }
 

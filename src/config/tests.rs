@@ -86,6 +86,9 @@ fn settings_that_contradict_each_other_are_refused() {
     for args in [&["--lease=5s"][..], &["--heartbeat=100ms"], &["--threads=0"]] {
         assert!(matches!(server(&config, args), Err(ConfigError::Contradiction(_))), "{args:?}");
     }
+    for args in [&["--tls-cert=c.pem"][..], &["--tls-key=k.pem"]] {
+        assert!(matches!(server(&config, args), Err(ConfigError::Contradiction(_))), "{args:?}");
+    }
     assert!(server(&config, &["--open", "--open-anywhere", "--listen=0.0.0.0:3000"]).unwrap().open);
     assert!(!server(&config, &["--open=false"]).unwrap().open);
 }
@@ -131,6 +134,7 @@ fn a_token_that_lies_around_does_not_leave_this_machine() {
         file: File::default(),
         url: Some("ws://example.org/ws".to_owned()),
         token: None,
+        trust: Trust::default(),
         data_dir: dir.path().into(),
         data_dir_named,
         log: None,

@@ -4,18 +4,21 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::ConfigError;
 use super::options::{DrainOption, WorkerOptions};
+use super::{ClientSettings, ConfigError};
 use crate::base::secret::Secret;
+use crate::base::tls::Trust;
 use crate::protocol::WorkerId;
 
 /// Settings of `worker`, and of the local worker of `up`.
 #[derive(Debug, Clone)]
 pub struct WorkerSettings {
-    /// The dispatcher: `ws://host:3000/ws`, `http://host:3000` or `host:3000`.
+    /// The dispatcher: `ws://host:3000/ws`, `https://host` or `host:3000`.
     pub url: String,
     /// Proves the role `worker`; none for a dispatcher started with `--open`.
     pub token: Option<Secret>,
+    /// Whose certificate is believed where the URL is one with TLS.
+    pub trust: Trust,
     /// The worker's name; from the host's name, kept in the data directory, unless given.
     pub id: Option<WorkerId>,
     /// Jobs at a time; one a processor.
@@ -42,6 +45,7 @@ impl Default for WorkerSettings {
         Self {
             url: "ws://127.0.0.1:3000/ws".to_owned(),
             token: None,
+            trust: Trust::default(),
             id: None,
             slots: cpus,
             labels: BTreeMap::new(),
@@ -59,10 +63,10 @@ impl Default for WorkerSettings {
 pub(super) fn resolve(
     options: WorkerOptions,
     drain: DrainOption,
-    url: String,
-    token: Option<Secret>,
+    peer: ClientSettings,
     data_dir: PathBuf,
 ) -> Result<WorkerSettings, ConfigError> {
+    let ClientSettings { url, token, trust } = peer;
     let WorkerOptions { id, slots, labels, gpus, download_bytes, unpacked_bytes, drain_timeout } = options;
     let default = WorkerSettings::default();
     if slots == Some(0) {
@@ -71,6 +75,7 @@ pub(super) fn resolve(
     Ok(WorkerSettings {
         url,
         token,
+        trust,
         id,
         slots: slots.unwrap_or(default.slots),
         labels: labels.into_iter().map(|label| (label.key, label.value)).collect(),

@@ -1,4 +1,6 @@
 //! Accepting connections: one task each until it is a WebSocket or has ended.
+//!
+//! A handshake is the connection's own business: however slow, it holds up nobody else.
 
 use std::io;
 use std::time::Duration;
@@ -7,10 +9,13 @@ use axum::Router;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::TlsAcceptor;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, warn};
 
+use super::tls;
 use crate::base::shutdown::Shutdown;
 
 /// How long a peer may take to say what it wants.
@@ -20,7 +25,12 @@ const HEADERS_WITHIN: Duration = Duration::from_secs(10);
 const RETRY_AFTER: Duration = Duration::from_millis(100);
 
 /// Accepts until draining begins; returns the connections that are still at their requests.
-pub(super) async fn run(listener: TcpListener, router: Router, shutdown: &Shutdown) -> TaskTracker {
+pub(super) async fn run(
+    listener: TcpListener,
+    acceptor: Option<TlsAcceptor>,
+    router: Router,
+    shutdown: &Shutdown,
+) -> TaskTracker {
     let connections = TaskTracker::new();
     loop {
         let accepted = tokio::select! {
@@ -33,7 +43,7 @@ pub(super) async fn run(listener: TcpListener, router: Router, shutdown: &Shutdo
         };
         match accepted {
             Ok((stream, _)) => {
-                connections.spawn(connection(stream, router.clone(), shutdown.clone()));
+                connections.spawn(connection(stream, acceptor.clone(), router.clone(), shutdown.clone()));
             }
             Err(error) if is_the_peers(&error) => debug!(%error, "a connection ended before it was accepted"),
             Err(error) => {
@@ -44,9 +54,25 @@ pub(super) async fn run(listener: TcpListener, router: Router, shutdown: &Shutdo
     }
 }
 
-async fn connection(stream: TcpStream, router: Router, shutdown: Shutdown) {
+async fn connection(stream: TcpStream, acceptor: Option<TlsAcceptor>, router: Router, shutdown: Shutdown) {
     // Frames are small and must leave at once; a socket that refuses is merely slower.
     let _ = stream.set_nodelay(true);
+    let Some(acceptor) = acceptor else { return serve(stream, router, shutdown).await };
+    // Boxed: a connection in the clear is not to pay for it.
+    let shaken = tokio::select! {
+        biased;
+        () = shutdown.draining().cancelled() => return,
+        shaken = Box::pin(tls::accept(&acceptor, stream)) => shaken,
+    };
+    if let Some(stream) = shaken {
+        Box::pin(serve(stream, router, shutdown)).await;
+    }
+}
+
+async fn serve<S>(stream: S, router: Router, shutdown: Shutdown)
+where
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
     let service = TowerToHyperService::new(router);
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())

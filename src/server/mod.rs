@@ -2,6 +2,7 @@
 
 mod accept;
 mod error;
+mod tls;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -13,6 +14,7 @@ use tokio::net::TcpListener;
 use tracing::{info, warn};
 
 pub use error::ServeError;
+pub use tls::{Certificate, TlsError};
 
 use crate::api::http;
 use crate::api::ws::{self, Registry, WsState};
@@ -33,6 +35,7 @@ pub struct Server {
     settings: ServerSettings,
     listener: TcpListener,
     address: SocketAddr,
+    certificate: Option<Certificate>,
     store: Arc<dyn Store>,
     auth: Auth,
     blobs: Blobs,
@@ -55,6 +58,7 @@ impl Server {
         if settings.open && !settings.listen.ip().is_loopback() && !settings.open_anywhere {
             return Err(ServeError::OpenToAll(settings.listen));
         }
+        let certificate = settings.tls.clone().map(Certificate::load).transpose()?;
         // The port first: a second server on the same machine fails on what its user can see.
         let listener = TcpListener::bind(settings.listen)
             .await
@@ -73,7 +77,7 @@ impl Server {
         let auth = Auth::new(Arc::clone(&store), clock, settings.access_token_ttl);
         auth.bootstrap(&settings.data_dir).await?;
         let blobs = Blobs::open(&settings.data_dir.join("blobs"))?;
-        Ok(Self { settings, listener, address, store, auth, blobs })
+        Ok(Self { settings, listener, address, certificate, store, auth, blobs })
     }
 
     /// Where it listens.
@@ -81,12 +85,17 @@ impl Server {
         self.address
     }
 
+    /// What it shows over TLS; none where it serves in the clear.
+    pub fn certificate(&self) -> Option<&Certificate> {
+        self.certificate.as_ref()
+    }
+
     /// Serves until `shutdown` says to end: stops taking work, lets work finish, then cuts.
     ///
     /// # Errors
     /// See [`ServeError`].
     pub async fn run(self, shutdown: Shutdown) -> Result<(), ServeError> {
-        let Self { settings, listener, address, store, auth, blobs } = self;
+        let Self { settings, listener, address, certificate, store, auth, blobs } = self;
         let drain_timeout = settings.drain_timeout;
         let parts = Parts {
             store: Arc::clone(&store),
@@ -104,8 +113,9 @@ impl Server {
                 .route("/ws", any(ws::upgrade))
                 .with_state(WsState { dispatcher: dispatcher.clone(), registry: registry.clone() }),
         );
-        info!(%address, instance = dispatcher.instance(), "serving");
-        let requests = accept::run(listener, router, &shutdown).await;
+        let acceptor = certificate.as_ref().map(Certificate::acceptor);
+        info!(%address, tls = acceptor.is_some(), instance = dispatcher.instance(), "serving");
+        let requests = accept::run(listener, acceptor, router, &shutdown).await;
         // Sockets are told 4000 and answer; requests that are under way end.
         let quiet = async {
             registry.emptied().await;

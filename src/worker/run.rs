@@ -26,7 +26,6 @@ use super::workspace::{Sizes, Workspaces};
 use super::{WorkerError, orphans};
 use crate::base::backoff::Backoff;
 use crate::base::clock::Clock;
-use crate::base::secret::Secret;
 use crate::base::shutdown::Shutdown;
 use crate::config::WorkerSettings;
 use crate::link::{self, Address};
@@ -53,7 +52,7 @@ pub async fn run(settings: WorkerSettings, shutdown: Shutdown) -> Result<(), Wor
     let address: Address = settings.url.parse()?;
     let agent = set_up(&settings, &address, &shutdown).await?;
 
-    let mut connected = pin!(stay_connected(&agent, &address, settings.token.as_ref()));
+    let mut connected = pin!(stay_connected(&agent, &address, &settings));
     let ended = tokio::select! {
         ended = &mut connected => ended,
         () = wind_down(&agent, settings.drain_timeout, &shutdown) => {
@@ -118,7 +117,7 @@ async fn set_up(settings: &WorkerSettings, address: &Address, shutdown: &Shutdow
         outbox: Outbox::default(),
         home,
         workspaces,
-        transfer: Transfer::new(address.clone(), settings.token.clone()),
+        transfer: Transfer::new(address.clone(), settings.token.clone(), settings.trust.clone()),
         sizes: Sizes { download: settings.download_bytes, unpacked: settings.unpacked_bytes },
         cgroups,
         hidden: executor::hidden_variables(),
@@ -161,13 +160,13 @@ async fn watch_machine(mut machine: Machine, usage: watch::Sender<Option<Usage>>
 }
 
 /// Connects, and connects again, until the agent is gone.
-async fn stay_connected(agent: &Arc<Agent>, address: &Address, token: Option<&Secret>) -> Result<(), WorkerError> {
+async fn stay_connected(agent: &Arc<Agent>, address: &Address, settings: &WorkerSettings) -> Result<(), WorkerError> {
     let mut backoff = Backoff::new(FIRST_WAIT, LONGEST_WAIT);
     let mut told = false;
     loop {
         let link = tokio::select! {
             () = agent.gone.cancelled() => return Ok(()),
-            link = link::dial(address, token) => link,
+            link = link::dial(address, settings.token.as_ref(), &settings.trust) => link,
         };
         let ended = match link {
             Ok(link) => Ok(session::run(agent, link).await),

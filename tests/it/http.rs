@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use gangline::base::secret::Secret;
+use gangline::base::tls::Trust;
 use gangline::base::shutdown::Shutdown;
 use gangline::config::ServerSettings;
 use gangline::link::{LinkReceiver, LinkSender, dial};
@@ -354,7 +355,7 @@ impl Site {
 
     async fn socket(&self, token: &str) -> Socket {
         let address = format!("{}/ws", self.url.replace("http", "ws")).parse().unwrap();
-        let link = dial(&address, Some(&Secret::new(token))).await.unwrap();
+        let link = dial(&address, Some(&Secret::new(token)), &Trust::default()).await.unwrap();
         Socket { sender: link.sender, receiver: link.receiver }
     }
 
