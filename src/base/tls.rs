@@ -243,9 +243,12 @@ pub fn cause<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a rustls::Error> 
 pub fn refused_certificate(error: &(dyn Error + 'static)) -> Option<String> {
     let rustls::Error::InvalidCertificate(error) = cause(error)? else { return None };
     Some(match error {
-        CertificateError::UnknownIssuer => "nobody that is trusted here has signed its certificate; name the \
+        // A bad signature is that of another authority of the same name, such as one that was made anew.
+        CertificateError::UnknownIssuer | CertificateError::BadSignature => {
+            "nobody that is trusted here has signed its certificate; name the \
              certificate of who did with --ca FILE or GANGLINE_CA"
-            .to_owned(),
+                .to_owned()
+        }
         CertificateError::NotValidForNameContext { expected, presented } => format!(
             "its certificate is not for {} but for {}; use such a name in the URL",
             expected.to_str(),

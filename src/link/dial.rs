@@ -1,12 +1,14 @@
 //! Reaching a dispatcher: TCP, TLS where the address asks for it, the upgrade, its `hello`.
 
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
+use tokio_rustls::rustls::ClientConfig;
 use tokio_rustls::rustls::pki_types::ServerName;
 use tokio_tungstenite::client_async_with_config;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
@@ -174,6 +176,8 @@ pub async fn dial(address: &Address, token: Option<&Secret>, trust: &Trust) -> R
     let name = || address.to_string();
     let late = |step| move |_| LinkError::TimedOut { address: address.to_string(), step };
 
+    // What is wrong here is said before anybody is asked.
+    let tls = address.is_tls().then(|| trust.config()).transpose()?;
     let tcp = timeout(STEP_WITHIN, TcpStream::connect((address.host(), address.port())))
         .await
         .map_err(late("connecting"))?
@@ -181,7 +185,10 @@ pub async fn dial(address: &Address, token: Option<&Secret>, trust: &Trust) -> R
     // Frames are small and each is waited for: Nagle's algorithm would only hold them back.
     tcp.set_nodelay(true).map_err(|source| LinkError::Unreachable { address: name(), source })?;
 
-    let stream = if address.is_tls() { Either::Right(encrypt(tcp, address, trust).await?) } else { Either::Left(tcp) };
+    let stream = match tls {
+        Some(tls) => Either::Right(encrypt(tcp, address, tls).await?),
+        None => Either::Left(tcp),
+    };
 
     let not_upgraded = |error: WsError| match &error {
         WsError::Http(response) if wants_tls(response.headers()) => LinkError::WantsTls { address: name() },
@@ -215,11 +222,15 @@ pub async fn dial(address: &Address, token: Option<&Secret>, trust: &Trust) -> R
     Ok(Link { hello, sender, receiver })
 }
 
-async fn encrypt(tcp: TcpStream, address: &Address, trust: &Trust) -> Result<Box<TlsStream<TcpStream>>, LinkError> {
+async fn encrypt(
+    tcp: TcpStream,
+    address: &Address,
+    tls: Arc<ClientConfig>,
+) -> Result<Box<TlsStream<TcpStream>>, LinkError> {
     let server = ServerName::try_from(address.host().to_owned())
         .map_err(|_| LinkError::BadUrl { url: address.to_string(), why: "the host is no name that TLS knows" })?;
     // Boxed, as the stream is: its buffers for two handshakes are larger than all else here.
-    let shaking = Box::pin(TlsConnector::from(trust.config()?).connect(server, tcp));
+    let shaking = Box::pin(TlsConnector::from(tls).connect(server, tcp));
     let shaken = timeout(STEP_WITHIN, shaking)
         .await
         .map_err(|_| LinkError::TimedOut { address: address.to_string(), step: "TLS" })?;

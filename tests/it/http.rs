@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use gangline::base::secret::Secret;
-use gangline::base::tls::Trust;
 use gangline::base::shutdown::Shutdown;
+use gangline::base::tls::Trust;
 use gangline::config::ServerSettings;
 use gangline::link::{LinkReceiver, LinkSender, dial};
 use gangline::server::{ServeError, Server};

@@ -21,5 +21,6 @@ mod readme;
 mod samples;
 mod start;
 mod support;
+mod tls;
 mod workers;
 mod wscat;
