@@ -17,6 +17,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         url: std::env::var("GANGLINE_URL").unwrap_or_else(|_| DEFAULT_URL.to_owned()),
         token: std::env::var("GANGLINE_TOKEN").ok().map(Secret::new),
         trust: Trust::system_and(std::env::var_os("GANGLINE_CA").map(Into::into)),
+        ..ClientSettings::default()
     };
     let mut args = std::env::args().skip(1);
     let job: JobRef = args.next().ok_or("usage: follow JOB [CURSOR]")?.parse()?;

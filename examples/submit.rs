@@ -21,6 +21,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         url: std::env::var("GANGLINE_URL").unwrap_or_else(|_| DEFAULT_URL.to_owned()),
         token: std::env::var("GANGLINE_TOKEN").ok().map(Secret::new),
         trust: Trust::system_and(std::env::var_os("GANGLINE_CA").map(Into::into)),
+        ..ClientSettings::default()
     };
     let script = std::env::args().nth(1).unwrap_or_else(|| "echo hello from $GANGLINE_JOB_ID".to_owned());
     let spec = JobSpec { command: Some(script), ..JobSpec::default() };

@@ -1,8 +1,12 @@
 //! Logs: where they go and how they look.
 
 use std::io::IsTerminal;
+use std::str::FromStr;
 
+use serde::Deserialize;
+use tracing::Level;
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::ParseError;
 
 /// How log lines are written.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -14,12 +18,44 @@ pub enum LogFormat {
     Json,
 }
 
-/// Sends logs to stderr. `filter` is a `tracing` filter such as `info` or `gangline=debug`;
-/// one that cannot be read falls back to `info`. A second call in a process does nothing.
-pub fn init(filter: &str, format: LogFormat) {
-    let filter = EnvFilter::try_new(filter).unwrap_or_else(|_| EnvFilter::new("info"));
+/// What to log, in the words of a `tracing` filter: `info`, `gangline=debug`.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub struct Filter(String);
+
+/// Words that are no [`Filter`].
+#[derive(Debug, thiserror::Error)]
+#[error("expected a filter such as info or gangline=debug: {0}")]
+pub struct InvalidFilter(#[from] ParseError);
+
+impl FromStr for Filter {
+    type Err = InvalidFilter;
+
+    fn from_str(text: &str) -> Result<Self, InvalidFilter> {
+        EnvFilter::try_new(text)?;
+        Ok(Self(text.to_owned()))
+    }
+}
+
+impl TryFrom<String> for Filter {
+    type Error = InvalidFilter;
+
+    fn try_from(text: String) -> Result<Self, InvalidFilter> {
+        text.parse()
+    }
+}
+
+impl From<Level> for Filter {
+    /// Everything from this level up.
+    fn from(level: Level) -> Self {
+        Self(level.to_string())
+    }
+}
+
+/// Sends logs to stderr. A second call in a process does nothing.
+pub fn init(filter: &Filter, format: LogFormat) {
     let builder = tracing_subscriber::fmt()
-        .with_env_filter(filter)
+        .with_env_filter(EnvFilter::new(&filter.0))
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none());
     // Fails only where a subscriber is already set, as in tests that start several servers.

@@ -2,8 +2,11 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::builder::Resettable;
+use clap::{Arg, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
+use tracing::Level;
 
+use crate::base::telemetry::Filter;
 use crate::config::{CommonOptions, DrainOption, LimitOptions, Pair, ServerOptions, Size, Span, WorkerOptions};
 use crate::protocol::auth::Role;
 use crate::protocol::job::Status;
@@ -104,10 +107,30 @@ pub(super) enum Command {
     },
 }
 
+impl Cli {
+    /// Reads the command line. A variable that is set to nothing is one that is not set.
+    ///
+    /// # Errors
+    /// It makes no sense, or asks for help.
+    pub(super) fn read() -> Result<Self, clap::Error> {
+        let mut grammar = without_empty_variables(Self::command());
+        let mut matches = grammar.try_get_matches_from_mut(std::env::args_os())?;
+        Self::from_arg_matches_mut(&mut matches).map_err(|error| error.format(&mut grammar))
+    }
+}
+
+fn without_empty_variables(grammar: clap::Command) -> clap::Command {
+    let is_empty = |arg: &Arg| arg.get_env().and_then(std::env::var_os).is_some_and(|value| value.is_empty());
+    grammar
+        .mut_args(|arg| if is_empty(&arg) { arg.env(Resettable::Reset) } else { arg })
+        .mut_subcommands(without_empty_variables)
+}
+
 impl Command {
     /// What is logged unless told otherwise: of a service what happens, else what goes wrong.
-    pub(super) fn log_default(&self) -> &'static str {
-        if matches!(self, Self::Serve(_) | Self::Worker(_)) { "info" } else { "warn" }
+    pub(super) fn log_default(&self) -> Filter {
+        let level = if matches!(self, Self::Serve(_) | Self::Worker(_)) { Level::INFO } else { Level::WARN };
+        level.into()
     }
 }
 
@@ -142,11 +165,12 @@ pub(super) struct UpArgs {
 /// One CMD word is a shell script, run by /bin/sh: gangline run 'make && make test'.
 /// Several are a program and its arguments, without a shell: gangline run -- make -j4 test.
 ///
-/// Ctrl-C cancels the job, a second one leaves it running. A lost connection comes back by
-/// itself and goes on where it stopped.
+/// Ctrl-C cancels the job, a second one leaves it running; so do five seconds more than its grace
+/// in which its end does not come. A lost connection comes back by itself and goes on where it
+/// stopped. A job that does not start at once says on stderr what it waits for.
 ///
 /// Exit status: the job's own, 128+N where signal N ended it; 124 a time limit ended it; 125 the
-/// dispatcher refused or failed; 130 cancelled, or left behind by a second Ctrl-C; 141 the reader
+/// dispatcher refused or failed; 130 cancelled, or left behind after a Ctrl-C; 141 the reader
 /// of stdout went away (the job is cancelled); 75 the connection is lost for good and the job
 /// goes on.
 #[derive(Debug, Args)]
@@ -269,23 +293,31 @@ pub(super) enum ContainerCommand {
     /// Create a container
     Create(Rest),
     /// List containers
-    Ls(Rest),
+    Ls(Words),
     /// Start a container
-    Start(Rest),
+    Start(Words),
     /// Stop a container
-    Stop(Rest),
+    Stop(Words),
     /// Restart a container
-    Restart(Rest),
+    Restart(Words),
     /// Remove a container
-    Rm(Rest),
+    Rm(Words),
     /// Attach to a container's console
-    Attach(Rest),
+    Attach(Words),
     /// Show what a container uses
-    Stats(Rest),
+    Stats(Words),
     /// Run a program in a container
     Exec(Rest),
 }
 
+/// What there is to say about a container; flags are ours.
+#[derive(Debug, Args)]
+pub(super) struct Words {
+    #[arg(hide = true)]
+    pub(super) args: Vec<String>,
+}
+
+/// The same where a program's own flags follow.
 #[derive(Debug, Args)]
 pub(super) struct Rest {
     #[arg(trailing_var_arg = true, allow_hyphen_values = true, hide = true)]

@@ -8,14 +8,12 @@ use super::exit::Status;
 use super::failure::Failure;
 use super::{Context, render};
 use crate::client::{Client, Files};
-use crate::protocol::{JobId, JobRef};
+use crate::protocol::JobRef;
 
 pub(super) async fn run(context: &Context, job: JobRef, output: Option<PathBuf>) -> Result<Status, Failure> {
     let settings = context.client()?;
-    let job: JobId = match job {
-        JobRef::Id(id) => id,
-        JobRef::Number(_) => Client::connect(&settings).await?.get(job).await?.job_id,
-    };
+    // Asked first, so that a job or a dispatcher that is not there is told as by all others.
+    let job = Client::connect(&settings).await?.get(job).await?.job_id;
     let files = Files::new(&settings)?;
     let artifacts = files.artifacts(job).await?;
     let Some(directory) = output else {

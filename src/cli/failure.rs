@@ -45,6 +45,14 @@ impl Failure {
         Self::new(Status::Failure, "failed", message.into())
     }
 
+    /// What kept `bench` from measuring. That no server is there is said as by all others.
+    pub(super) fn of_bench(error: anyhow::Error) -> Self {
+        if !matches!(error.downcast_ref(), Some(ClientError::Link(_) | ClientError::NoToken(_))) {
+            return Self::failed(words_of(&error));
+        }
+        error.downcast().map_or_else(|error| Self::failed(words_of(&error)), |error: ClientError| error.into())
+    }
+
     /// The command line asks for what makes no sense.
     pub(super) fn usage(message: impl Into<String>) -> Self {
         Self::new(Status::Usage, "usage", message.into())
@@ -71,6 +79,13 @@ impl Failure {
         }
         self.status
     }
+}
+
+/// An error and its causes, but for those that it names itself.
+fn words_of(error: &anyhow::Error) -> String {
+    error.chain().skip(1).map(ToString::to_string).fold(error.to_string(), |words, cause| {
+        if words.contains(&cause) { words } else { format!("{words}: {cause}") }
+    })
 }
 
 fn say(report: &Report, json: bool) {
@@ -146,6 +161,7 @@ impl From<ClientError> for Failure {
                 Self::new(Status::Usage, "config", error.to_string())
             }
             ClientError::Link(_)
+            | ClientError::NoToken(_)
             | ClientError::Ended(_)
             | ClientError::NoReply { .. }
             | ClientError::Hole { .. }
@@ -170,6 +186,7 @@ impl From<FileError> for Failure {
     fn from(error: FileError) -> Self {
         match error {
             FileError::Refused(error) => error.into(),
+            FileError::NoToken(error) => ClientError::NoToken(error).into(),
             FileError::Http(_) | FileError::Untrusted(_) => {
                 Self::new(Status::Failure, "unreachable", error.to_string())
             }

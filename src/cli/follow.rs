@@ -29,9 +29,7 @@ impl View {
     /// What is to be written for `event`. Whatever the program did not say itself is said on
     /// stderr, at once, and only what somebody should know.
     pub(super) fn show(self, job: JobId, event: FollowEvent) -> Option<(Target, Bytes)> {
-        if let FollowEvent::Entry(Entry { kind: EntryKind::Output { stream, .. }, .. }) = &event
-            && !self.wants(*stream)
-        {
+        if !self.wants(&event) {
             return None;
         }
         if self.json {
@@ -48,23 +46,23 @@ impl View {
             FollowEvent::Entry(Entry { at, kind: EntryKind::Status { worker, .. }, .. }) => {
                 if at.attempt > 1 && at.n == 0 {
                     let worker = worker.map(|worker| format!(" on {worker}")).unwrap_or_default();
-                    render::say(&format!("attempt {}{worker}: the job begins again", at.attempt));
+                    render::say(false, &format!("attempt {}{worker}: the job begins again", at.attempt));
                 }
                 None
             }
             FollowEvent::Truncated { from, to } => {
-                render::say(&format!("the output from {from} to {to} is no longer kept"));
+                render::say(false, &format!("the output from {from} to {to} is no longer kept"));
                 None
             }
             FollowEvent::Interrupted { reason } => {
                 if std::io::stderr().is_terminal() {
-                    render::say(&format!("{reason}; trying to come back"));
+                    render::say(false, &format!("{reason}; trying to come back"));
                 }
                 None
             }
             FollowEvent::Resumed => {
                 if std::io::stderr().is_terminal() {
-                    render::say("back again");
+                    render::say(false, "back again");
                 }
                 None
             }
@@ -72,7 +70,9 @@ impl View {
         }
     }
 
-    fn wants(self, stream: StreamName) -> bool {
+    /// Whether it is no output of a stream that is left out.
+    pub(super) fn wants(self, event: &FollowEvent) -> bool {
+        let FollowEvent::Entry(Entry { kind: EntryKind::Output { stream, .. }, .. }) = event else { return true };
         match stream {
             StreamName::Stdout => self.stdout,
             StreamName::Stderr => self.stderr,
@@ -129,11 +129,12 @@ fn json_line(job_id: JobId, event: &FollowEvent) -> Option<Bytes> {
     Some(line.into())
 }
 
-/// The last lines of what goes by: `tail -n`, over both streams together.
+/// The last lines of what goes by: `tail -n`, over both streams together. What is no output
+/// counts for nothing, and stays where it comes after the first line that does.
 #[derive(Debug)]
 pub(super) struct LastLines {
     most: u64,
-    held: VecDeque<(Target, Bytes, u64)>,
+    held: VecDeque<(FollowEvent, u64)>,
     newlines: u64,
 }
 
@@ -142,13 +143,13 @@ impl LastLines {
         Self { most, held: VecDeque::new(), newlines: 0 }
     }
 
-    pub(super) fn push(&mut self, target: Target, bytes: Bytes) {
-        let newlines = bytes.iter().filter(|byte| **byte == b'\n').count() as u64;
+    pub(super) fn push(&mut self, event: FollowEvent) {
+        let newlines = output(&event).map_or(0, |bytes| bytes.iter().filter(|byte| **byte == b'\n').count() as u64);
         self.newlines += newlines;
-        self.held.push_back((target, bytes, newlines));
+        self.held.push_back((event, newlines));
         // What is left without the first piece must hold one line break more than lines are
         // wanted: the first of them may end a line that began in that piece.
-        while let Some((_, _, first)) = self.held.front()
+        while let Some((_, first)) = self.held.front()
             && self.newlines - first > self.most
         {
             self.newlines -= first;
@@ -156,25 +157,47 @@ impl LastLines {
         }
     }
 
-    pub(super) fn into_pieces(mut self) -> impl Iterator<Item = (Target, Bytes)> {
+    pub(super) fn into_events(mut self) -> impl Iterator<Item = FollowEvent> {
         if self.most == 0 {
             self.held.clear();
         }
-        let open_end = self.held.back().is_some_and(|(_, bytes, _)| !bytes.ends_with(b"\n"));
+        let last = self.held.iter().rev().find_map(|(event, _)| output(event));
+        let open_end = last.is_some_and(|bytes| !bytes.ends_with(b"\n"));
         let mut skip = (self.newlines + u64::from(open_end)).saturating_sub(self.most);
-        self.held.into_iter().filter_map(move |(target, bytes, newlines)| {
-            if newlines < skip || (newlines == skip && skip > 0 && bytes.ends_with(b"\n")) {
+        self.held.into_iter().filter_map(move |(mut event, newlines)| {
+            if skip == 0 {
+                return Some(event);
+            }
+            let bytes = output(&event).cloned().unwrap_or_default();
+            if newlines < skip || (newlines == skip && bytes.ends_with(b"\n")) {
                 skip -= newlines;
                 return None;
             }
-            if skip == 0 {
-                return Some((target, bytes));
-            }
             let cut = bytes.iter().enumerate().filter(|(_, byte)| **byte == b'\n').nth(skip as usize - 1);
             skip = 0;
-            let from = cut.map_or(0, |(index, _)| index + 1);
-            Some((target, bytes.slice(from..)))
+            begin_at(&mut event, cut.map_or(0, |(index, _)| index + 1));
+            Some(event)
         })
+    }
+}
+
+/// The bytes of an entry of output.
+fn output(event: &FollowEvent) -> Option<&Bytes> {
+    match event {
+        FollowEvent::Entry(Entry { kind: EntryKind::Output { bytes, .. }, .. }) => Some(bytes),
+        FollowEvent::Entry(Entry { kind: EntryKind::Status { .. } | EntryKind::End { .. }, .. })
+        | FollowEvent::Live(_)
+        | FollowEvent::Truncated { .. }
+        | FollowEvent::Interrupted { .. }
+        | FollowEvent::Resumed => None,
+    }
+}
+
+/// Leaves out the first bytes of an entry of output.
+fn begin_at(event: &mut FollowEvent, from: usize) {
+    if let FollowEvent::Entry(Entry { kind: EntryKind::Output { offset, bytes, .. }, .. }) = event {
+        *offset += from as u64;
+        *bytes = bytes.slice(from..);
     }
 }
 
@@ -190,9 +213,12 @@ mod tests {
     fn tail(most: u64, pieces: &[&str]) -> String {
         let mut last = LastLines::new(most);
         for piece in pieces {
-            last.push(Target::Stdout, Bytes::copy_from_slice(piece.as_bytes()));
+            let bytes = Bytes::copy_from_slice(piece.as_bytes());
+            last.push(entry(EntryKind::Output { stream: StreamName::Stdout, offset: 0, bytes }));
+            last.push(FollowEvent::Live(Cursor::new(1, 2)));
         }
-        last.into_pieces().map(|(_, bytes)| String::from_utf8(bytes.to_vec()).unwrap()).collect()
+        let text = |event| output(&event).map(|bytes| String::from_utf8(bytes.to_vec()).unwrap());
+        last.into_events().filter_map(text).collect()
     }
 
     #[test]
@@ -203,6 +229,21 @@ mod tests {
         assert_eq!(tail(0, &["a\n"]), "");
         assert_eq!(tail(9, &["a\n", "b"]), "a\nb");
         assert_eq!(tail(3, &[]), "");
+    }
+
+    #[test]
+    fn a_first_line_that_is_cut_out_says_where_it_begins() {
+        let mut last = LastLines::new(1);
+        let bytes = Bytes::from_static(b"one\ntwo\n");
+        last.push(entry(EntryKind::Output { stream: StreamName::Stdout, offset: 10, bytes }));
+        last.push(FollowEvent::Resumed);
+        let events: Vec<FollowEvent> = last.into_events().collect();
+        let [FollowEvent::Entry(Entry { kind: EntryKind::Output { offset, bytes, .. }, .. }), FollowEvent::Resumed] =
+            events.as_slice()
+        else {
+            panic!("{events:?}")
+        };
+        assert_eq!((*offset, &bytes[..]), (14, &b"two\n"[..]));
     }
 
     proptest! {

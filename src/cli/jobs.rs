@@ -3,7 +3,7 @@
 use super::exit::Status;
 use super::failure::Failure;
 use super::{Context, render};
-use crate::client::{Client, FollowEvent, Follower, Patience};
+use crate::client::{Client, ClientError, FollowEvent, Follower, Patience};
 use crate::config::Span;
 use crate::model::EntryKind;
 use crate::model::job::is_over;
@@ -32,9 +32,8 @@ pub(super) async fn cancel(context: &Context, jobs: Vec<JobRef>, grace: Option<S
 pub(super) async fn wait(context: &Context, job: JobRef) -> Result<Status, Failure> {
     let settings = context.client()?;
     // Only the end matters, so nothing of what went before is asked for.
-    let mut follower = Follower::follow(&settings, job, After::Tail, Patience::default())
-        .await
-        .map_err(|error| Failure::from(error).refused())?;
+    let mut follower =
+        Follower::follow(&settings, job, After::Tail, Patience::default()).await.map_err(unsuccessful)?;
     let mut end = None;
     while let Some(event) = follower.next().await? {
         if let FollowEvent::Entry(entry) = event
@@ -50,12 +49,28 @@ pub(super) async fn wait(context: &Context, job: JobRef) -> Result<Status, Failu
         return Ok(status);
     }
     // It was over before; or its record is wanted as well.
-    let mut client = Client::connect(&settings).await.map_err(|error| Failure::from(error).refused())?;
-    let record = client.get(job).await.map_err(|error| Failure::from(error).refused())?;
+    let mut client = Client::connect(&settings).await.map_err(unsuccessful)?;
+    let record = client.get(job).await.map_err(unsuccessful)?;
     if context.json {
         render::json(&record)?;
     }
     Ok(status_of(&record))
+}
+
+/// What `wait` says when it does not get as far as a job's end: 125 is the dispatcher's refusal.
+/// That there is none to ask, or nothing to show it, is a failure as of any other command.
+fn unsuccessful(error: ClientError) -> Failure {
+    let refused = match &error {
+        ClientError::NoToken(_) => false,
+        ClientError::Link(_) => error.code().is_some(),
+        ClientError::Refused(_)
+        | ClientError::Ended(_)
+        | ClientError::NoReply { .. }
+        | ClientError::Hole { .. }
+        | ClientError::Unexpected(_) => true,
+    };
+    let failure = Failure::from(error);
+    if refused { failure.refused() } else { failure }
 }
 
 /// The status of `run` and `wait` for a job that is over.

@@ -20,8 +20,10 @@ pub(super) async fn run(context: &Context, args: LogsArgs) -> Result<Status, Fai
     let mut caught_up = from >= top;
     let failed = loop {
         if caught_up {
-            for (target, bytes) in old.take().into_iter().flat_map(LastLines::into_pieces) {
-                printer.print(target, bytes).await;
+            for event in old.take().into_iter().flat_map(LastLines::into_events) {
+                if let Some((target, bytes)) = view.show(job, event) {
+                    printer.print(target, bytes).await;
+                }
             }
             if !args.follow {
                 break None;
@@ -42,10 +44,16 @@ pub(super) async fn run(context: &Context, args: LogsArgs) -> Result<Status, Fai
             FollowEvent::Live(_) => true,
             FollowEvent::Interrupted { .. } | FollowEvent::Resumed => caught_up,
         };
-        if let Some((target, bytes)) = view.show(job, event) {
-            match &mut old {
-                Some(old) => old.push(target, bytes),
-                None => printer.print(target, bytes).await,
+        match (&mut old, &event) {
+            (Some(old), FollowEvent::Entry(_) | FollowEvent::Truncated { .. } | FollowEvent::Live(_)) => {
+                if view.wants(&event) {
+                    old.push(event);
+                }
+            }
+            (Some(_), FollowEvent::Interrupted { .. } | FollowEvent::Resumed) | (None, _) => {
+                if let Some((target, bytes)) = view.show(job, event) {
+                    printer.print(target, bytes).await;
+                }
             }
         }
     };

@@ -22,7 +22,7 @@ mod workers;
 
 use std::process::ExitCode;
 
-use clap::{CommandFactory, Parser};
+use clap::CommandFactory;
 
 use crate::base::telemetry;
 use crate::config::{ClientSettings, Config, LogFormat};
@@ -46,7 +46,7 @@ impl Context {
 
 /// Runs the command line of this process.
 pub fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
+    let cli = match Cli::read() {
         Ok(cli) => cli,
         Err(error) => return failure::of_usage(&error, std::env::args()),
     };
@@ -63,11 +63,12 @@ fn dispatch(cli: Cli) -> Result<Status, Failure> {
     // Read when it is needed: completions must work where the configuration is broken.
     let context = || -> Result<Context, Failure> {
         let config = Config::load(common, |name| std::env::var(name).ok())?;
-        let format = match config.log_format() {
+        let format = config.log_format().unwrap_or(if json { LogFormat::Json } else { LogFormat::Text });
+        let format = match format {
             LogFormat::Text => telemetry::LogFormat::Text,
             LogFormat::Json => telemetry::LogFormat::Json,
         };
-        telemetry::init(config.log().unwrap_or(log_default), format);
+        telemetry::init(config.log().unwrap_or(&log_default), format);
         Ok(Context { config, json })
     };
     match command {
@@ -93,7 +94,7 @@ fn dispatch(cli: Cli) -> Result<Status, Failure> {
             let server = context.config.url().map(|_| context.client()).transpose()?;
             on_one_thread(async {
                 let measured = bench::run(args, server, context.json).await;
-                measured.map(|()| Status::Success).map_err(|error| Failure::failed(format!("{error:#}")))
+                measured.map(|()| Status::Success).map_err(Failure::of_bench)
             })
         }
         Command::Completions { shell } => {

@@ -38,7 +38,9 @@ pub(super) async fn run(context: &Context, args: PsArgs) -> Result<Exit, Failure
                     if context.json { render::json(&status)? } else { render::line(&change(&status))? }
                 }
                 WatchEvent::Status(_) => (),
-                WatchEvent::Lagged => render::say("some changes were left out: this side is too slow"),
+                WatchEvent::Lagged => {
+                    render::say(context.json, "some changes were left out: this side is too slow");
+                }
             }
         }
     }

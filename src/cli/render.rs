@@ -45,13 +45,18 @@ pub(super) fn done(as_json: bool, what: &str, name: &str) -> io::Result<()> {
     if as_json { json(&serde_json::json!({ what: name })) } else { line(name) }
 }
 
-/// Says something about the work on stderr, on a line of its own under a raw terminal, too.
-/// Where stderr is closed there is nobody to tell.
-pub(super) fn say(text: &str) {
+/// Says something about the work on stderr, on a line of its own under a raw terminal, too; as
+/// JSON it is `{"note":{"message":"…"}}`. Where stderr is closed there is nobody to tell.
+pub(super) fn say(as_json: bool, text: &str) {
+    let words = if as_json {
+        serde_json::json!({ "note": { "message": text } }).to_string()
+    } else {
+        format!("gangline: {text}")
+    };
     let mut stderr = io::stderr().lock();
     let raw = stderr.is_terminal() && crossterm::terminal::is_raw_mode_enabled().unwrap_or(false);
     let end = if raw { "\r\n" } else { "\n" };
-    let _ = write!(stderr, "gangline: {text}{end}");
+    let _ = write!(stderr, "{words}{end}");
 }
 
 /// Writes lines to stderr; where it is closed there is nobody to tell.

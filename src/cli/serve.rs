@@ -111,7 +111,8 @@ pub(super) fn up(context: &Context, args: UpArgs) -> Result<Status, Failure> {
                     if ended.is_some() {
                         dispatching.start_cut();
                     } else {
-                        render::say("draining: running jobs go on to their end; once more cuts");
+                        let words = "draining: running jobs go on to their end; once more cuts";
+                        render::say(context.json, words);
                         drain_then_cut(&working);
                     }
                 }
@@ -202,14 +203,17 @@ fn local(address: SocketAddr) -> SocketAddr {
 
 /// Says how to go on from here.
 fn greet(context: &Context, settings: &ServerSettings, address: SocketAddr) {
-    // Over TLS a certificate's name is needed, and the address is none as a rule.
-    let (web, url) = match settings.tls {
-        None => (format!("http://{address}"), format!("ws://{address}/ws")),
-        Some(_) => {
-            let port = address.port();
-            (format!("https://{address} (by a name of its certificate)"), format!("wss://NAME:{port}/ws"))
-        }
-    };
+    let (http, ws) = if settings.tls.is_some() { ("https", "wss") } else { ("http", "ws") };
+    let (web, mut url) = (format!("{http}://{address}"), format!("{ws}://{address}/ws"));
+    if context.json {
+        let (data_dir, open) = (&settings.data_dir, settings.open);
+        let up = serde_json::json!({ "up": { "url": url, "http": web, "dataDir": data_dir, "open": open } });
+        return render::note(&up.to_string());
+    }
+    if settings.tls.is_some() {
+        // The address is as a rule no name of the certificate.
+        url = format!("wss://NAME:{}/ws", address.port());
+    }
     let mut flags = String::new();
     if url != DEFAULT_URL {
         flags.push_str(&format!(" --url {url}"));
@@ -238,6 +242,7 @@ impl From<WorkerError> for Failure {
     fn from(error: WorkerError) -> Self {
         match error {
             WorkerError::Link(error) => ClientError::Link(error).into(),
+            WorkerError::NoToken(error) => ClientError::NoToken(error).into(),
             WorkerError::Refused(error) => error.into(),
             WorkerError::DataDir { .. } | WorkerError::Running { .. } | WorkerError::Closed(_) => {
                 Self::failed(error.to_string())

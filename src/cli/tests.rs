@@ -46,7 +46,12 @@ fn what_makes_no_sense_is_refused() {
 
 #[test]
 fn containers_have_their_words() {
+    let parse = |args: &[&str]| Cli::try_parse_from([&["gangline", "container"], args].concat()).unwrap();
     for args in [&["create", "nginx", "--port", "80"][..], &["ls"], &["exec", "c1", "--", "sh", "-c", "x"]] {
-        Cli::try_parse_from([&["gangline", "container"], args].concat()).unwrap();
+        assert!(!parse(args).json, "{args:?}");
+    }
+    assert!(!parse(&["exec", "c1", "jq", "--json"]).json, "it is the program's");
+    for verb in ["ls", "start", "stop", "restart", "rm", "attach", "stats"] {
+        assert!(parse(&[verb, "c1", "--json"]).json, "{verb}");
     }
 }

@@ -5,11 +5,11 @@ use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
 
 use super::error::ClientError;
-use crate::config::ClientSettings;
+use crate::config::{ClientSettings, MissingToken};
 use crate::link::{Address, Link, LinkReceiver, LinkSender, dial};
 use crate::protocol::CloseCode;
 use crate::protocol::codec::{self, FrameId, Payload, ToClient};
-use crate::protocol::hello::ServerHello;
+use crate::protocol::hello::{AuthMode, ServerHello};
 
 /// Longest wait for a reply. The slowest ones hash a password or wait for the disk, which
 /// takes a fraction of it.
@@ -28,10 +28,14 @@ impl Client {
     /// Connects and presents the token. Whether it is a good one shows with the first request.
     ///
     /// # Errors
-    /// No connection.
+    /// No connection, or no token for a dispatcher that asks for one.
     pub async fn connect(settings: &ClientSettings) -> Result<Self, ClientError> {
         let address: Address = settings.url.parse()?;
         let Link { hello, sender, receiver } = dial(&address, settings.token.as_ref(), &settings.trust).await?;
+        // Without this, the dispatcher's patience for an `auth` frame would be waited for.
+        if hello.auth == AuthMode::Required && settings.token.is_none() {
+            return Err(MissingToken { sought: settings.token_sought.clone() }.into());
+        }
         Ok(Self { hello, sender, receiver, last_id: 0 })
     }
 

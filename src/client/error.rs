@@ -1,5 +1,6 @@
 //! What can go wrong between a client and its dispatcher.
 
+use crate::config::MissingToken;
 use crate::link::{LinkEnd, LinkError};
 use crate::protocol::{After, ErrorCode, WireError};
 
@@ -12,6 +13,9 @@ pub enum ClientError {
     /// There is no connection. Nothing was sent.
     #[error(transparent)]
     Link(#[from] LinkError),
+    /// The dispatcher asks for a token, and there is none. Nothing was sent.
+    #[error(transparent)]
+    NoToken(#[from] MissingToken),
     /// The connection ended before the reply: the request may have been done.
     #[error(transparent)]
     Ended(#[from] LinkEnd),
@@ -41,7 +45,7 @@ impl ClientError {
             Self::Link(error) => error.retry(),
             Self::Ended(end) => end.should_reconnect(),
             Self::NoReply { .. } | Self::Hole { .. } => true,
-            Self::Unexpected(_) => false,
+            Self::NoToken(_) | Self::Unexpected(_) => false,
         }
     }
 
@@ -49,6 +53,7 @@ impl ClientError {
     pub fn code(&self) -> Option<ErrorCode> {
         match self {
             Self::Refused(error) => Some(error.code),
+            Self::NoToken(_) => Some(ErrorCode::Unauthorized),
             Self::Link(error) if error.unauthorized() => Some(ErrorCode::Unauthorized),
             Self::Link(LinkError::UnsupportedVersion { .. }) => Some(ErrorCode::UnsupportedVersion),
             Self::Link(_) | Self::Ended(_) | Self::NoReply { .. } | Self::Hole { .. } | Self::Unexpected(_) => None,

@@ -8,7 +8,7 @@ use std::path::{Component, Path, PathBuf};
 use std::time::Duration;
 
 use futures_util::StreamExt;
-use reqwest::{RequestBuilder, Response};
+use reqwest::{RequestBuilder, Response, StatusCode};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use tokio::fs::File;
@@ -17,7 +17,7 @@ use tokio_util::io::ReaderStream;
 
 use crate::base::secret::Secret;
 use crate::base::tls;
-use crate::config::ClientSettings;
+use crate::config::{ClientSettings, MissingToken};
 use crate::link::{Address, LinkError};
 use crate::protocol::{ErrorCode, JobId, WireError};
 
@@ -42,6 +42,9 @@ pub enum FileError {
     /// The dispatcher has not proved to be who was asked for.
     #[error("the dispatcher is not to be trusted: {0}")]
     Untrusted(String),
+    /// The dispatcher asks for a token, and there is none.
+    #[error(transparent)]
+    NoToken(#[from] MissingToken),
     /// No connection, or it broke.
     #[error("cannot reach the dispatcher: {0}")]
     Http(String),
@@ -72,6 +75,10 @@ impl From<reqwest::Error> for FileError {
         let error = error.without_url();
         if let Some(why) = tls::refused_certificate(&error) {
             return Self::Untrusted(why);
+        }
+        if error.is_connect() {
+            let causes = std::iter::successors(std::error::Error::source(&error), |cause| cause.source());
+            return Self::Http(causes.last().map_or_else(|| error.to_string(), ToString::to_string));
         }
         let mut words = error.to_string();
         let mut cause = std::error::Error::source(&error);
@@ -116,6 +123,7 @@ pub struct Files {
     http: reqwest::Client,
     address: Address,
     token: Option<Secret>,
+    token_sought: Option<PathBuf>,
 }
 
 impl Files {
@@ -134,7 +142,7 @@ impl Files {
             .redirect(reqwest::redirect::Policy::none())
             .no_proxy()
             .build()?;
-        Ok(Self { http, address, token: settings.token.clone() })
+        Ok(Self { http, address, token: settings.token.clone(), token_sought: settings.token_sought.clone() })
     }
 
     /// Sends the file at `path` under `filename`.
@@ -222,6 +230,9 @@ impl Files {
         let reply = request.send().await?;
         if reply.status().is_success() {
             return Ok(reply);
+        }
+        if reply.status() == StatusCode::UNAUTHORIZED && self.token.is_none() {
+            return Err(MissingToken { sought: self.token_sought.clone() }.into());
         }
         Err(FileError::Refused(refusal(reply).await))
     }

@@ -9,6 +9,7 @@ use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::frame::CloseFrame;
 
 use super::*;
+use crate::base::secret::Secret;
 use crate::config::ClientSettings;
 use crate::model::EntryKind;
 use crate::protocol::job::Submit;
@@ -26,7 +27,7 @@ impl Scripted {
     async fn start() -> (Self, ClientSettings) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("ws://{}/ws", listener.local_addr().unwrap());
-        (Self(listener), ClientSettings { url, ..ClientSettings::default() })
+        (Self(listener), ClientSettings { url, token: Some(Secret::new("t0ken")), ..ClientSettings::default() })
     }
 
     async fn accept(&self) -> Peer {

@@ -8,6 +8,7 @@ use serde::Deserialize;
 
 use super::ConfigError;
 use super::options::{LimitOptions, LogFormat, ServerOptions, WorkerOptions};
+use crate::base::telemetry::Filter;
 
 const NAME: &str = "gangline.toml";
 
@@ -20,7 +21,7 @@ pub(super) struct File {
     pub(super) token_file: Option<PathBuf>,
     pub(super) ca: Option<PathBuf>,
     pub(super) data_dir: Option<PathBuf>,
-    pub(super) log: Option<String>,
+    pub(super) log: Option<Filter>,
     pub(super) log_format: Option<LogFormat>,
     pub(super) server: ServerOptions,
     pub(super) limits: LimitOptions,

@@ -19,7 +19,7 @@ use std::path::{Path, PathBuf};
 
 use etcetera::BaseStrategy;
 
-pub use client::{ClientSettings, DEFAULT_URL};
+pub use client::{ClientSettings, DEFAULT_URL, MissingToken};
 pub use options::{CommonOptions, DrainOption, LimitOptions, LogFormat, ServerOptions, WorkerOptions};
 pub use server::{Durability, Limits, ServerSettings, TlsFiles};
 pub use value::{InvalidValue, Pair, Size, Span};
@@ -28,6 +28,7 @@ pub use worker::WorkerSettings;
 use file::File;
 
 use crate::base::secret::Secret;
+use crate::base::telemetry::Filter;
 use crate::base::tls::Trust;
 
 /// A setting that cannot be used.
@@ -78,8 +79,8 @@ pub struct Config {
     data_dir: PathBuf,
     /// Whether someone named the data directory.
     data_dir_named: bool,
-    log: Option<String>,
-    log_format: LogFormat,
+    log: Option<Filter>,
+    log_format: Option<LogFormat>,
 }
 
 impl Config {
@@ -116,7 +117,7 @@ impl Config {
             data_dir,
             data_dir_named,
             log: log.or_else(|| file.log.clone()),
-            log_format: log_format.or(file.log_format).unwrap_or(LogFormat::Text),
+            log_format: log_format.or(file.log_format),
             file,
         })
     }
@@ -137,12 +138,12 @@ impl Config {
     }
 
     /// What to log, where someone said.
-    pub fn log(&self) -> Option<&str> {
-        self.log.as_deref()
+    pub fn log(&self) -> Option<&Filter> {
+        self.log.as_ref()
     }
 
-    /// How to log.
-    pub fn log_format(&self) -> LogFormat {
+    /// How to log, where someone said.
+    pub fn log_format(&self) -> Option<LogFormat> {
         self.log_format
     }
 
@@ -175,13 +176,11 @@ impl Config {
     /// The worker's token is there and cannot be read, or a setting makes no sense.
     pub fn worker(&self, flags: WorkerOptions, drain: DrainOption) -> Result<WorkerSettings, ConfigError> {
         let peer = self.peer("worker.token")?;
-        let options = flags.or(self.file.worker.clone());
-        // Below the dispatcher's own things, where both share a directory.
-        worker::resolve(options, drain, peer, self.data_dir.join("worker"))
+        self.worker_of(flags, drain, peer)
     }
 
     /// Settings of the worker in `up`: it serves the dispatcher at `url`, which `trust` knows, with the
-    /// token that this one has left in the data directory.
+    /// token that this one has left in the data directory, whatever address it listens on.
     ///
     /// # Errors
     /// As [`Config::worker`].
@@ -192,24 +191,41 @@ impl Config {
         url: String,
         trust: Trust,
     ) -> Result<WorkerSettings, ConfigError> {
-        let local = Self { url: Some(url), token: None, trust, ..self.clone() };
-        local.worker(flags, drain)
+        let peer = ClientSettings { trust, ..self.peer_here("worker.token", url)? };
+        self.worker_of(flags, drain, peer)
     }
 
-    /// Where the dispatcher is, and the token for it: the one that was given, else the one in
-    /// the data directory.
+    fn worker_of(
+        &self,
+        flags: WorkerOptions,
+        drain: DrainOption,
+        peer: ClientSettings,
+    ) -> Result<WorkerSettings, ConfigError> {
+        let options = flags.or(self.file.worker.clone());
+        // Below the dispatcher's own things, where both share a directory.
+        worker::resolve(options, drain, peer, self.data_dir.join("worker"))
+    }
+
+    /// Where the dispatcher is, and the token for it: the one that was given, else, for a
+    /// dispatcher on this machine, the one in the data directory.
     fn peer(&self, token_name: &str) -> Result<ClientSettings, ConfigError> {
         let url = self.url.clone().unwrap_or_else(|| DEFAULT_URL.to_owned());
-        if self.token.is_some() || !(self.data_dir_named || client::is_local(&url)) {
-            return Ok(ClientSettings { url, token: self.token.clone(), trust: self.trust.clone() });
+        if self.token.is_none() && client::is_local(&url) {
+            return self.peer_here(token_name, url);
         }
-        let token = match read_token(&self.data_dir.join(token_name)) {
-            Ok(token) => Some(token),
+        Ok(ClientSettings { url, token: self.token.clone(), token_sought: None, trust: self.trust.clone() })
+    }
+
+    /// A dispatcher on this machine, and the token of this name in the data directory.
+    fn peer_here(&self, token_name: &str, url: String) -> Result<ClientSettings, ConfigError> {
+        let path = self.data_dir.join(token_name);
+        let (token, token_sought) = match read_token(&path) {
+            Ok(token) => (Some(token), None),
             // No dispatcher has ever run here: it may be one that asks for no token.
-            Err(ConfigError::Read { source, .. }) if source.kind() == io::ErrorKind::NotFound => None,
+            Err(ConfigError::Read { source, .. }) if source.kind() == io::ErrorKind::NotFound => (None, Some(path)),
             Err(error) => return Err(error),
         };
-        Ok(ClientSettings { url, token, trust: self.trust.clone() })
+        Ok(ClientSettings { url, token, token_sought, trust: self.trust.clone() })
     }
 }
 

@@ -7,10 +7,12 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use clap::builder::BoolishValueParser;
 use serde::{Deserialize, Deserializer};
 
 use super::server::Durability;
 use super::value::{Pair, Size, Span};
+use crate::base::telemetry::Filter;
 use crate::protocol::WorkerId;
 
 /// What every command understands. In the file these stand at the top, above all sections.
@@ -39,10 +41,10 @@ pub struct CommonOptions {
     /// Where dispatcher and worker keep what they must not lose [default: gangline in $XDG_DATA_HOME]
     #[arg(long, global = true, env = "GANGLINE_DATA_DIR", value_name = "DIR")]
     pub data_dir: Option<PathBuf>,
-    /// What to log, such as info or gangline=debug [default: info for serve, worker and up, else warn]
+    /// What to log, such as info or gangline=debug [default: info for serve and worker, else warn]
     #[arg(long, global = true, env = "GANGLINE_LOG", value_name = "FILTER")]
-    pub log: Option<String>,
-    /// How to log [default: text]
+    pub log: Option<Filter>,
+    /// How to log [default: text; json under --json]
     #[arg(long, global = true, env = "GANGLINE_LOG_FORMAT", value_name = "FORMAT")]
     pub log_format: Option<LogFormat>,
 }
@@ -72,10 +74,10 @@ pub struct ServerOptions {
     #[arg(long, env = "GANGLINE_TLS_KEY", value_name = "FILE")]
     pub tls_key: Option<PathBuf>,
     /// Ask nobody for a token: whoever can connect is an administrator
-    #[arg(long, env = "GANGLINE_OPEN", value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    #[arg(long, env = "GANGLINE_OPEN", value_name = "BOOL", value_parser = BoolishValueParser::new(), num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     pub open: Option<bool>,
     /// Allow --open on an address that other machines can reach
-    #[arg(long, env = "GANGLINE_OPEN_ANYWHERE", value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    #[arg(long, env = "GANGLINE_OPEN_ANYWHERE", value_name = "BOOL", value_parser = BoolishValueParser::new(), num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     pub open_anywhere: Option<bool>,
     /// Origin of pages that may connect, beside the dispatcher's own; may be repeated
     #[arg(long = "allowed-origin", env = "GANGLINE_ALLOWED_ORIGINS", value_name = "ORIGIN", value_delimiter = ',')]

@@ -130,18 +130,28 @@ fn a_token_comes_from_the_nearest_layer_that_has_one() {
 #[test]
 fn a_token_that_lies_around_does_not_leave_this_machine() {
     let dir = tokens();
-    let elsewhere = |data_dir_named| Config {
-        file: File::default(),
-        url: Some("ws://example.org/ws".to_owned()),
-        token: None,
-        trust: Trust::default(),
-        data_dir: dir.path().into(),
-        data_dir_named,
-        log: None,
-        log_format: LogFormat::Text,
+    let at = |url: &str| CommonOptions {
+        url: Some(url.to_owned()),
+        data_dir: Some(dir.path().into()),
+        ..CommonOptions::default()
     };
-    assert_eq!(elsewhere(false).client().unwrap().token, None);
-    assert!(elsewhere(true).client().unwrap().token.is_some());
+    let elsewhere = at("ws://example.org/ws");
+    assert_eq!(token(elsewhere.clone(), &[]), None, "not even where someone named its directory");
+    assert_eq!(token(at("ws://127.0.0.1:1/ws"), &[]).as_deref(), Some("admin"));
+    let file = dir.path().join("admin.token");
+    assert_eq!(token(elsewhere, &[("GANGLINE_TOKEN_FILE", file.to_str().unwrap())]).as_deref(), Some("admin"));
+}
+
+#[test]
+fn the_worker_in_up_has_its_token_at_any_address() {
+    let dir = tokens();
+    let common =
+        CommonOptions { data_dir: Some(dir.path().into()), token: Some("mine".into()), ..CommonOptions::default() };
+    let config = Config::load(common, no_env).unwrap();
+    let url = "ws://192.0.2.1:3000/ws".to_owned();
+    let settings =
+        config.local_worker(WorkerOptions::default(), DrainOption::default(), url.clone(), Trust::default()).unwrap();
+    assert_eq!((settings.url, settings.token.unwrap().expose()), (url, "worker"));
 }
 
 #[test]

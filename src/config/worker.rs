@@ -19,6 +19,8 @@ pub struct WorkerSettings {
     pub token: Option<Secret>,
     /// Whose certificate is believed where the URL is one with TLS.
     pub trust: Trust,
+    /// Where a token was looked for in vain.
+    pub token_sought: Option<PathBuf>,
     /// The worker's name; from the host's name, kept in the data directory, unless given.
     pub id: Option<WorkerId>,
     /// Jobs at a time; one a processor.
@@ -46,6 +48,7 @@ impl Default for WorkerSettings {
             url: "ws://127.0.0.1:3000/ws".to_owned(),
             token: None,
             trust: Trust::default(),
+            token_sought: None,
             id: None,
             slots: cpus,
             labels: BTreeMap::new(),
@@ -66,7 +69,7 @@ pub(super) fn resolve(
     peer: ClientSettings,
     data_dir: PathBuf,
 ) -> Result<WorkerSettings, ConfigError> {
-    let ClientSettings { url, token, trust } = peer;
+    let ClientSettings { url, token, token_sought, trust } = peer;
     let WorkerOptions { id, slots, labels, gpus, download_bytes, unpacked_bytes, drain_timeout } = options;
     let default = WorkerSettings::default();
     if slots == Some(0) {
@@ -76,6 +79,7 @@ pub(super) fn resolve(
         url,
         token,
         trust,
+        token_sought,
         id,
         slots: slots.unwrap_or(default.slots),
         labels: labels.into_iter().map(|label| (label.key, label.value)).collect(),

@@ -147,6 +147,7 @@ impl Waiting {
 pub(super) async fn run(dispatcher: Dispatcher, agent: Arc<Agent>) {
     let mut backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(2));
     while let Some((writes, ids)) = agent.intake.take().await {
+        let mut told = false;
         let results = loop {
             match dispatcher.0.store.append(writes.clone()).await {
                 Ok(results) => break results,
@@ -155,7 +156,10 @@ pub(super) async fn run(dispatcher: Dispatcher, agent: Arc<Agent>) {
                         // The worker keeps what was not acknowledged and sends it again.
                         return;
                     }
-                    warn!(%error, worker = %agent.id, "append failed; trying again");
+                    if !told {
+                        warn!(%error, worker = %agent.id, "append failed; trying again until it succeeds");
+                        told = true;
+                    }
                     tokio::time::sleep(backoff.next_wait()).await;
                 }
             }

@@ -11,6 +11,7 @@ pub mod accounts;
 #[cfg(test)]
 mod contract;
 pub mod error;
+pub mod health;
 pub mod jobs;
 pub mod log;
 pub mod model;
@@ -20,12 +21,13 @@ pub mod workers;
 
 pub use accounts::AccountStore;
 pub use error::StoreError;
+pub use health::HealthStore;
 pub use jobs::JobStore;
 pub use log::LogStore;
 pub use sqlite::SqliteStore;
 pub use workers::WorkerStore;
 
 /// Everything that Gangline keeps.
-pub trait Store: JobStore + LogStore + WorkerStore + AccountStore + Send + Sync {}
+pub trait Store: JobStore + LogStore + WorkerStore + AccountStore + HealthStore + Send + Sync {}
 
-impl<T: JobStore + LogStore + WorkerStore + AccountStore + Send + Sync> Store for T {}
+impl<T: JobStore + LogStore + WorkerStore + AccountStore + HealthStore + Send + Sync> Store for T {}

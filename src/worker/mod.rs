@@ -34,6 +34,7 @@ use std::path::PathBuf;
 
 pub use run::run;
 
+use crate::config::MissingToken;
 use crate::link::{LinkEnd, LinkError};
 use crate::protocol::{CloseCode, ErrorCode, WireError, WorkerId};
 
@@ -43,6 +44,9 @@ pub enum WorkerError {
     /// The dispatcher cannot be dialled, and trying again would not help.
     #[error(transparent)]
     Link(#[from] LinkError),
+    /// The dispatcher asks for a token, and there is none.
+    #[error(transparent)]
+    NoToken(#[from] MissingToken),
     /// The data directory cannot be used.
     #[error("cannot use {path}: {source}")]
     DataDir {
@@ -72,6 +76,7 @@ impl WorkerError {
     pub fn unauthorized(&self) -> bool {
         match self {
             Self::Link(error) => error.unauthorized(),
+            Self::NoToken(_) => true,
             Self::Refused(error) => error.code == ErrorCode::Unauthorized,
             Self::Closed(end) => end.code == Some(CloseCode::Unauthorized.code()),
             Self::DataDir { .. } | Self::Running { .. } => false,

@@ -27,9 +27,10 @@ use super::{WorkerError, orphans};
 use crate::base::backoff::Backoff;
 use crate::base::clock::Clock;
 use crate::base::shutdown::Shutdown;
-use crate::config::WorkerSettings;
+use crate::config::{MissingToken, WorkerSettings};
 use crate::link::{self, Address};
 use crate::protocol::agent::Usage;
+use crate::protocol::hello::AuthMode;
 use crate::protocol::limits::HEARTBEAT_EVERY;
 
 /// First and longest wait before connecting again. A dispatcher that restarts is back within
@@ -161,14 +162,18 @@ async fn watch_machine(mut machine: Machine, usage: watch::Sender<Option<Usage>>
 
 /// Connects, and connects again, until the agent is gone.
 async fn stay_connected(agent: &Arc<Agent>, address: &Address, settings: &WorkerSettings) -> Result<(), WorkerError> {
+    let token = settings.token.as_ref();
     let mut backoff = Backoff::new(FIRST_WAIT, LONGEST_WAIT);
     let mut told = false;
     loop {
         let link = tokio::select! {
             () = agent.gone.cancelled() => return Ok(()),
-            link = link::dial(address, settings.token.as_ref(), &settings.trust) => link,
+            link = link::dial(address, token, &settings.trust) => link,
         };
         let ended = match link {
+            Ok(link) if link.hello.auth == AuthMode::Required && token.is_none() => {
+                return Err(MissingToken { sought: settings.token_sought.clone() }.into());
+            }
             Ok(link) => Ok(session::run(agent, link).await),
             Err(error) => Err(error),
         };

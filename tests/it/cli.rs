@@ -1,5 +1,6 @@
 //! The binary as people use it: real processes, real pipes, real signals.
 
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::process::{Output, Stdio};
 use std::time::Duration;
@@ -58,8 +59,18 @@ impl Up {
     }
 
     async fn start_with(flags: &[&str]) -> Self {
+        Self::start_at(IpAddr::V4(Ipv4Addr::LOCALHOST), flags).await
+    }
+
+    async fn start_at(ip: IpAddr, flags: &[&str]) -> Self {
         let home = Home::new();
-        let mut process = home.command(&[&["up", "--listen", "127.0.0.1:0"], flags].concat()).spawn().unwrap();
+        let listen = SocketAddr::new(ip, 0).to_string();
+        let command = home.command(&[&["up", "--listen", &listen], flags].concat());
+        Self::start_given(home, command).await
+    }
+
+    async fn start_given(home: Home, mut command: Command) -> Self {
+        let mut process = command.spawn().unwrap();
         let mut lines = BufReader::new(process.stderr.take().unwrap()).lines();
         let url = loop {
             let line = timeout(WITHIN, lines.next_line()).await.unwrap().unwrap().expect("`up` ended");
@@ -95,6 +106,11 @@ impl Up {
         serde_json::from_str(&self.text(&["show", job, "--json"]).await).unwrap()
     }
 
+    /// Waits until a job would begin at once.
+    async fn has_a_worker(&self) {
+        while !self.text(&["workers"]).await.contains("idle") {}
+    }
+
     async fn end(mut self) {
         signal(&self.process, Signal::SIGTERM);
         let status = timeout(WITHIN, self.process.wait()).await.unwrap().unwrap();
@@ -128,6 +144,7 @@ async fn status(mut run: Child) -> Option<i32> {
 #[tokio::test]
 async fn a_run_gives_every_byte_where_the_program_wrote_it() {
     let up = Up::start().await;
+    up.has_a_worker().await;
     let script = r"printf 'a\r\n\n\033[1m\303\251'; printf 'e\tr\n' >&2; printf '\377\000\376'";
     let run = up.call(&["run", script]).await;
     assert_eq!(run.stdout, b"a\r\n\n\x1b[1m\xc3\xa9\xff\x00\xfe");
@@ -137,6 +154,22 @@ async fn a_run_gives_every_byte_where_the_program_wrote_it() {
     // Several words are a program and its arguments, which no shell touches.
     let run = up.call(&["run", "--", "printf", "%s|", "a b", "$HOME", "*"]).await;
     assert_eq!(run.stdout, b"a b|$HOME|*|");
+    up.end().await;
+}
+
+/// The address by which this machine would reach others. No packet is sent.
+fn own_address() -> std::io::Result<IpAddr> {
+    let socket = UdpSocket::bind("0.0.0.0:0")?;
+    socket.connect("192.0.2.1:9")?;
+    Ok(socket.local_addr()?.ip())
+}
+
+#[tokio::test]
+async fn up_and_its_clients_find_their_tokens_at_any_address_of_this_machine() {
+    // A machine without a network has no other address than this one.
+    let ip = own_address().unwrap_or(Ipv4Addr::LOCALHOST.into());
+    let up = Up::start_at(ip, &[]).await;
+    assert_eq!(up.call(&["run", "--", "echo", "hi"]).await.stdout, b"hi\n");
     up.end().await;
 }
 
@@ -165,15 +198,48 @@ async fn a_run_exits_as_its_job_did() {
 }
 
 #[tokio::test]
+async fn without_a_token_everything_fails_at_once_and_says_where_one_was_looked_for() {
+    let up = Up::start().await;
+    let began = std::time::Instant::now();
+    let cases: [(&[&str], i32, &str); 5] = [
+        (&["ps"], 1, "other/admin.token"),
+        (&["run", "--", "true"], 125, "other/admin.token"),
+        (&["wait", "1"], 1, "other/admin.token"),
+        (&["artifacts", "job-1-00000000"], 1, "other/admin.token"),
+        (&["worker"], 1, "other/worker.token"),
+    ];
+    for (args, status, sought) in cases {
+        let failed = up.call(&[&["--data-dir", "other"], args].concat()).await;
+        let words = String::from_utf8_lossy(&failed.stderr);
+        assert_eq!(failed.status.code(), Some(status), "{args:?}: {words}");
+        for word in ["no token", "--token-file", "GANGLINE_TOKEN_FILE", sought] {
+            assert!(words.contains(word), "{args:?}: {word:?} is missing in {words}");
+        }
+    }
+    assert!(began.elapsed() < Duration::from_secs(10), "none waited for the dispatcher to lose patience");
+    up.end().await;
+}
+
+#[tokio::test]
 async fn nobody_there_is_tried_for_ten_seconds_by_run_and_once_by_others() {
     let home = Home::new();
     let began = std::time::Instant::now();
-    let ps = output(home.command(&["ps", "--url", "ws://127.0.0.1:1", "--json"])).await;
-    assert_eq!(ps.status.code(), Some(1));
+    let mut said = std::collections::BTreeSet::new();
+    for args in [&["ps"][..], &["artifacts", "job-1-00000000"], &["bench", "stream"]] {
+        let failed = output(home.command(&[args, &["--url", "ws://127.0.0.1:1", "--json"]].concat())).await;
+        assert_eq!(failed.status.code(), Some(1), "{args:?}");
+        let error: Value = serde_json::from_slice(&failed.stderr).unwrap();
+        assert_eq!(error["error"]["code"], "unreachable", "{args:?}");
+        said.insert(error["error"]["message"].as_str().unwrap().to_owned());
+    }
     assert!(began.elapsed() < Duration::from_secs(5));
-    let error: Value = serde_json::from_slice(&ps.stderr).unwrap();
-    assert_eq!(error["error"]["code"], "unreachable");
+    assert_eq!(said.len(), 1, "all say it in the same words: {said:?}");
+    assert_eq!(said.first().unwrap().matches("refused").count(), 1, "{said:?}");
 
+    let wait = output(home.command(&["wait", "1", "--url", "ws://127.0.0.1:1"])).await;
+    assert_eq!(wait.status.code(), Some(1), "125 is a dispatcher's refusal");
+
+    let began = std::time::Instant::now();
     let run = output(home.command(&["run", "--url", "ws://127.0.0.1:1", "--", "true"])).await;
     assert_eq!(run.status.code(), Some(125));
     assert!(began.elapsed() >= Duration::from_secs(10));
@@ -201,6 +267,81 @@ async fn ctrl_c_cancels_the_job_and_a_second_one_leaves_it() {
     stderr.read_to_string(&mut words).await.unwrap();
     assert!(words.contains("gangline logs -f job-2-"), "{words}");
     assert_eq!(up.show("2").await["status"], "running");
+}
+
+#[tokio::test]
+async fn one_signal_is_enough_where_the_jobs_end_never_comes() {
+    let up = Up::start().await;
+    let (mut run, _stdout) = run_until_ready(&up, &["--grace", "1s", "echo ready; sleep 60"]).await;
+    signal(&up.process, Signal::SIGSTOP);
+    signal(&run, Signal::SIGTERM);
+    let mut stderr = run.stderr.take().unwrap();
+    assert_eq!(timeout(Duration::from_secs(20), run.wait()).await.expect("it leaves").unwrap().code(), Some(130));
+    let mut words = String::new();
+    stderr.read_to_string(&mut words).await.unwrap();
+    assert!(words.contains("goes on; gangline logs -f job-1-"), "{words}");
+    signal(&up.process, Signal::SIGCONT);
+    up.text(&["cancel", "1"]).await;
+    assert_eq!(up.call(&["wait", "1"]).await.status.code(), Some(130));
+    up.end().await;
+}
+
+#[tokio::test]
+async fn a_run_that_waits_says_what_for_and_when_that_changes() {
+    let up = Up::start_with(&["--id", "here", "--slots", "1"]).await;
+    up.text(&["run", "--detach", "--", "sleep", "60"]).await;
+    let mut run = up.command(&["run", "--", "true"]).spawn().unwrap();
+    let mut lines = BufReader::new(run.stderr.take().unwrap()).lines();
+    let mut says = async |word: &str| {
+        let line = timeout(WITHIN, lines.next_line()).await.unwrap().unwrap().unwrap_or_default();
+        assert!(line.starts_with("gangline: job-2-") && line.contains(" waits for "), "{line}");
+        assert!(line.contains(word), "{word:?} is missing in {line}");
+    };
+    says("a free slot on worker here").await;
+    up.text(&["drain", "here"]).await;
+    says("not draining").await;
+
+    // With --json a note is an object on a line of its own, as is all that is said on the way out.
+    let other = up.command(&["run", "--json", "--", "true"]).spawn().unwrap();
+    leaves_when_it_waits(other, "not draining").await;
+    up.text(&["cancel", "1"]).await;
+    up.text(&["undrain", "here"]).await;
+    assert_eq!(status(run).await, Some(0));
+    up.end().await;
+}
+
+/// Leaves a run once it has said what it waits for; every line of its own is JSON.
+async fn leaves_when_it_waits(mut run: Child, reason: &str) {
+    let mut lines = BufReader::new(run.stderr.take().unwrap()).lines();
+    let mut notes = Vec::new();
+    while let Some(line) = timeout(WITHIN, lines.next_line()).await.unwrap().unwrap() {
+        let line: Value = serde_json::from_str(&line).unwrap_or_else(|_| panic!("no JSON: {line}"));
+        notes.push(line["note"]["message"].as_str().unwrap_or_else(|| panic!("no note: {line}")).to_owned());
+        if notes.len() == 1 {
+            signal(&run, Signal::SIGHUP);
+        }
+    }
+    assert_eq!(status(run).await, Some(130));
+    assert!(notes[0].contains(" waits for ") && notes[0].contains(reason), "{notes:?}");
+    assert!(notes[1].contains(" goes on; "), "{notes:?}");
+}
+
+#[tokio::test]
+async fn up_says_all_it_says_as_json_where_it_is_asked_to() {
+    let home = Home::new();
+    let mut up = home.command(&["up", "--json", "--listen", "127.0.0.1:0", "--log", "info"]).spawn().unwrap();
+    let mut lines = BufReader::new(up.stderr.take().unwrap()).lines();
+    let mut said = Vec::new();
+    while let Some(line) = timeout(WITHIN, lines.next_line()).await.unwrap().unwrap() {
+        let line: Value = serde_json::from_str(&line).unwrap_or_else(|_| panic!("no JSON: {line}"));
+        if line["up"]["url"].as_str().is_some_and(|url| url.starts_with("ws://127.0.0.1:")) {
+            signal(&up, Signal::SIGTERM);
+        }
+        said.push(line);
+    }
+    assert!(timeout(WITHIN, up.wait()).await.unwrap().unwrap().success());
+    assert!(said.iter().any(|line| line["note"]["message"].as_str().is_some_and(|it| it.starts_with("draining"))));
+    assert!(said.iter().any(|line| line["level"] == "INFO"), "its log, too");
 }
 
 #[tokio::test]
@@ -286,6 +427,11 @@ async fn logs_show_what_is_there_or_go_on() {
     let frames: Vec<Value> = frames.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert_eq!((&frames[0]["opt"], &frames[0]["at"]), (&"status".into(), &"1-0".into()));
     assert_eq!(frames.last().unwrap()["opt"], "end");
+    // Lines are counted, not frames, and the same ones as without --json.
+    let tail = up.text(&["logs", "--json", "--stdout", "--tail", "3", "2"]).await;
+    let tail: Vec<Value> = tail.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(tail.iter().filter_map(|frame| frame["text"].as_str()).collect::<String>(), "8\n9\n10\n");
+    assert_eq!(tail.last().unwrap()["opt"], "end");
     let last = frames.last().unwrap()["at"].as_str().unwrap();
     assert_eq!(up.text(&["logs", "--after", last, "2"]).await, "");
     up.end().await;
@@ -383,8 +529,53 @@ async fn a_mistake_in_the_settings_is_named_with_its_place() {
     let mut command = home.command(&["serve"]);
     command.env("GANGLINE_LISTEN", "here");
     fails(command, &["--listen", "GANGLINE_LISTEN", "such as 127.0.0.1:3000"]).await;
+    file("log = '!!bad['\n");
+    fails(home.command(&["ps"]), &["gangline.toml, line 1", "log", "such as info"]).await;
+    file("");
+    fails(home.command(&["ps", "--log", "!!bad["]), &["--log", "such as info"]).await;
+    let mut command = home.command(&["ps"]);
+    command.env("GANGLINE_LOG", "!!bad[");
+    fails(command, &["--log", "GANGLINE_LOG", "such as info"]).await;
     fails(home.command(&["ps", "--token-file", "nowhere"]), &["cannot read nowhere"]).await;
     fails(home.command(&["run"]), &["CMD"]).await;
+}
+
+#[tokio::test]
+async fn a_variable_that_is_set_to_nothing_is_not_set() {
+    let home = Home::new();
+    // Every variable that the help of any command names.
+    let mut names = std::collections::BTreeSet::new();
+    for command in ["serve", "worker", "run", "up"] {
+        let help = String::from_utf8(output(home.command(&[command, "--help"])).await.stdout).unwrap();
+        let words = help.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+        names.extend(words.filter(|word| word.starts_with("GANGLINE_")).map(str::to_owned));
+    }
+    assert!(names.len() > 30 && names.contains("GANGLINE_OPEN"), "{names:?}");
+    let but_needed = names.iter().filter(|name| !["GANGLINE_DATA_DIR", "GANGLINE_URL"].contains(&name.as_str()));
+    let nothing: Vec<(&String, &str)> = but_needed.map(|name| (name, "")).collect();
+    let mut command = home.command(&["up", "--listen", "127.0.0.1:0"]);
+    command.envs(nothing.clone()).env("GANGLINE_URL", "");
+    let up = Up::start_given(home, command).await;
+    for args in [&["ps"][..], &["run", "--", "true"]] {
+        let mut command = up.command(args);
+        command.envs(nothing.clone());
+        let output = output(command).await;
+        assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
+    }
+    up.end().await;
+}
+
+#[tokio::test]
+async fn a_variable_says_yes_in_all_the_usual_words() {
+    for yes in ["1", "yes", "on", "true"] {
+        let home = Home::new();
+        let mut command = home.command(&["up", "--listen", "127.0.0.1:0"]);
+        command.env("GANGLINE_OPEN", yes);
+        let up = Up::start_given(home, command).await;
+        // Without a token, that is.
+        up.text(&["ps", "--data-dir", "elsewhere"]).await;
+        up.end().await;
+    }
 }
 
 #[tokio::test]

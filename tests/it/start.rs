@@ -8,6 +8,7 @@ use nix::sys::signal::Signal;
 use serde_json::json;
 use tempfile::TempDir;
 
+use crate::support::eventually;
 use crate::support::process::{Ended, Process, admin, free_address, gangline, run};
 
 /// `gangline serve` that must fail, with every one of these words in what it says.
@@ -122,7 +123,7 @@ async fn a_full_disk_refuses_and_loses_nothing_that_was_answered() {
     let limited = |kib: u32| {
         let mut command = std::process::Command::new("sh");
         let serve = gangline(home.path(), &[]);
-        let script = format!("trap '' XFSZ; ulimit -f {}; exec \"$@\"", kib * 2);
+        let script = format!("trap '' XFSZ; ulimit -S -f {}; exec \"$@\"", kib * 2);
         command.arg("-c").arg(script).arg("sh").arg(serve.get_program());
         command.args(["serve", "--data-dir", "data", "--listen", &address.to_string()]);
         command.current_dir(home.path()).env_clear().envs(serve.get_envs().filter_map(|(k, v)| Some((k, v?))));
@@ -145,6 +146,14 @@ async fn a_full_disk_refuses_and_loses_nothing_that_was_answered() {
     assert!(answered.len() > 1, "{error}");
     // It goes on: what was answered can be read.
     assert_eq!(peer.job(&answered[0]).await["status"], "pending");
+    let ready = async || reqwest::get(format!("http://{address}/readyz")).await.expect("it answers").status().as_u16();
+    assert_eq!(ready().await, 503, "nobody should send it more");
+    // The disk has room again: it finds that out by itself.
+    server.may_write_without_limit();
+    eventually("the server to be ready", async || (ready().await == 200).then_some(())).await;
+    let failures = server.words().matches("cannot be written").count();
+    assert_eq!(failures, 1, "said once: {}", server.words());
+    assert!(server.words().contains("can be written again"), "{}", server.words());
     server.kill();
 
     let _server = Process::serve(home.path(), address, &[]).await;

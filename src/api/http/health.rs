@@ -27,7 +27,7 @@ pub(super) async fn healthz() -> &'static str {
     "ok"
 }
 
-/// Work may be sent here: the store answers, and the dispatcher is not about to stop.
+/// Work may be sent here: the store answers and can be written, and the dispatcher is not about to stop.
 pub(super) async fn readyz(State(dispatcher): State<Dispatcher>) -> Response {
     if dispatcher.shutdown().draining().is_cancelled() {
         return not_ready("draining");

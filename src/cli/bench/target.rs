@@ -69,16 +69,16 @@ impl Target {
         ensure!(!address.is_tls(), "bench measures over ws:// and http:// only");
         // Nothing of an earlier run has this name.
         let worker: WorkerId = format!("bench-{}", uuid::Uuid::new_v4()).parse()?;
+        let mut client = Client::connect(&settings).await?;
         let lent = match &settings.token {
             None => None,
             Some(_) => {
-                let mut client = Client::connect(&settings).await?;
                 let create = TokenCreate { role: Role::Worker, account: None, ttl_secs: Some(TOKEN_SECS) };
                 let token = client.token_create(create).await.context("only an administrator can measure")?.token;
-                client.close().await;
                 Some(Lent { settings: settings.clone(), token })
             }
         };
+        client.close().await;
         Ok(Self {
             address,
             token: settings.token,

@@ -1,6 +1,7 @@
 //! What `run` asks for beside the log: a cancel, another window size, why the job waits.
 //!
 //! On a connection of its own, opened when first needed, so that neither waits for the other.
+//! Of a job that starts at once nothing is said: its stderr is its own.
 
 use std::time::Duration;
 
@@ -15,10 +16,12 @@ use crate::config::ClientSettings;
 use crate::protocol::job::Status;
 use crate::protocol::{ErrorCode, JobId};
 
-/// How often the reason for waiting is looked up, and how soon at first: later than a free
-/// worker takes, so that most jobs never show it.
+/// How often the reason for waiting is looked up, and how soon at first for a line that stays.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
-const FIRST_LOOK: Duration = Duration::from_millis(300);
+/// How soon at first for a spinner, which goes again: later than a free worker takes.
+const FIRST_GLANCE: Duration = Duration::from_millis(300);
+/// Characters of a reason.
+const REASON_WIDTH: usize = 200;
 
 /// Something to ask the dispatcher.
 #[derive(Debug, Clone, Copy)]
@@ -31,16 +34,31 @@ pub(super) enum Order {
     Started,
 }
 
-/// Carries out orders until their sender is dropped.
+/// How the reason for waiting is told.
+#[derive(Debug)]
+enum Telling {
+    /// Beside a spinner, as it is now.
+    Spinner(ProgressBar),
+    /// In a line, and in another one when it has changed.
+    Lines {
+        /// What the last line said.
+        last: Option<String>,
+    },
+}
+
+/// Carries out orders until their sender is dropped. Where there is no spinner to show why the
+/// job waits, lines on stderr do.
 pub(super) async fn run(
     settings: ClientSettings,
     job: JobId,
     spinner: Option<ProgressBar>,
+    json: bool,
     mut orders: mpsc::Receiver<Order>,
 ) {
     let mut client = None;
-    let mut waiting = spinner;
-    let mut look = interval_at(Instant::now() + FIRST_LOOK, LOOK_EVERY);
+    let first = if spinner.is_some() { FIRST_GLANCE } else { LOOK_EVERY };
+    let mut look = interval_at(Instant::now() + first, LOOK_EVERY);
+    let mut waiting = Some(spinner.map_or(Telling::Lines { last: None }, Telling::Spinner));
     loop {
         let order = tokio::select! {
             biased;
@@ -49,15 +67,19 @@ pub(super) async fn run(
                 None => return,
             },
             _ = look.tick(), if waiting.is_some() => {
-                if let Some(spinner) = &waiting {
-                    explain(&settings, &mut client, job, spinner).await;
+                // An order that came meanwhile may be that the job has begun.
+                if let Some(reason) = reason(&settings, &mut client, job).await
+                    && orders.is_empty()
+                    && let Some(telling) = &mut waiting
+                {
+                    telling.tell(job, reason, json);
                 }
                 continue;
             }
         };
         match order {
             Order::Started => waiting = None,
-            Order::Cancel => cancel(&settings, &mut client, job).await,
+            Order::Cancel => cancel(&settings, &mut client, job, json).await,
             // Should it fail, the next change of size brings the terminal right again.
             Order::Resize(cols, rows) => {
                 let _ =
@@ -68,7 +90,7 @@ pub(super) async fn run(
 }
 
 /// Cancels, over as many connections as it takes.
-async fn cancel(settings: &ClientSettings, client: &mut Option<Client>, job: JobId) {
+async fn cancel(settings: &ClientSettings, client: &mut Option<Client>, job: JobId, json: bool) {
     let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(5));
     loop {
         match attempt(settings, client, async |client| client.cancel(job.into(), None).await).await {
@@ -76,21 +98,31 @@ async fn cancel(settings: &ClientSettings, client: &mut Option<Client>, job: Job
             // It ended by itself: the log says how.
             Err(ClientError::Refused(error)) if error.code == ErrorCode::Conflict => return,
             Err(error) if error.reconnect() => sleep(backoff.next_wait()).await,
-            Err(error) => return render::say(&format!("cannot cancel {job}: {error}")),
+            Err(error) => return render::say(json, &format!("cannot cancel {job}: {error}")),
         }
     }
 }
 
-/// Says beside the spinner why the job waits.
-async fn explain(settings: &ClientSettings, client: &mut Option<Client>, job: JobId, spinner: &ProgressBar) {
-    match attempt(settings, client, async |client| client.get(job.into()).await).await {
-        Ok(record) if record.status == Status::Pending => {
-            let reason = record.waiting_for.unwrap_or_else(|| "waiting for a worker".to_owned());
-            spinner.set_message(reason);
-            spinner.enable_steady_tick(Duration::from_millis(100));
+/// What the job waits for; none where it has begun, or where the follower will tell what is wrong.
+async fn reason(settings: &ClientSettings, client: &mut Option<Client>, job: JobId) -> Option<String> {
+    let record = attempt(settings, client, async |client| client.get(job.into()).await).await.ok()?;
+    let reason = || record.waiting_for.map_or_else(|| "a worker".to_owned(), |it| render::shorten(&it, REASON_WIDTH));
+    (record.status == Status::Pending).then(reason)
+}
+
+impl Telling {
+    fn tell(&mut self, job: JobId, reason: String, json: bool) {
+        match self {
+            Self::Spinner(spinner) => {
+                spinner.set_message(format!("waits for {reason}"));
+                spinner.enable_steady_tick(Duration::from_millis(100));
+            }
+            Self::Lines { last } if last.as_ref() == Some(&reason) => (),
+            Self::Lines { last } => {
+                render::say(json, &format!("{job} waits for {reason}"));
+                *last = Some(reason);
+            }
         }
-        // It has begun, or the follower will tell what is wrong.
-        Ok(_) | Err(_) => (),
     }
 }
 

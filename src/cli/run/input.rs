@@ -16,13 +16,13 @@ const FIRST_WAIT: Duration = Duration::from_millis(50);
 const LONGEST_WAIT: Duration = Duration::from_secs(2);
 
 /// Reads this process's standard input to its end and sends it to the job.
-pub(super) async fn pump(settings: ClientSettings, job: JobId) {
-    if let Err(error) = send_all(&settings, job).await {
-        render::say(&format!("standard input is no longer sent: {error}"));
+pub(super) async fn pump(settings: ClientSettings, job: JobId, json: bool) {
+    if let Err(error) = send_all(&settings, job, json).await {
+        render::say(json, &format!("standard input is no longer sent: {error}"));
     }
 }
 
-async fn send_all(settings: &ClientSettings, job: JobId) -> Result<(), ClientError> {
+async fn send_all(settings: &ClientSettings, job: JobId, json: bool) -> Result<(), ClientError> {
     let mut stdin = tokio::io::stdin();
     let mut client = connect(settings).await?;
     let mut buffer = vec![0; client.input_limit()];
@@ -46,7 +46,7 @@ async fn send_all(settings: &ClientSettings, job: JobId) -> Result<(), ClientErr
                     // Closing twice is harmless. Writing twice is not, so nobody guesses.
                     if !eof {
                         let lost = format!("the connection broke: {len} bytes of input may be missing");
-                        render::say(&lost);
+                        render::say(json, &lost);
                         break;
                     }
                 }

@@ -14,8 +14,9 @@ use super::args::RunArgs;
 use super::exit::Status;
 use super::failure::Failure;
 use super::{Context, render};
-use crate::client::{Client, ClientError, Files, Patience, Upload};
+use crate::client::{Client, ClientError, Files, Patience, Upload, patiently};
 use crate::config::ClientSettings;
+use crate::model::spec::DEFAULT_GRACE;
 use crate::protocol::job::{Submit, Submitted};
 use crate::protocol::spec::JobSpec;
 use session::{Feed, Session};
@@ -41,7 +42,7 @@ pub(super) async fn run(context: &Context, args: RunArgs) -> Result<Status, Fail
     spec.stdin = spec.stdin || feed != Feed::None;
     if let Some(path) = &args.file {
         let sent = tokio::select! {
-            sent = send(&settings, path) => sent?,
+            sent = send(&settings, path, context.json) => sent?,
             () = signals.stop() => return Ok(Status::Cancelled),
         };
         (spec.file_url, spec.filename) = (Some(sent.file_url), sent.filename);
@@ -60,12 +61,20 @@ pub(super) async fn run(context: &Context, args: RunArgs) -> Result<Status, Fail
     }
     let patience = Patience { connect: CONNECT_WITHIN, reconnect: args.reconnect_timeout.0 };
     let submit = Submit { spec, ..Submit::default() };
-    Session { settings, json: context.json, feed, size }.run(submit, patience, signals).await
+    let grace = args.grace.map_or(DEFAULT_GRACE, |grace| grace.0);
+    Session { settings, json: context.json, feed, size, grace }.run(submit, patience, signals).await
 }
 
 /// Sends the ZIP at `path`, or one of the directory there.
-async fn send(settings: &ClientSettings, path: &Path) -> Result<Upload, Failure> {
-    let package = package::prepare(path).await?;
+async fn send(settings: &ClientSettings, path: &Path, json: bool) -> Result<Upload, Failure> {
+    // Whoever is not there now is not packed for.
+    patiently(CONNECT_WITHIN, || Client::connect(settings)).await.map_err(|error| Failure::from(error).refused())?;
+    let package = package::prepare(path, || {
+        if std::io::stderr().is_terminal() {
+            render::say(json, &format!("packing {}", path.display()));
+        }
+    });
+    let package = package.await?;
     let files = Files::new(settings).map_err(|error| Failure::from(error).refused())?;
     let sent = files.upload(package.path(), package.name()).await.map_err(|error| Failure::from(error).refused())?;
     Ok(Upload { filename: Some(package.name().to_owned()), ..sent })
@@ -74,6 +83,5 @@ async fn send(settings: &ClientSettings, path: &Path) -> Result<Upload, Failure>
 /// Submits without following, and for as long as a followed submit would be tried.
 async fn detached(settings: &ClientSettings, spec: JobSpec) -> Result<Submitted, ClientError> {
     let submit = Submit { spec, key: Some(uuid::Uuid::new_v4().to_string()), follow: Some(false) };
-    crate::client::patiently(CONNECT_WITHIN, || async { Client::connect(settings).await?.submit(submit.clone()).await })
-        .await
+    patiently(CONNECT_WITHIN, || async { Client::connect(settings).await?.submit(submit.clone()).await }).await
 }

@@ -4,13 +4,18 @@ use std::fs::File;
 use std::io::{self, BufWriter, Seek, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use tempfile::NamedTempFile;
+use tokio::time::timeout;
 use walkdir::WalkDir;
 use zip::write::SimpleFileOptions;
 use zip::{CompressionMethod, ZipWriter};
 
 use super::super::failure::Failure;
+
+/// What a person waits without wondering.
+const MOMENT: Duration = Duration::from_millis(500);
 
 /// A ZIP that is ready to be sent.
 #[derive(Debug)]
@@ -39,8 +44,9 @@ impl Package {
     }
 }
 
-/// Takes the ZIP at `path`, or makes one of the directory there.
-pub(super) async fn prepare(path: &Path) -> Result<Package, Failure> {
+/// Takes the ZIP at `path`, or makes one of the directory there. `slow` is called where that
+/// takes more than a moment.
+pub(super) async fn prepare(path: &Path, slow: impl FnOnce()) -> Result<Package, Failure> {
     let wrong = |error: io::Error| Failure::usage(format!("--file {}: {error}", path.display()));
     let real = std::fs::canonicalize(path).map_err(wrong)?;
     let name = real.file_name().map_or_else(|| "project".into(), |name| name.to_string_lossy().into_owned());
@@ -52,8 +58,19 @@ pub(super) async fn prepare(path: &Path) -> Result<Package, Failure> {
         pack(&real, BufWriter::new(file.as_file()))?;
         Ok(file)
     });
-    let file = packing.await.map_err(|error| Failure::failed(error.to_string()))?.map_err(wrong)?;
+    let file =
+        noticing(packing, MOMENT, slow).await.map_err(|error| Failure::failed(error.to_string()))?.map_err(wrong)?;
     Ok(Package { file: Source::Made(file), name: format!("{name}.zip") })
+}
+
+/// Does `work`, and calls `slow` once `moment` is over before it.
+async fn noticing<T>(work: impl Future<Output = T>, moment: Duration, slow: impl FnOnce()) -> T {
+    tokio::pin!(work);
+    if let Ok(done) = timeout(moment, &mut work).await {
+        return done;
+    }
+    slow();
+    work.await
 }
 
 /// Writes everything below `root` into a ZIP. A link to a file becomes the file; other links
@@ -103,7 +120,7 @@ mod tests {
         std::os::unix::fs::symlink("sub/data", root.join("link")).unwrap();
         std::os::unix::fs::symlink("nowhere", root.join("dangling")).unwrap();
 
-        let package = prepare(&root).await.unwrap();
+        let package = prepare(&root, || ()).await.unwrap();
         assert_eq!(package.name(), "project.zip");
         let mut zip = zip::ZipArchive::new(File::open(package.path()).unwrap()).unwrap();
         let mut names: Vec<String> = zip.file_names().map(|name| name.unwrap().into_owned()).collect();
@@ -116,10 +133,18 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn what_takes_longer_than_a_moment_is_noticed_meanwhile() {
+        let (tell, noticed) = tokio::sync::oneshot::channel();
+        let slow = noticing(async { noticed.await.is_ok() }, Duration::from_millis(1), || tell.send(()).unwrap());
+        assert!(slow.await, "the work ended because it was noticed");
+        noticing(async {}, MOMENT, || panic!("it was done at once")).await;
+    }
+
+    #[tokio::test]
     async fn a_zip_is_taken_as_it_is_and_nothing_is_an_error() {
         let file = tempfile::Builder::new().suffix(".zip").tempfile().unwrap();
-        let package = prepare(file.path()).await.unwrap();
+        let package = prepare(file.path(), || ()).await.unwrap();
         assert_eq!(package.path().file_name(), file.path().file_name());
-        assert!(prepare(Path::new("/nowhere.zip")).await.is_err());
+        assert!(prepare(Path::new("/nowhere.zip"), || ()).await.is_err());
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use indicatif::ProgressBar;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep_until, timeout};
 
 use super::super::exit::Status;
 use super::super::failure::Failure;
@@ -29,6 +29,9 @@ const ORDERS: usize = 16;
 /// A submit that is under way when Ctrl-C comes has this long to be answered, so that the job
 /// can be cancelled rather than left behind unseen.
 const SUBMIT_GRACE: Duration = Duration::from_secs(1);
+/// A job that was cancelled has this long beyond its grace to be over and told. Then something
+/// on the way is stuck, and whoever asked for the end must not be, too.
+const END_WITHIN: Duration = Duration::from_secs(5);
 
 /// What is sent to the job's standard input.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,6 +52,8 @@ pub(super) struct Session {
     pub(super) feed: Feed,
     /// What the job's terminal was asked to be: columns and rows of the one here.
     pub(super) size: Option<(u16, u16)>,
+    /// How long the job has between SIGTERM and SIGKILL once it is cancelled.
+    pub(super) grace: Duration,
 }
 
 /// How the session's loop came to its end.
@@ -105,7 +110,7 @@ impl Session {
         let (orders, taken) = mpsc::channel(ORDERS);
         // All of them end with this function.
         let mut tasks = JoinSet::new();
-        tasks.spawn(control::run(self.settings.clone(), job, spinner.clone(), taken));
+        tasks.spawn(control::run(self.settings.clone(), job, spinner.clone(), self.json, taken));
         let printer = Printer::start()?;
         if self.json {
             let mut line = serde_json::to_vec(&JobEvent::Submitted(submitted)).map_err(io::Error::from)?;
@@ -113,9 +118,9 @@ impl Session {
             printer.print(Target::Stdout, line.into()).await;
         }
         let view = View { json: self.json, stdout: true, stderr: true };
-        let mut stops = 0;
+        let mut give_up = None;
         if stop {
-            stops = 1;
+            give_up = Some(Instant::now() + self.grace + END_WITHIN);
             let _ = orders.try_send(Order::Cancel);
         }
         let mut raw = None;
@@ -128,16 +133,17 @@ impl Session {
                 asked = signals.next() => match asked {
                     Asked::Resize => self.resize(&orders),
                     Asked::Leave => break Ending::Left,
-                    Asked::Stop if stops > 0 => break Ending::Left,
+                    Asked::Stop if give_up.is_some() => break Ending::Left,
                     Asked::Stop => {
-                        stops += 1;
+                        give_up = Some(Instant::now() + self.grace + END_WITHIN);
                         if io::stderr().is_terminal() {
                             quiet(spinner.as_ref());
-                            render::say(&format!("cancelling {job}; once more leaves it"));
+                            render::say(self.json, &format!("cancelling {job}; once more leaves it"));
                         }
                         let _ = orders.try_send(Order::Cancel);
                     }
                 },
+                () = until(give_up) => break Ending::Left,
                 () = printer.over() => break Ending::Printer,
                 // The next frame is read only once there is room for it: a terminal that stands
                 // still slows the program down, and takes no memory.
@@ -178,7 +184,14 @@ impl Session {
             }
         };
         quiet(spinner.as_ref());
-        let status = self.finish(ending, follower, printer, orders, tasks, signals).await;
+        // Whoever does not want the rest of the output gets the status at once.
+        let impatient = async {
+            tokio::select! {
+                _ = signals.next() => (),
+                () = until(give_up) => (),
+            }
+        };
+        let status = self.finish(ending, follower, printer, orders, tasks, impatient).await;
         // The terminal stays as it is until the last byte of the program is on it.
         drop(raw);
         status
@@ -192,7 +205,7 @@ impl Session {
         printer: Printer,
         orders: mpsc::Sender<Order>,
         mut tasks: JoinSet<()>,
-        mut signals: Signals,
+        impatient: impl Future<Output = ()>,
     ) -> Result<Status, Failure> {
         let job = follower.job_id();
         match ending {
@@ -204,18 +217,18 @@ impl Session {
                         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(Status::BrokenPipe),
                         Err(error) => return Err(Failure::from(error).refused()),
                     },
-                    // Whoever does not want the rest of the output gets the status at once.
-                    _ = signals.next() => (),
+                    () = impatient => (),
                 }
                 if let Some(words) = words
                     && !self.json
                 {
-                    render::say(&words);
+                    render::say(false, &words);
                 }
                 Ok(status)
             }
             Ending::Left => {
-                render::say(&format!("{job} goes on; gangline logs -f {job} shows it, gangline cancel {job} ends it"));
+                let words = format!("{job} goes on; gangline logs -f {job} shows it, gangline cancel {job} ends it");
+                render::say(self.json, &words);
                 Ok(Status::Cancelled)
             }
             Ending::Printer => {
@@ -232,9 +245,7 @@ impl Session {
             Ending::Log(failure) => {
                 // What had come is written before the words about what has not.
                 let _ = printer.finish().await;
-                if !self.json {
-                    render::say(&format!("the job may still run: gangline logs -f {job}"));
-                }
+                render::say(self.json, &format!("the job may still run: gangline logs -f {job}"));
                 Err(failure)
             }
         }
@@ -255,7 +266,7 @@ impl Session {
         if self.json || !io::stderr().is_terminal() {
             return Ok(None);
         }
-        render::say(&submitted.job_id.to_string());
+        render::say(false, &submitted.job_id.to_string());
         if !io::stdout().is_terminal() {
             return Ok(None);
         }
@@ -269,8 +280,16 @@ impl Session {
             Feed::Pipe => None,
             Feed::Keys => Some(RawTerminal::enter()?),
         };
-        tasks.spawn(input::pump(self.settings.clone(), job));
+        tasks.spawn(input::pump(self.settings.clone(), job, self.json));
         Ok(raw)
+    }
+}
+
+/// Resolves at the deadline; never where there is none.
+async fn until(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => sleep_until(deadline).await,
+        None => std::future::pending().await,
     }
 }
 

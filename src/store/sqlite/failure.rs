@@ -23,6 +23,15 @@ impl Failure {
     pub(super) fn unreadable(error: impl std::fmt::Display) -> Self {
         Self::Unreadable(error.to_string())
     }
+
+    /// Whether the disk is full, broken, or read-only: nothing else can be written, either.
+    pub(super) fn is_unwritable(&self) -> bool {
+        let Self::Sqlite(error) = self else { return false };
+        matches!(
+            error.sqlite_error_code(),
+            Some(ErrorCode::DiskFull | ErrorCode::SystemIoFailure | ErrorCode::ReadOnly | ErrorCode::CannotOpen)
+        )
+    }
 }
 
 /// A row that does not hold what it must.

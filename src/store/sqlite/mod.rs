@@ -12,6 +12,7 @@ mod append;
 mod checkpoint;
 mod engine;
 mod failure;
+mod health;
 mod live;
 mod load;
 mod open;
@@ -29,6 +30,7 @@ mod writer;
 
 use std::fs::File;
 use std::path::Path;
+use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -37,6 +39,7 @@ use tokio::sync::{mpsc, oneshot};
 use self::checkpoint::Checkpointer;
 use self::engine::Engine;
 use self::failure::{Failure, Run};
+use self::health::Health;
 pub use self::open::OpenError;
 use self::readers::Read;
 use self::writer::{Call, Work};
@@ -65,6 +68,7 @@ impl Default for SqliteOptions {
 /// See the module. Dropping it closes it.
 #[derive(Debug)]
 pub struct SqliteStore {
+    health: Arc<Health>,
     /// `None` once it is closing.
     ends: Option<Ends>,
     readers: Vec<JoinHandle<()>>,
@@ -101,9 +105,11 @@ impl SqliteStore {
         let (read, readers) = readers::start(&path).map_err(fail)?;
         let (write, inbox) = mpsc::channel(writer::INBOX);
         let thread = std::thread::Builder::new().name("store-write".to_owned());
-        let writer = thread.spawn(move || writer::run(engine, inbox, checkpointer));
+        let health = Arc::new(Health::default());
+        let told = Arc::clone(&health);
+        let writer = thread.spawn(move || writer::run(engine, inbox, checkpointer, &told));
         let writer = writer.map_err(|error| fail(Failure::unreadable(error)))?;
-        Ok(Self { ends: Some(Ends { write, read }), readers, writer: Some(writer), lock })
+        Ok(Self { health, ends: Some(Ends { write, read }), readers, writer: Some(writer), lock })
     }
 
     /// Does what is still waiting, moves everything into the file, and lets others at it. Blocks until then.

@@ -7,14 +7,14 @@ use async_trait::async_trait;
 
 use super::engine::{Engine, Full};
 use super::failure::Failure;
-use super::{SqliteStore, query, registry};
+use super::{SqliteStore, health, query, registry};
 use crate::model::{Account, AccountName, ApiToken, Job, ReadyClass, Worker};
 use crate::protocol::job::Status;
 use crate::protocol::{Attempt, Cursor, JobId, JobRef, WorkerId};
 use crate::store::error::{AppendError, StoreError, SubmitError};
 use crate::store::jobs::{Cancelled, Change, Claim, JobFilter, NewJob, QueueLimits, Retention, Submitted};
 use crate::store::log::{Appended, AttemptWrite, LogPage};
-use crate::store::{AccountStore, JobStore, LogStore, WorkerStore};
+use crate::store::{AccountStore, HealthStore, JobStore, LogStore, WorkerStore};
 
 #[async_trait]
 impl JobStore for SqliteStore {
@@ -129,6 +129,17 @@ impl LogStore for SqliteStore {
 
     async fn last_n(&self, job: JobId, attempt: Attempt) -> Result<Result<u64, AppendError>, StoreError> {
         self.on_writer(0, move |engine| engine.last_n(job, attempt)).await
+    }
+}
+
+#[async_trait]
+impl HealthStore for SqliteStore {
+    async fn check(&self) -> Result<(), StoreError> {
+        self.on_reader(|conn| Ok(conn.query_row("SELECT count(*) FROM meta", [], |_| Ok(()))?)).await?;
+        if self.health.in_doubt()? {
+            self.on_writer(0, |engine| health::touch(engine.connection())).await?;
+        }
+        Ok(())
     }
 }
 

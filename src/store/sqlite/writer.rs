@@ -10,6 +10,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::checkpoint::Checkpointer;
 use super::engine::Engine;
 use super::failure::{Failure, Run};
+use super::health::Health;
 use crate::store::error::StoreError;
 
 /// Pieces of work that may wait for the writer; who has more waits for a place.
@@ -65,7 +66,12 @@ where
 }
 
 /// Runs until every sender is gone, then closes the file.
-pub(super) fn run(mut engine: Engine, mut inbox: mpsc::Receiver<Box<dyn Work>>, mut checkpointer: Checkpointer) {
+pub(super) fn run(
+    mut engine: Engine,
+    mut inbox: mpsc::Receiver<Box<dyn Work>>,
+    mut checkpointer: Checkpointer,
+    health: &Health,
+) {
     let mut batch: Vec<Box<dyn Work>> = Vec::new();
     while let Some(first) = inbox.blocking_recv() {
         let mut bytes = first.bytes();
@@ -78,7 +84,7 @@ pub(super) fn run(mut engine: Engine, mut inbox: mpsc::Receiver<Box<dyn Work>>, 
             batch.push(next);
         }
         let works = batch.len();
-        settle(&mut engine, &mut batch);
+        settle(&mut engine, &mut batch, health);
         checkpointer.after_commit(engine.connection(), works, bytes);
     }
     checkpointer.close();
@@ -86,14 +92,16 @@ pub(super) fn run(mut engine: Engine, mut inbox: mpsc::Receiver<Box<dyn Work>>, 
 }
 
 /// Runs, commits and answers a batch.
-fn settle(engine: &mut Engine, batch: &mut Vec<Box<dyn Work>>) {
-    let together = in_transaction(engine, batch);
-    if let Err(failure) = &together {
+fn settle(engine: &mut Engine, batch: &mut Vec<Box<dyn Work>>, health: &Health) {
+    let together = in_transaction(engine, batch, health);
+    if let Err(failure) = &together
+        && !failure.is_unwritable()
+    {
         tracing::warn!(%failure, "a transaction failed; nothing of it is kept");
     }
     if together.is_err() && batch.len() > 1 {
         for mut work in batch.drain(..) {
-            let alone = in_transaction(engine, std::slice::from_mut(&mut work));
+            let alone = in_transaction(engine, std::slice::from_mut(&mut work), health);
             work.answer(alone.as_ref().copied().map_err(StoreError::from));
         }
     }
@@ -102,13 +110,18 @@ fn settle(engine: &mut Engine, batch: &mut Vec<Box<dyn Work>>) {
     }
 }
 
-fn in_transaction(engine: &mut Engine, batch: &mut [Box<dyn Work>]) -> Run<()> {
+fn in_transaction(engine: &mut Engine, batch: &mut [Box<dyn Work>], health: &Health) -> Run<()> {
+    let changes = engine.connection().total_changes();
     let done = execute(engine.connection(), "BEGIN")
         .and_then(|()| batch.iter_mut().try_for_each(|work| work.run(engine)))
         .and_then(|()| execute(engine.connection(), "COMMIT"));
     match done {
         Ok(()) => {
             engine.commit();
+            // What changed nothing has shown nothing.
+            if engine.connection().total_changes() != changes {
+                health.succeeded();
+            }
             Ok(())
         }
         Err(failure) => {
@@ -119,6 +132,9 @@ fn in_transaction(engine: &mut Engine, batch: &mut [Box<dyn Work>]) -> Run<()> {
                 tracing::error!(%error, "and could not be rolled back");
             }
             engine.rollback();
+            if failure.is_unwritable() {
+                health.failed(&failure);
+            }
             Err(failure)
         }
     }

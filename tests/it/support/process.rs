@@ -97,6 +97,13 @@ impl Process {
         kill(Pid::from_raw(pid), signal).expect("it is there");
     }
 
+    /// Lifts the limit of the size of its files.
+    pub(crate) fn may_write_without_limit(&self) {
+        let pid = self.child.id().to_string();
+        let status = Command::new("prlimit").args(["--pid", &pid, "--fsize=unlimited"]).status();
+        assert!(status.expect("prlimit starts").success());
+    }
+
     /// SIGKILL, and waits until it is gone.
     pub(crate) fn kill(&mut self) {
         let _ = self.child.kill();

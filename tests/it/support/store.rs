@@ -9,7 +9,7 @@ use gangline::protocol::{Attempt, Cursor, JobId, JobRef, WorkerId};
 use gangline::store::error::{AppendError, StoreError, SubmitError};
 use gangline::store::jobs::{Cancelled, Change, Claim, JobFilter, NewJob, QueueLimits, Retention, Submitted};
 use gangline::store::log::{Appended, AttemptWrite, LogPage};
-use gangline::store::{AccountStore, JobStore, LogStore, Store, WorkerStore};
+use gangline::store::{AccountStore, HealthStore, JobStore, LogStore, Store, WorkerStore};
 
 /// The results of one append.
 pub(crate) type AppendResults = Vec<Result<Appended, AppendError>>;
@@ -136,6 +136,13 @@ impl<F: Fault> LogStore for Faulty<F> {
     }
     async fn last_n(&self, job: JobId, attempt: Attempt) -> Result<Result<u64, AppendError>, StoreError> {
         self.store.last_n(job, attempt).await
+    }
+}
+
+#[async_trait]
+impl<F: Fault> HealthStore for Faulty<F> {
+    async fn check(&self) -> Result<(), StoreError> {
+        self.store.check().await
     }
 }
 
