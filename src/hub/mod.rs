@@ -70,6 +70,11 @@ impl Hub {
         self.tails.retain(|_, tail| tail.has_followers());
     }
 
+    /// Followers of all logs.
+    pub fn followers(&self) -> usize {
+        self.tails.iter().map(|tail| tail.followers()).sum()
+    }
+
     /// Logs that are followed now.
     pub fn followed(&self) -> usize {
         self.tails.len()

@@ -1,6 +1,7 @@
 //! A dispatcher as a process part: open everything, listen, serve, drain, end.
 
 mod accept;
+mod counted;
 mod error;
 mod tls;
 
@@ -16,11 +17,13 @@ use tracing::{info, warn};
 pub use error::ServeError;
 pub use tls::{Certificate, TlsError};
 
+use self::accept::Front;
 use crate::api::http;
 use crate::api::ws::{self, Registry, WsState};
 use crate::auth::Auth;
 use crate::base::clock::Clock;
 use crate::base::shutdown::Shutdown;
+use crate::base::tls::provider;
 use crate::blobs::Blobs;
 use crate::config::ServerSettings;
 use crate::dispatcher::{Dispatcher, Parts};
@@ -58,6 +61,8 @@ impl Server {
         if settings.open && !settings.listen.ip().is_loopback() && !settings.open_anywhere {
             return Err(ServeError::OpenToAll(settings.listen));
         }
+        // Before anything makes an HTTP client of its own, such as a store of files: that needs a default.
+        provider();
         let certificate = settings.tls.clone().map(Certificate::load).transpose()?;
         // The port first: a second server on the same machine fails on what its user can see.
         let listener = TcpListener::bind(settings.listen)
@@ -113,9 +118,10 @@ impl Server {
                 .route("/ws", any(ws::upgrade))
                 .with_state(WsState { dispatcher: dispatcher.clone(), registry: registry.clone() }),
         );
+        let metrics = Arc::clone(dispatcher.metrics());
         let acceptor = certificate.as_ref().map(Certificate::acceptor);
         info!(%address, tls = acceptor.is_some(), instance = dispatcher.instance(), "serving");
-        let requests = accept::run(listener, acceptor, router, &shutdown).await;
+        let requests = accept::run(listener, Front { acceptor, router, metrics, shutdown: shutdown.clone() }).await;
         // Sockets are told 4000 and answer; requests that are under way end.
         let quiet = async {
             registry.emptied().await;

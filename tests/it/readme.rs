@@ -7,8 +7,15 @@ use std::process::Command;
 use crate::protocol_docs::blocks;
 use crate::samples::{Direction, Frame};
 
-const DOCUMENTS: &[&str] =
-    &["README.md", "ARCHITECTURE.md", "CHANGELOG.md", "CONTRIBUTING.md", "protocol.md", "examples/README.md"];
+const DOCUMENTS: &[&str] = &[
+    "README.md",
+    "ARCHITECTURE.md",
+    "CHANGELOG.md",
+    "CONTRIBUTING.md",
+    "protocol.md",
+    "docs/metrics.md",
+    "examples/README.md",
+];
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))

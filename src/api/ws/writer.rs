@@ -16,6 +16,7 @@ use crate::dispatcher::Dispatcher;
 use crate::hub::follow::Source;
 use crate::hub::outbox::Taken;
 use crate::hub::{Follow, Item, Pulled, Ring, Sendable, Watch};
+use crate::metrics::Operation;
 use crate::model::job::is_over;
 use crate::protocol::codec::{Nothing, encode};
 use crate::protocol::job::{JobEvent, Live, Status, Truncated};
@@ -46,7 +47,7 @@ pub(super) async fn run(dispatcher: Dispatcher, session: Arc<Session>, sink: Spl
         workers_rung: false,
     };
     if let Err(Stop) = writer.serve().await {
-        debug!(session = writer.session.id, "socket gone");
+        debug!("socket gone");
     }
     writer.session.outbox.end();
     writer.session.ended.cancel();
@@ -204,6 +205,7 @@ impl Writer {
                 return Ok(Turn::Over);
             }
             Err(error) => {
+                self.dispatcher.metrics().store_errors.of(Operation::Read).inc();
                 warn!(%error, job = %follow.job, "a follower's read failed; it is sent away to come back");
                 self.session.outbox.close(CloseCode::StoreUnavailable);
                 return Ok(Turn::Wait);
