@@ -9,7 +9,7 @@ use futures_util::StreamExt;
 use futures_util::stream::{SplitSink, SplitStream};
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use tokio_tungstenite::tungstenite;
-use tracing::{Instrument, Span, debug};
+use tracing::{Span, debug};
 
 use super::registry::{Registry, Session};
 use super::submits::Submits;
@@ -63,7 +63,7 @@ pub(super) async fn run(
         Opening::Refused(code, error) => (None, Some((code, error))),
     };
     let session = registry.open(now, identity.clone());
-    dispatcher.shutdown().spawn(writer::run(dispatcher.clone(), Arc::clone(&session), sink).in_current_span());
+    dispatcher.shutdown().spawn(writer::run(dispatcher.clone(), Arc::clone(&session), sink, Span::current()));
     let (identity, refused) = match identity {
         None => (None, refused),
         Some(identity) => match Box::pin(dispatcher.auth().check_again(&identity)).await {
