@@ -19,8 +19,10 @@ up: build
 build: .tools
 	$(CARGO) build --release --locked
 
+# The black-box stories are told twice, because they hold on both stores.
 test: setup
 	$(CARGO) test --locked
+	GANGLINE_TEST_STORE=redis $(CARGO) test --locked --test it
 
 lint: .tools
 	$(CARGO) fmt --check
@@ -29,6 +31,7 @@ lint: .tools
 bench: .tools
 	$(CARGO) bench --locked
 
+setup: NEEDS += redis-server:redis-server
 setup: .tools node_modules/.package-lock.json
 
 # npm writes this file last, so it says that the rest is there.
@@ -36,12 +39,13 @@ node_modules/.package-lock.json: package.json package-lock.json | .tools
 	npm ci --no-audit --no-fund
 	@touch $@
 
-# The commands that building and testing call. apt-get is asked only for those that are missing.
+# The commands that building and testing call, each with its package. apt-get is asked only for those that are missing.
+NEEDS = cc:gcc node:nodejs npm:npm
 .PHONY: .tools
 .tools:
 	@command -v $(CARGO) >/dev/null || { echo 'Rust is missing: see https://rustup.rs' >&2; exit 1; }
 	@missing=; \
-	for need in cc:gcc node:nodejs npm:npm; do \
+	for need in $(NEEDS); do \
 		command -v $${need%%:*} >/dev/null || missing="$$missing $${need##*:}"; \
 	done; \
 	if [ -n "$$missing" ]; then \

@@ -2,6 +2,8 @@
 //!
 //! Whoever calls these has checked that the asker is an administrator.
 
+use serde::{Deserialize, Serialize};
+
 use super::api_token::{Presented, mint};
 use super::{Auth, AuthError, Credential, Identity};
 use crate::base::clock::Millis;
@@ -14,7 +16,7 @@ const EMAIL_MOST: usize = 254;
 const TTL_MOST: u64 = 10_000_000_000;
 
 /// Credentials that just ended. Sockets that rest on them must be closed.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[must_use = "sockets may rest on what was revoked"]
 pub struct Revoked {
     tokens: Vec<TokenId>,

@@ -36,6 +36,14 @@ impl Clock {
         }
     }
 
+    /// The current time of a manual clock; none for the system's.
+    pub fn held(&self) -> Option<Millis> {
+        match &self.0 {
+            Source::System => None,
+            Source::Manual(at) => Some(at.load(Ordering::SeqCst)),
+        }
+    }
+
     /// Moves a manual clock forward; a system clock is left alone.
     pub fn advance(&self, by: Duration) {
         if let Source::Manual(at) = &self.0 {

@@ -29,7 +29,11 @@ pub(super) fn serve(context: &Context, args: ServeArgs) -> Result<Status, Failur
     raise_file_limit();
     runtime(settings.threads)?.block_on(async {
         let mut signals = Signals::listen()?;
-        let server = Server::bind(settings).await?;
+        let server = tokio::select! {
+            server = Server::bind(settings) => server?,
+            // It may wait for Redis for as long as it takes.
+            () = signals.next() => return Ok(Status::Success),
+        };
         let certificate = server.certificate().cloned();
         let mut hangups = certificate.as_ref().map(|_| signal(SignalKind::hangup())).transpose()?;
         let shutdown = Shutdown::new();
@@ -85,7 +89,10 @@ pub(super) fn up(context: &Context, args: UpArgs) -> Result<Status, Failure> {
     raise_file_limit();
     runtime(settings.threads)?.block_on(async {
         let mut signals = Signals::listen()?;
-        let server = Server::bind(settings.clone()).await?;
+        let server = tokio::select! {
+            server = Server::bind(settings.clone()) => server?,
+            () = signals.next() => return Ok(Status::Success),
+        };
         let address = local(server.local_addr());
         // Only now: the first start has just written the worker's token.
         // It knows the certificate at first hand: what name it bears does not matter.

@@ -21,7 +21,7 @@ use etcetera::BaseStrategy;
 
 pub use client::{ClientSettings, DEFAULT_URL, MissingToken};
 pub use options::{CommonOptions, DrainOption, LimitOptions, LogFormat, ServerOptions, WorkerOptions};
-pub use server::{Durability, Limits, ServerSettings, TlsFiles};
+pub use server::{Durability, Limits, RedisSettings, ServerSettings, TlsFiles};
 pub use value::{InvalidValue, Pair, Size, Span};
 pub use worker::WorkerSettings;
 

@@ -12,6 +12,7 @@ use serde::{Deserialize, Deserializer};
 
 use super::server::Durability;
 use super::value::{Pair, Size, Span};
+use crate::base::secret::Secret;
 use crate::base::telemetry::Filter;
 use crate::protocol::WorkerId;
 
@@ -85,6 +86,16 @@ pub struct ServerOptions {
     /// What an answered submit survives [default: process]
     #[arg(long, env = "GANGLINE_DURABILITY", value_name = "LEVEL")]
     pub durability: Option<Durability>,
+    /// Keep everything in this Redis, which other dispatchers share, instead of a file in the data directory;
+    /// others on this machine can see flags, so a password is better in the environment or the file
+    #[arg(long, env = "GANGLINE_REDIS", value_name = "URL", hide_env_values = true, value_parser = secret)]
+    pub redis: Option<Secret>,
+    /// What keys in Redis begin with [default: gangline]
+    #[arg(long, env = "GANGLINE_REDIS_PREFIX", value_name = "TEXT", hide_short_help = true)]
+    pub redis_prefix: Option<String>,
+    /// Parts that jobs are spread over in Redis; the same for all dispatchers, and for good [default: 1]
+    #[arg(long, env = "GANGLINE_REDIS_PARTITIONS", value_name = "N", hide_short_help = true, value_parser = clap::value_parser!(u32).range(1..=256))]
+    pub redis_partitions: Option<u32>,
     /// How long a worker owns its jobs without a heartbeat [default: 30s]
     #[arg(long, env = "GANGLINE_LEASE", value_name = "TIME", hide_short_help = true)]
     pub lease: Option<Span>,
@@ -230,6 +241,10 @@ pub struct DrainOption {
     pub drain_timeout: Option<Span>,
 }
 
+fn secret(text: &str) -> Result<Secret, String> {
+    Ok(Secret::new(text))
+}
+
 fn address(text: &str) -> Result<SocketAddr, String> {
     text.parse().map_err(|_| "expected an address and a port, such as 127.0.0.1:3000 or [::]:3000".to_owned())
 }
@@ -250,7 +265,8 @@ macro_rules! fill {
 
 impl ServerOptions {
     pub(super) fn or(mut self, file: Self) -> Self {
-        fill!(self from file: listen, tls_cert, tls_key, open, open_anywhere, durability, lease, heartbeat, access_token_ttl, threads,
+        fill!(self from file: listen, tls_cert, tls_key, open, open_anywhere, durability, redis, redis_prefix,
+            redis_partitions, lease, heartbeat, access_token_ttl, threads,
             drain_timeout; lists allowed_origins);
         self
     }

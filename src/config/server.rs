@@ -8,6 +8,7 @@ use serde::Deserialize;
 
 use super::ConfigError;
 use super::options::{DrainOption, LimitOptions, ServerOptions};
+use crate::base::secret::Secret;
 use crate::protocol::limits;
 
 /// What an answered submit survives.
@@ -30,6 +31,17 @@ pub struct TlsFiles {
     pub key: PathBuf,
 }
 
+/// The store that several dispatchers share.
+#[derive(Debug, Clone)]
+pub struct RedisSettings {
+    /// `redis://` or `rediss://`, with user and password where it asks for them.
+    pub url: Secret,
+    /// What all keys begin with.
+    pub prefix: String,
+    /// Parts that jobs are spread over.
+    pub partitions: u32,
+}
+
 /// Settings of `serve` and `up`.
 #[derive(Debug, Clone)]
 pub struct ServerSettings {
@@ -47,6 +59,8 @@ pub struct ServerSettings {
     pub allowed_origins: Vec<String>,
     /// What an answered submit survives.
     pub durability: Durability,
+    /// The Redis that keeps everything, where it is no file in the data directory.
+    pub redis: Option<RedisSettings>,
     /// How long a worker owns a job without a heartbeat; 30 s.
     pub lease: Duration,
     /// How often workers send a heartbeat; 10 s.
@@ -103,6 +117,7 @@ impl Default for ServerSettings {
             open_anywhere: false,
             allowed_origins: Vec::new(),
             durability: Durability::default(),
+            redis: None,
             lease: limits::LEASE,
             heartbeat: limits::HEARTBEAT_EVERY,
             access_token_ttl: Duration::from_secs(3600),
@@ -148,6 +163,9 @@ pub(super) fn resolve(
         open_anywhere,
         allowed_origins,
         durability,
+        redis,
+        redis_prefix,
+        redis_partitions,
         lease,
         heartbeat,
         access_token_ttl,
@@ -169,6 +187,11 @@ pub(super) fn resolve(
         open_anywhere: open_anywhere.unwrap_or(default.open_anywhere),
         allowed_origins,
         durability: durability.unwrap_or(default.durability),
+        redis: redis.map(|url| RedisSettings {
+            url,
+            prefix: redis_prefix.unwrap_or_else(|| "gangline".to_owned()),
+            partitions: redis_partitions.unwrap_or(1),
+        }),
         lease: lease.map_or(default.lease, |span| span.0),
         heartbeat: heartbeat.map_or(default.heartbeat, |span| span.0),
         access_token_ttl: access_token_ttl.map_or(default.access_token_ttl, |span| span.0),
@@ -190,6 +213,11 @@ fn check(settings: &ServerSettings) -> Result<(), ConfigError> {
     }
     if !(1..=1024).contains(&settings.threads) {
         return refuse("threads must be 1 to 1024".to_owned());
+    }
+    if let Some(redis) = &settings.redis
+        && (redis.prefix.is_empty() || redis.prefix.contains(['{', '}']) || redis.prefix.contains(char::is_whitespace))
+    {
+        return refuse("redis-prefix must be a word without braces".to_owned());
     }
     let limits = &settings.limits;
     let at_least = [

@@ -72,10 +72,6 @@ pub(super) struct Held {
     most: Option<Millis>,
     /// When that is.
     overdue_at: Option<Millis>,
-    /// Whether input can reach it.
-    pub(super) takes_input: bool,
-    /// Whether it has a terminal.
-    pub(super) has_terminal: bool,
 }
 
 impl Fleet {
@@ -140,6 +136,17 @@ impl Fleet {
         Some(holder)
     }
 
+    /// Takes over what the store says of a worker that is not connected here; says whether there is
+    /// anything new in it. Not heard of since `since` is offline.
+    pub(super) fn learn(&self, worker: &Worker, since: Millis) -> bool {
+        let told_offline = worker.last_seen <= since;
+        let before = self.known.insert(worker.id.clone(), Known { worker: worker.clone(), told_offline });
+        before.is_none_or(|before| {
+            let seen = Worker { last_seen: worker.last_seen, ..before.worker };
+            seen != *worker || before.told_offline != told_offline
+        })
+    }
+
     /// What is known of a worker.
     pub(super) fn known(&self, id: &WorkerId) -> Option<Known> {
         self.known.get(id).map(|known| known.clone())
@@ -160,12 +167,13 @@ impl Fleet {
     }
 
     /// Facts of all workers, for the scheduler's words. Offline is who was not heard of since then.
-    pub(super) fn facts(&self, since: Millis) -> Vec<Facts> {
+    pub(super) fn facts(&self, since: Millis, here: &str) -> Vec<Facts> {
         self.all_known()
             .into_iter()
             .map(|known| match self.agent(&known.worker.id) {
                 Some(agent) => Facts { online: agent.last_heard() > since, ..agent.state.lock().facts.clone() },
-                None => facts_of(&known.worker, false),
+                // What it has left is known where it is connected, if it is.
+                None => facts_of(&known.worker, is_elsewhere(&known.worker, here) && known.worker.last_seen > since),
             })
             .collect()
     }
@@ -201,6 +209,11 @@ impl Agent {
     /// Sends an order about the worker.
     pub(super) fn order(&self, order: &AgentOrder) {
         self.outbox.push_now(Item::Frame(encode(order).into()));
+    }
+
+    /// Sends an order as another instance wrote it.
+    pub(super) fn pass_on(&self, frame: String) {
+        self.outbox.push_now(Item::Frame(frame.into()));
     }
 
     /// Tells it why it may not write, and to kill what it would have written; `id` is that of the
@@ -314,8 +327,6 @@ impl Agent {
             attempt: job.attempt,
             most: longest_run(job),
             overdue_at: longest_run(job).map(|most| since.saturating_add(most)),
-            takes_input: job.spec.stdin || job.spec.tty.is_some(),
-            has_terminal: job.spec.tty.is_some(),
             cost,
         };
         let free = &mut state.facts.free;
@@ -369,6 +380,11 @@ fn longest_run(job: &Job) -> Option<Millis> {
     const SLACK_MS: u64 = 2_000;
     let grace = crate::base::clock::millis(job.spec.grace());
     Some(job.spec.timeout_ms?.saturating_add(grace).saturating_add(SLACK_MS))
+}
+
+/// Whether a worker was last connected to another instance than this one.
+fn is_elsewhere(worker: &Worker, here: &str) -> bool {
+    !worker.instance.is_empty() && worker.instance != here
 }
 
 fn facts_of(worker: &Worker, online: bool) -> Facts {

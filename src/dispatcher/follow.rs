@@ -48,7 +48,11 @@ impl Dispatcher {
         source: Source,
         outbox: &Arc<Outbox>,
     ) -> Follow {
+        let is_first = self.0.hub.tail(job).is_none();
         let attached = self.0.hub.attach(job, outbox);
-        Follow { job, cursor, attached, source, status, live: false }
+        if is_first {
+            self.listen(job);
+        }
+        Follow { job, cursor, attached, looks: 0, source, status, live: false }
     }
 }

@@ -200,7 +200,7 @@ impl Dispatcher {
     pub(super) fn appended(&self, write: &AttemptWrite, appended: &Appended) {
         if !appended.entries.is_empty() {
             self.0.metrics.entries.inc_by(appended.entries.len() as u64);
-            self.0.hub.publish(write.job, &appended.entries);
+            self.show(write.job, &appended.entries);
         }
         if let Some(ended) = &appended.ended {
             self.announce(ended);

@@ -100,7 +100,7 @@ impl Dispatcher {
         drop(introduction);
         debug!(job = %job.id, account = %job.account, duplicate = submitted.duplicate, "job submitted");
         if !submitted.duplicate {
-            self.0.queue.add(&spec.requires);
+            self.is_ready(&spec.requires);
         }
         Ok(Submission { reply, follow })
     }
@@ -160,7 +160,7 @@ impl Dispatcher {
                 change.job
             }
             Cancelled::Running(job) => {
-                self.order_cancel(&job);
+                self.order_cancel(&job).await?;
                 job
             }
             Cancelled::AlreadyOver(_) => return Err(DispatchError::Conflict("the job is over".to_owned())),
@@ -169,13 +169,12 @@ impl Dispatcher {
     }
 
     /// Tells the worker that holds `job` to end it. One that is away hears it when it is back.
-    pub(super) fn order_cancel(&self, job: &Job) {
+    pub(super) async fn order_cancel(&self, job: &Job) -> Result<(), DispatchError> {
         let grace_ms = job.cancel_grace_ms.unwrap_or_else(|| crate::base::clock::millis(job.spec.grace()));
-        if let Some(agent) = self.0.fleet.holder(job.id) {
-            #[expect(clippy::cast_precision_loss, reason = "at most 10¹² milliseconds")]
-            let grace_secs = grace_ms as f64 / 1000.0;
-            agent.order_job(&AgentJobOrder::Cancel(CancelAttempt { job_id: job.id, attempt: job.attempt, grace_secs }));
-        }
+        #[expect(clippy::cast_precision_loss, reason = "at most 10¹² milliseconds")]
+        let grace_secs = grace_ms as f64 / 1000.0;
+        let cancel = AgentJobOrder::Cancel(CancelAttempt { job_id: job.id, attempt: job.attempt, grace_secs });
+        self.order_worker(job, &cancel).await.map(|_| ())
     }
 
     /// Writes to a running job's standard input.
@@ -184,19 +183,23 @@ impl Dispatcher {
     /// `not_found`; `conflict` where the job has no input, is over, or (worth a retry) does not run
     /// yet or its worker is away.
     pub async fn input(&self, who: &Identity, job: JobRef, bytes: &[u8], eof: bool) -> Result<(), DispatchError> {
-        let (job_id, agent, held) = self.held_job(who, job).await?;
-        if !held.takes_input {
+        let job = self.running_job(who, job).await?;
+        if !job.spec.stdin && job.spec.tty.is_none() {
             return Err(DispatchError::Conflict(
                 "the job has no input: it was submitted without stdin or tty".to_owned(),
             ));
         }
         let (text, base64) =
             if bytes.is_empty() { (Some(Cow::Borrowed("")), None) } else { Chunk::of(bytes).into_fields() };
-        let input = AgentInput { job_id, attempt: held.attempt, text, base64, eof };
-        let frame = crate::protocol::codec::encode(&AgentJobOrder::Input(input));
-        // Waits for room: a fast typist is held up, not the worker's other orders.
-        let pushed = agent.outbox().push(crate::hub::Item::Frame(frame.into())).await;
-        pushed.map_err(|_| DispatchError::NotYet("the job's worker is away".to_owned()))
+        let input = AgentJobOrder::Input(AgentInput { job_id: job.id, attempt: job.attempt, text, base64, eof });
+        match self.0.fleet.holder(job.id) {
+            // Waits for room: a fast typist is held up, not the worker's other orders.
+            Some(agent) => {
+                let frame = crate::protocol::codec::encode(&input);
+                agent.outbox().push(crate::hub::Item::Frame(frame.into())).await.map_err(|_| away())
+            }
+            None => self.order_worker(&job, &input).await?.then_some(()).ok_or_else(away),
+        }
     }
 
     /// Changes the size of a running job's terminal.
@@ -208,12 +211,12 @@ impl Dispatcher {
             let field = if cols == 0 { "cols" } else { "rows" };
             return Err(WireError::bad_field(field, format!("{field} must be 1 or more")).into());
         }
-        let (job_id, agent, held) = self.held_job(who, job).await?;
-        if !held.has_terminal {
+        let job = self.running_job(who, job).await?;
+        if job.spec.tty.is_none() {
             return Err(DispatchError::Conflict("the job has no terminal: it was submitted without tty".to_owned()));
         }
-        agent.order_job(&AgentJobOrder::Resize(AgentResize { job_id, attempt: held.attempt, cols, rows }));
-        Ok(())
+        let resize = AgentResize { job_id: job.id, attempt: job.attempt, cols, rows };
+        self.order_worker(&job, &AgentJobOrder::Resize(resize)).await?.then_some(()).ok_or_else(away)
     }
 
     /// Watches changes of status of the jobs that `who` may see.
@@ -224,11 +227,7 @@ impl Dispatcher {
         Ok(self.0.hub.jobs.watch(audience(who)?, Ring::Jobs, outbox))
     }
 
-    async fn held_job(
-        &self,
-        who: &Identity,
-        job: JobRef,
-    ) -> Result<(JobId, Arc<super::Agent>, super::fleet::Held), DispatchError> {
+    async fn running_job(&self, who: &Identity, job: JobRef) -> Result<Arc<Job>, DispatchError> {
         let job = self.job(who, job).await?;
         if is_over(job.status) {
             return Err(DispatchError::Conflict("the job is over".to_owned()));
@@ -236,16 +235,13 @@ impl Dispatcher {
         if job.status == Status::Pending {
             return Err(DispatchError::NotYet("the job does not run yet".to_owned()));
         }
-        let away = || DispatchError::NotYet("the job's worker is away".to_owned());
-        let agent = self.0.fleet.holder(job.id).ok_or_else(away)?;
-        let held = agent.held(job.id).ok_or_else(away)?;
-        Ok((job.id, agent, held))
+        Ok(job)
     }
 
     /// Facts of the workers where one of `jobs` waits for one, else none.
     fn facts_for(&self, jobs: &[Arc<Job>]) -> Vec<crate::scheduler::Facts> {
         if jobs.iter().any(|job| job.status == Status::Pending) {
-            self.0.fleet.facts(self.online_since())
+            self.0.fleet.facts(self.online_since(), self.instance())
         } else {
             Vec::new()
         }
@@ -259,6 +255,10 @@ pub(super) fn page_limit(limit: Option<u32>) -> Result<usize, WireError> {
         Some(0) => Err(WireError::bad_field("limit", "limit must be 1 or more")),
         Some(limit) => Ok(limit.min(PAGE_MOST) as usize),
     }
+}
+
+fn away() -> DispatchError {
+    DispatchError::NotYet("the job's worker is away".to_owned())
 }
 
 fn check_satisfiable(spec: &JobSpec) -> Result<(), WireError> {

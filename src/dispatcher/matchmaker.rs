@@ -134,7 +134,7 @@ async fn round(dispatcher: &Dispatcher) -> bool {
                     // what they send to a job that they see run reaches it.
                     dispatcher.announce(&change.job);
                     dispatcher.hand_over(&agent, &change.job);
-                    dispatcher.0.hub.publish(change.job.id, std::slice::from_ref(&change.entry));
+                    dispatcher.show(change.job.id, std::slice::from_ref(&change.entry));
                 }
                 if was_idle && !changes.is_empty() {
                     dispatcher.worker_changed(&agent.id);
@@ -176,7 +176,7 @@ impl Dispatcher {
     }
 
     /// Assigns what a claim whose answer was lost may have claimed.
-    async fn recover_claims(&self, agent: &Arc<Agent>) {
+    pub(super) async fn recover_claims(&self, agent: &Arc<Agent>) {
         match self.0.store.running_on(&agent.id).await {
             Ok(jobs) => {
                 for job in jobs.iter().filter(|job| agent.held(job.id).is_none()) {

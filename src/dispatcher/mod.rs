@@ -16,6 +16,7 @@ mod introduction;
 mod jobs;
 mod matchmaker;
 mod measure;
+mod peers;
 mod reaper;
 mod records;
 mod register;
@@ -42,7 +43,8 @@ use crate::metrics::Metrics;
 use crate::model::Role;
 use crate::model::job::is_over;
 use crate::store::jobs::Change;
-use crate::store::{Store, StoreError};
+use crate::store::redis::bus::Bus;
+use crate::store::{RedisStore, Store, StoreError};
 
 /// See the module.
 #[derive(Clone)]
@@ -60,6 +62,7 @@ struct Inner {
     queue: matchmaker::Queue,
     introductions: introduction::Introductions,
     metrics: Arc<Metrics>,
+    peers: Option<peers::Peers>,
     revoked: broadcast::Sender<Revoked>,
     shutdown: Shutdown,
 }
@@ -68,6 +71,8 @@ struct Inner {
 pub struct Parts {
     /// Where everything is kept.
     pub store: Arc<dyn Store>,
+    /// The same, where other dispatchers share it.
+    pub shared: Option<RedisStore>,
     /// Who may.
     pub auth: Auth,
     /// Files.
@@ -86,7 +91,18 @@ impl Dispatcher {
     /// # Errors
     /// The store did not answer.
     pub async fn start(parts: Parts) -> Result<Self, StoreError> {
-        let Parts { store, auth, blobs, clock, settings, shutdown } = parts;
+        let Parts { store, shared, auth, blobs, clock, settings, shutdown } = parts;
+        let (peers, heard) = match shared {
+            Some(shared) => {
+                let (bus, heard) = Bus::start(&shared, &shutdown)?;
+                (Some(peers::Peers::new(shared, bus)), Some(heard))
+            }
+            None => (None, None),
+        };
+        if peers.is_some() {
+            // As a file does when it is opened; unless others have looked after it all the time.
+            store.start_anew(settings.lease).await?;
+        }
         let fleet = fleet::Fleet::new(store.workers().await?);
         let queue = matchmaker::Queue::default();
         for class in store.ready().await? {
@@ -104,12 +120,16 @@ impl Dispatcher {
             queue,
             introductions: introduction::Introductions::default(),
             metrics: Arc::default(),
+            peers,
             // A connection sweep that misses this many revocations checks every socket anew.
             revoked: broadcast::Sender::new(256),
             shutdown: shutdown.clone(),
         }));
         shutdown.spawn(matchmaker::run(dispatcher.clone()));
         shutdown.spawn(reaper::run(dispatcher.clone()));
+        if let Some(heard) = heard {
+            shutdown.spawn(peers::run(dispatcher.clone(), heard));
+        }
         Ok(dispatcher)
     }
 
@@ -158,8 +178,8 @@ impl Dispatcher {
         self.0.revoked.subscribe()
     }
 
-    /// Tells every connection that credentials have ended.
-    pub fn revoke(&self, revoked: Revoked) {
+    /// Tells every connection here that credentials have ended.
+    fn revoke_here(&self, revoked: Revoked) {
         // No receiver means no connection to tell.
         let _ = self.0.revoked.send(revoked);
     }
@@ -176,11 +196,11 @@ impl Dispatcher {
     async fn publish(&self, change: &Change) {
         let Change { job, entry } = change;
         self.0.introductions.over(job.id.nonce).await;
-        self.0.hub.publish(job.id, std::slice::from_ref(entry));
+        self.show(job.id, std::slice::from_ref(entry));
         self.announce(job);
         self.count_end(job);
         if job.status == crate::protocol::job::Status::Pending {
-            self.0.queue.add(&job.spec.requires);
+            self.is_ready(&job.spec.requires);
         }
     }
 
@@ -203,6 +223,7 @@ impl Dispatcher {
             let frame = records::job_changed(job, self.0.clock.now());
             self.0.hub.jobs.push(Some(job.account.clone()), frame);
         }
+        self.tell_of_job(job, || records::job_changed(job, self.0.clock.now()).as_str().to_owned());
     }
 }
 

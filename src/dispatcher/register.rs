@@ -57,7 +57,7 @@ impl Dispatcher {
         let now = self.0.clock.now();
         let resume = register.resume.clone();
         let before = self.0.store.worker(&register.worker_id).await?;
-        let mut worker = worker_of(register, now);
+        let mut worker = worker_of(register, now, self.instance());
         worker.draining = before.as_ref().is_some_and(|before| before.draining);
         if !self.0.store.register(worker.clone()).await? {
             return Err(DispatchError::Conflict(format!(
@@ -131,7 +131,7 @@ impl Dispatcher {
             self.hand_over(&agent, job);
         }
         for job in again.iter().filter(|job| job.cancel_grace_ms.is_some()).chain(&cancels) {
-            self.order_cancel(job);
+            self.order_cancel(job).await?;
         }
         self.0.queue.poke();
         Ok(())
@@ -147,7 +147,7 @@ impl Dispatcher {
     ///
     /// # Errors
     /// The store.
-    pub async fn heartbeat(&self, agent: &Agent, beat: Heartbeat) -> Result<AgentOrder, DispatchError> {
+    pub async fn heartbeat(&self, agent: &Arc<Agent>, beat: Heartbeat) -> Result<AgentOrder, DispatchError> {
         let Heartbeat { usage, jobs } = beat;
         let mut is_back = false;
         self.0.fleet.update_known(&agent.id, |known| is_back = std::mem::take(&mut known.told_offline));
@@ -156,8 +156,12 @@ impl Dispatcher {
             self.worker_changed(&agent.id);
         }
         if let Some(usage) = usage {
-            agent.set_usage(usage.clone());
-            self.worker_uses(&agent.id, usage);
+            self.worker_uses(&agent.id, &usage);
+            agent.set_usage(usage);
+        }
+        if self.has_peers() {
+            // Claimed where the worker was connected before, and handed to nobody.
+            self.recover_claims(agent).await;
         }
         let lost = self.0.store.renew(&agent.id, &jobs, self.0.settings.lease).await?;
         for (job, attempt) in &lost {
@@ -287,7 +291,7 @@ fn stale(job: JobId, stale: Attempt, current: Attempt) -> DispatchError {
     crate::store::error::AppendError::Stale { job, stale, current }.into()
 }
 
-fn worker_of(register: Register, now: u64) -> Worker {
+fn worker_of(register: Register, now: u64, instance: &str) -> Worker {
     let Register {
         worker_id,
         boot,
@@ -326,5 +330,6 @@ fn worker_of(register: Register, now: u64) -> Worker {
         containers: images.is_some(),
         draining: false,
         last_seen: now,
+        instance: instance.to_owned(),
     }
 }

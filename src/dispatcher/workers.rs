@@ -71,11 +71,16 @@ impl Dispatcher {
             return Err(DispatchError::NotFound("worker"));
         }
         self.0.fleet.update_known(id, |known| known.worker.draining = draining);
-        if let Some(agent) = self.0.fleet.agent(id) {
-            agent.set_drained(draining);
-            agent.order(&drain_order(agent.is_draining()));
+        match self.0.fleet.agent(id) {
+            Some(agent) => {
+                agent.set_drained(draining);
+                agent.order(&drain_order(agent.is_draining()));
+            }
+            // Where the worker is away, it hears of it when it registers.
+            None => drop(self.order_elsewhere(id, &drain_order(draining)).await?),
         }
-        self.tell_worker(id, self.running_away(id).await?);
+        self.show_worker(id, self.running_away(id).await?);
+        self.tell_of_worker(id);
         self.0.queue.poke();
         Ok(())
     }
@@ -91,10 +96,12 @@ impl Dispatcher {
 
     /// Tells watchers where a worker stands now that is connected here, or offline.
     pub(super) fn worker_changed(&self, id: &WorkerId) {
-        self.tell_worker(id, 0);
+        self.show_worker(id, 0);
+        self.tell_of_worker(id);
     }
 
-    fn tell_worker(&self, id: &WorkerId, away: usize) {
+    /// The same for watchers on this instance; `away`: see [`Dispatcher::running_away`].
+    pub(super) fn show_worker(&self, id: &WorkerId, away: usize) {
         if self.0.hub.workers.is_watched()
             && let Some(worker) = self.worker_record(id, away)
         {
@@ -104,8 +111,15 @@ impl Dispatcher {
     }
 
     /// Tells watchers what a worker uses.
-    pub(super) fn worker_uses(&self, id: &WorkerId, usage: Usage) {
+    pub(super) fn worker_uses(&self, id: &WorkerId, usage: &Usage) {
+        self.show_usage(id, usage);
+        self.tell_of_usage(id, usage);
+    }
+
+    /// The same for watchers on this instance.
+    pub(super) fn show_usage(&self, id: &WorkerId, usage: &Usage) {
         if self.0.hub.workers.is_watched() {
+            let usage = usage.clone();
             let event = WorkerEvent::Usage(UsageEvent { worker_id: id.clone(), usage, time: self.0.clock.now() });
             self.0.hub.workers.push(None, encode(&event).into());
         }

@@ -14,6 +14,8 @@ pub struct Follow {
     pub cursor: Cursor,
     /// The log's tail on this instance.
     pub attached: Attached,
+    /// How often it has looked into the store because the tail said so.
+    pub looks: u64,
     /// Where the next entries are.
     pub source: Source,
     /// The job's status as far as the follower has read.

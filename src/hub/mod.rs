@@ -53,15 +53,25 @@ impl Hub {
     /// Passes entries on that the store has just taken, in their order.
     pub fn publish(&self, job: JobId, entries: &[Entry]) {
         // Cloned out of the map: the ring below must not run under a shard's lock.
-        let tail = self.tails.get(&job).map(|tail| Arc::clone(&tail));
-        if let Some(tail) = tail {
+        if let Some(tail) = self.tail(job) {
             tail.push(entries);
         }
     }
 
-    /// Forgets a log's tail if nobody follows it any more.
-    pub fn release(&self, job: JobId) {
-        self.tails.remove_if(&job, |_, tail| !tail.has_followers());
+    /// Passes entries on that another instance says the store has taken; `false`: there is no such
+    /// tail, or entries before them are missing.
+    pub fn receive(&self, job: JobId, entries: Vec<Sendable>) -> bool {
+        self.tail(job).is_none_or(|tail| tail.receive(entries))
+    }
+
+    /// The tail of a log, if it is followed.
+    pub fn tail(&self, job: JobId) -> Option<Arc<Tail>> {
+        self.tails.get(&job).map(|tail| Arc::clone(&tail))
+    }
+
+    /// Forgets a log's tail if nobody follows it any more, and says whether it did.
+    pub fn release(&self, job: JobId) -> bool {
+        self.tails.remove_if(&job, |_, tail| !tail.has_followers()).is_some()
     }
 
     /// Forgets the tails that nobody follows: those whose follower never came to its connection's
@@ -75,7 +85,12 @@ impl Hub {
         self.tails.iter().map(|tail| tail.followers()).sum()
     }
 
-    /// Logs that are followed now.
+    /// The logs that are followed now.
+    pub fn followed_logs(&self) -> Vec<JobId> {
+        self.tails.iter().map(|tail| *tail.key()).collect()
+    }
+
+    /// How many logs are followed now.
     pub fn followed(&self) -> usize {
         self.tails.len()
     }

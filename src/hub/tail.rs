@@ -31,6 +31,10 @@ pub struct Tail {
 struct Inner {
     frames: VecDeque<Sendable>,
     bytes: usize,
+    /// The newest entry that came by, or that the log was seen to have.
+    top: Option<Cursor>,
+    /// How often followers were told to look into the store.
+    looks: u64,
     followers: Vec<Follower>,
 }
 
@@ -72,32 +76,60 @@ impl Tail {
     pub fn push(&self, entries: &[Entry]) {
         let mut inner = self.inner.lock();
         for entry in entries {
-            if let Some(last) = inner.frames.back().map(|last| last.at) {
-                if entry.at <= last {
-                    continue;
-                }
-                // Only within an attempt can the tail itself tell that nothing is missing.
-                if entry.at.attempt != last.attempt || !last.precedes(entry.at) {
-                    inner.forget();
-                }
-            }
-            let sendable = Sendable::of(self.job, entry);
-            inner.bytes += sendable.frame.len();
-            inner.frames.push_back(sendable);
-        }
-        while inner.bytes > KEEP_BYTES && inner.frames.len() > 1 {
-            if let Some(oldest) = inner.frames.pop_front() {
-                inner.bytes -= oldest.frame.len();
+            // Repeats are not worth writing out.
+            if inner.top.is_none_or(|top| entry.at > top) {
+                inner.take(Sendable::of(self.job, entry));
             }
         }
+        inner.trim();
         inner.ring(Ring::Log(self.job));
     }
 
+    /// The same for entries that are written out already; `false`: some before them are missing, and
+    /// none was taken.
+    pub fn receive(&self, entries: Vec<Sendable>) -> bool {
+        let mut inner = self.inner.lock();
+        let mut fresh = entries.into_iter().filter(|entry| inner.top.is_none_or(|top| entry.at > top)).peekable();
+        let follows = match (inner.top, fresh.peek()) {
+            (Some(top), Some(first)) => directly_follows(top, first.at),
+            (None, Some(first)) => directly_follows(Cursor::START, first.at),
+            (Some(_) | None, None) => return true,
+        };
+        if follows {
+            let fresh: Vec<Sendable> = fresh.collect();
+            fresh.into_iter().for_each(|entry| inner.take(entry));
+            inner.trim();
+            inner.ring(Ring::Log(self.job));
+        }
+        follows
+    }
+
+    /// The newest entry that came by; none yet.
+    pub fn top(&self) -> Option<Cursor> {
+        self.inner.lock().top
+    }
+
+    /// The log goes up to `top` by now, and what led there did not come by: every follower looks into the store.
+    pub fn look_from(&self, top: Cursor) {
+        let mut inner = self.inner.lock();
+        if inner.top.is_none_or(|before| before < top) {
+            inner.forget();
+            inner.top = Some(top);
+            inner.looks += 1;
+            inner.ring(Ring::Log(self.job));
+        }
+    }
+
     /// Adds frames after `after` to `out`, about `max_bytes` at the most.
-    pub fn pull(&self, after: Cursor, max_bytes: usize, out: &mut Vec<Sendable>) -> Pulled {
+    ///
+    /// `looks` counts the times that the reader has looked into the store because it was told to.
+    pub fn pull(&self, after: Cursor, max_bytes: usize, looks: &mut u64, out: &mut Vec<Sendable>) -> Pulled {
         let inner = self.inner.lock();
         let start = inner.frames.partition_point(|entry| entry.at <= after);
-        let Some(first) = inner.frames.get(start) else { return Pulled::CaughtUp };
+        let Some(first) = inner.frames.get(start) else {
+            let told = std::mem::replace(looks, inner.looks) < inner.looks;
+            return if told && inner.top > Some(after) { Pulled::Behind } else { Pulled::CaughtUp };
+        };
         if start == 0 && !directly_follows(after, first.at) {
             return Pulled::Behind;
         }
@@ -136,6 +168,24 @@ impl Sendable {
 }
 
 impl Inner {
+    fn take(&mut self, entry: Sendable) {
+        // Only within an attempt can the tail itself tell that nothing is missing.
+        if self.top.is_some_and(|top| entry.at.attempt != top.attempt || !top.precedes(entry.at)) {
+            self.forget();
+        }
+        self.top = Some(entry.at);
+        self.bytes += entry.frame.len();
+        self.frames.push_back(entry);
+    }
+
+    fn trim(&mut self) {
+        while self.bytes > KEEP_BYTES && self.frames.len() > 1 {
+            if let Some(oldest) = self.frames.pop_front() {
+                self.bytes -= oldest.frame.len();
+            }
+        }
+    }
+
     fn forget(&mut self) {
         self.frames.clear();
         self.bytes = 0;
@@ -181,8 +231,8 @@ impl Attached {
     }
 
     /// See [`Tail::pull`].
-    pub fn pull(&self, after: Cursor, max_bytes: usize, out: &mut Vec<Sendable>) -> Pulled {
-        self.tail.pull(after, max_bytes, out)
+    pub fn pull(&self, after: Cursor, max_bytes: usize, looks: &mut u64, out: &mut Vec<Sendable>) -> Pulled {
+        self.tail.pull(after, max_bytes, looks, out)
     }
 }
 
@@ -204,7 +254,7 @@ mod tests {
 
     fn pull(tail: &Tail, after: Cursor) -> (Pulled, Vec<Cursor>) {
         let mut out = Vec::new();
-        let pulled = tail.pull(after, usize::MAX, &mut out);
+        let pulled = tail.pull(after, usize::MAX, &mut 0, &mut out);
         (pulled, out.into_iter().map(|entry| entry.at).collect())
     }
 

@@ -62,7 +62,7 @@ pub enum WorkerState {
     Busy,
     /// It takes no new jobs.
     Draining,
-    /// Its connection is lost, and its jobs are still its own.
+    /// It is not connected here, but was heard of: by another instance, or before its connection was lost.
     Away,
     /// It was not heard of for a lease.
     Offline,

@@ -40,6 +40,9 @@ pub struct Worker {
     pub draining: bool,
     /// Last heard of.
     pub last_seen: Millis,
+    /// The dispatcher that it is, or was last, connected to.
+    #[serde(default)]
+    pub instance: String,
 }
 
 /// A GPU.

@@ -39,7 +39,7 @@ pub(super) struct Front {
 }
 
 /// Accepts until draining begins; returns the connections that are still at their requests.
-pub(super) async fn run(listener: TcpListener, front: Front) -> TaskTracker {
+pub(super) async fn run(listener: &TcpListener, front: Front) -> TaskTracker {
     let connections = TaskTracker::new();
     let mut last_id = 0_u64;
     loop {

@@ -7,6 +7,7 @@ use super::tls::TlsError;
 use crate::auth::BootstrapError;
 use crate::blobs::BlobError;
 use crate::store::StoreError;
+use crate::store::redis::CheckError;
 use crate::store::sqlite::OpenError;
 
 /// Each says what to do about it.
@@ -40,6 +41,9 @@ pub enum ServeError {
     /// The store did not answer at the start.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// Redis cannot be used as it is.
+    #[error(transparent)]
+    Redis(#[from] CheckError),
     /// The thread that opened the store panicked: a defect.
     #[error("opening the store was cut short: {0}")]
     Join(#[from] tokio::task::JoinError),

@@ -3,6 +3,7 @@
 mod accept;
 mod counted;
 mod error;
+mod open;
 mod tls;
 
 use std::net::SocketAddr;
@@ -27,8 +28,7 @@ use crate::base::tls::provider;
 use crate::blobs::Blobs;
 use crate::config::ServerSettings;
 use crate::dispatcher::{Dispatcher, Parts};
-use crate::store::Store;
-use crate::store::sqlite::{SqliteOptions, SqliteStore};
+use crate::store::{RedisStore, Store};
 
 /// How long tasks may take to end once they are cut.
 const CUT_WITHIN: Duration = Duration::from_secs(5);
@@ -40,6 +40,7 @@ pub struct Server {
     address: SocketAddr,
     certificate: Option<Certificate>,
     store: Arc<dyn Store>,
+    shared: Option<RedisStore>,
     auth: Auth,
     blobs: Blobs,
 }
@@ -71,18 +72,18 @@ impl Server {
         let address =
             listener.local_addr().map_err(|source| ServeError::Listen { address: settings.listen, source })?;
         let clock = Clock::default();
-        let options = SqliteOptions {
-            durability: settings.durability,
-            output_bytes: settings.limits.output_bytes,
-            lease: settings.lease,
+        let (opened, listener) = match &settings.redis {
+            None => (open::sqlite(&settings, clock.clone()).await?, listener),
+            Some(redis) => {
+                let acceptor = certificate.as_ref().map(Certificate::acceptor);
+                open::redis(&settings, redis, clock.clone(), listener, acceptor).await?
+            }
         };
-        let (dir, store_clock) = (settings.data_dir.clone(), clock.clone());
-        let store = tokio::task::spawn_blocking(move || SqliteStore::open(&dir, &options, store_clock)).await??;
-        let store: Arc<dyn Store> = Arc::new(store);
+        let open::Opened { store, shared } = opened;
         let auth = Auth::new(Arc::clone(&store), clock, settings.access_token_ttl);
         auth.bootstrap(&settings.data_dir).await?;
         let blobs = Blobs::open(&settings.data_dir.join("blobs"))?;
-        Ok(Self { settings, listener, address, certificate, store, auth, blobs })
+        Ok(Self { settings, listener, address, certificate, store, shared, auth, blobs })
     }
 
     /// Where it listens.
@@ -100,10 +101,11 @@ impl Server {
     /// # Errors
     /// See [`ServeError`].
     pub async fn run(self, shutdown: Shutdown) -> Result<(), ServeError> {
-        let Self { settings, listener, address, certificate, store, auth, blobs } = self;
+        let Self { settings, listener, address, certificate, store, shared, auth, blobs } = self;
         let drain_timeout = settings.drain_timeout;
         let parts = Parts {
             store: Arc::clone(&store),
+            shared,
             auth,
             blobs,
             clock: Clock::default(),
@@ -121,7 +123,9 @@ impl Server {
         let metrics = Arc::clone(dispatcher.metrics());
         let acceptor = certificate.as_ref().map(Certificate::acceptor);
         info!(%address, tls = acceptor.is_some(), instance = dispatcher.instance(), "serving");
-        let requests = accept::run(listener, Front { acceptor, router, metrics, shutdown: shutdown.clone() }).await;
+        let front = Front { acceptor, router, metrics, shutdown: shutdown.clone() };
+        let requests = accept::run(&listener, front).await;
+        drop(listener);
         // Sockets are told 4000 and answer; requests that are under way end.
         let quiet = async {
             registry.emptied().await;

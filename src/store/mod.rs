@@ -1,7 +1,7 @@
 //! The store: what must outlive every process.
 //!
-//! One trait in small parts, one engine so far ([`sqlite`]), and a plain in-memory [`model`]
-//! that property tests hold every engine against. The store owns the clock: leases, queue
+//! One trait in small parts, two engines ([`sqlite`] and [`redis`]), and a plain in-memory [`model`]
+//! that property tests hold both against. The store owns the clock: leases, queue
 //! limits and times of entries are by it.
 //!
 //! Every method is atomic. `StoreError` always means "outcome unknown": the caller may say the
@@ -15,10 +15,13 @@ pub mod health;
 pub mod jobs;
 pub mod log;
 pub mod model;
+mod page;
+pub mod redis;
 pub mod sqlite;
 mod transition;
 pub mod workers;
 
+pub use self::redis::RedisStore;
 pub use accounts::AccountStore;
 pub use error::StoreError;
 pub use health::HealthStore;

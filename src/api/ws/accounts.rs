@@ -34,17 +34,17 @@ impl Reader {
             }
             AuthRequest::UserList(_) => AuthEvent::Users(UsersReply { users: auth.users().await? }),
             AuthRequest::UserRemove(NamedUser { account }) => {
-                self.dispatcher.revoke(auth.remove_user(&account).await?);
+                self.dispatcher.revoke(auth.remove_user(&account).await?).await?;
                 done("userRemove")
             }
             AuthRequest::UserPassword(change) => {
-                self.dispatcher.revoke(auth.set_password(change).await?);
+                self.dispatcher.revoke(auth.set_password(change).await?).await?;
                 done("userPassword")
             }
             AuthRequest::TokenCreate(create) => AuthEvent::Token(auth.create_token(create, &who.account).await?),
             AuthRequest::TokenList(_) => AuthEvent::Tokens(TokensReply { tokens: auth.tokens().await? }),
             AuthRequest::TokenRevoke(TokenRevoke { token }) => {
-                self.dispatcher.revoke(auth.revoke_token(&token).await?);
+                self.dispatcher.revoke(auth.revoke_token(&token).await?).await?;
                 done("tokenRevoke")
             }
         };

@@ -61,7 +61,7 @@ pub(super) async fn run(
     writer.session.ended.cancel();
     let followed: Vec<JobId> = writer.follows.drain().map(|(job, _)| job).collect();
     for job in followed {
-        writer.dispatcher.hub().release(job);
+        writer.dispatcher.release_log(job);
     }
 }
 
@@ -165,7 +165,7 @@ impl Writer {
         if self.follows.remove(&job).is_some() {
             self.session.follows.lock().remove(&job);
             self.turns.retain(|turn| *turn != job);
-            self.dispatcher.hub().release(job);
+            self.dispatcher.release_log(job);
         }
     }
 
@@ -188,7 +188,7 @@ impl Writer {
 
     async fn pull_tail(&mut self, follow: &mut Follow) -> Result<Turn, Stop> {
         let mut entries = Vec::new();
-        match follow.attached.pull(follow.cursor, TURN_BYTES, &mut entries) {
+        match follow.attached.pull(follow.cursor, TURN_BYTES, &mut follow.looks, &mut entries) {
             Pulled::Some => self.send(follow, entries).await,
             Pulled::Behind => {
                 follow.source = Source::Store;

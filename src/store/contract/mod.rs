@@ -7,6 +7,7 @@ mod logs;
 mod loss;
 mod properties;
 mod queue;
+mod redis_server;
 mod registry;
 mod vocabulary;
 
@@ -71,6 +72,7 @@ macro_rules! contract {
 
 contract!(model, crate::store::contract::model);
 contract!(sqlite, crate::store::contract::sqlite);
+contract!(redis, crate::store::contract::redis);
 
 /// Output kept per job in all stories: few enough bytes to get over.
 const OUTPUT_BYTES: u64 = 100;
@@ -86,4 +88,9 @@ async fn sqlite() -> Subject {
     let options = SqliteOptions { output_bytes: OUTPUT_BYTES, ..SqliteOptions::default() };
     let store = SqliteStore::open(dir.path(), &options, clock.clone()).unwrap();
     Subject::new(store, clock, Some(dir))
+}
+
+async fn redis() -> Subject {
+    let clock = Clock::manual(1_000_000);
+    Subject::new(redis_server::store(OUTPUT_BYTES, clock.clone()), clock, None)
 }

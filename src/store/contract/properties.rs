@@ -9,6 +9,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use tempfile::TempDir;
 
+use super::redis_server;
 use super::vocabulary::{LEASE, account, labelled, name, new_job, shell};
 use crate::base::clock::Clock;
 use crate::model::{JobSpec, Outcome, Requires};
@@ -152,28 +153,37 @@ fn step() -> impl Strategy<Value = Step> {
 
 /// The engine, the model, and what is known of both.
 struct Pair {
-    engine: Option<SqliteStore>,
+    engine: Option<Box<dyn Store>>,
     model: ModelStore,
     clock: Clock,
-    dir: TempDir,
+    /// Of an engine that keeps its state in files, and has to load it when it is opened.
+    dir: Option<TempDir>,
     jobs: Vec<JobId>,
 }
 
-fn open(dir: &Path, clock: &Clock) -> SqliteStore {
+fn open(dir: &Path, clock: &Clock) -> Box<dyn Store> {
     let options = SqliteOptions { output_bytes: OUTPUT_BYTES, lease: LEASE, ..SqliteOptions::default() };
-    SqliteStore::open(dir, &options, clock.clone()).unwrap()
+    Box::new(SqliteStore::open(dir, &options, clock.clone()).unwrap())
 }
 
 impl Pair {
-    fn new() -> Self {
+    fn sqlite() -> Self {
         let (dir, clock) = (tempfile::tempdir().unwrap(), Clock::manual(1_000_000));
-        Self {
-            engine: Some(open(dir.path(), &clock)),
-            model: ModelStore::new(clock.clone(), OUTPUT_BYTES),
-            clock,
-            dir,
-            jobs: Vec::new(),
-        }
+        Self::of(open(dir.path(), &clock), clock).in_dir(dir)
+    }
+
+    fn redis() -> Self {
+        let clock = Clock::manual(1_000_000);
+        Self::of(Box::new(redis_server::store(OUTPUT_BYTES, clock.clone())), clock)
+    }
+
+    fn of(engine: Box<dyn Store>, clock: Clock) -> Self {
+        let model = ModelStore::new(clock.clone(), OUTPUT_BYTES);
+        Self { engine: Some(engine), model, clock, dir: None, jobs: Vec::new() }
+    }
+
+    fn in_dir(self, dir: TempDir) -> Self {
+        Self { dir: Some(dir), ..self }
     }
 
     async fn run(&mut self, step: &Step) {
@@ -187,9 +197,14 @@ impl Pair {
             }
             Step::Pass(secs) => self.clock.advance(Duration::from_secs(*secs)),
             Step::Reopen => {
-                // The old one first, or the new one finds the directory in use.
-                self.engine = None;
-                self.engine = Some(open(self.dir.path(), &self.clock));
+                match &self.dir {
+                    Some(dir) => {
+                        // The old one first, or the new one finds the directory in use.
+                        self.engine = None;
+                        self.engine = Some(open(dir.path(), &self.clock));
+                    }
+                    None => self.engine.as_ref().expect("it is open").start_anew(LEASE).await.unwrap(),
+                }
                 self.model.start_anew(LEASE).await.unwrap();
             }
         }
@@ -204,7 +219,7 @@ impl Pair {
     async fn both_resolved(&mut self, call: &Resolved) {
         let engine = self.engine.as_ref().expect("it is open between steps");
         let expected = answer(&self.model, call).await;
-        let given = answer(engine, call).await;
+        let given = answer(&**engine, call).await;
         assert_eq!(given.0, expected.0, "to {call:?}");
         if let Some(id) = given.1
             && !self.jobs.contains(&id)
@@ -385,15 +400,24 @@ proptest! {
 
     #[test]
     fn sqlite_answers_as_the_model_does(history in vec(step(), 1..120)) {
-        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-        runtime.block_on(async {
-            let mut pair = Pair::new();
-            for step in &history {
-                pair.run(step).await;
-            }
-            pair.compare_all().await;
-            pair.run(&Step::Reopen).await;
-            pair.compare_all().await;
-        });
+        answers_as_the_model_does(Pair::sqlite, &history);
     }
+
+    #[test]
+    fn redis_answers_as_the_model_does(history in vec(step(), 1..120)) {
+        answers_as_the_model_does(Pair::redis, &history);
+    }
+}
+
+fn answers_as_the_model_does(open: impl FnOnce() -> Pair, history: &[Step]) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let mut pair = open();
+        for step in history {
+            pair.run(step).await;
+        }
+        pair.compare_all().await;
+        pair.run(&Step::Reopen).await;
+        pair.compare_all().await;
+    });
 }

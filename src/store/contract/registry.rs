@@ -20,6 +20,7 @@ fn worker(id: &str, boot: u64) -> Worker {
         containers: false,
         draining: false,
         last_seen: 1_000_000,
+        instance: String::new(),
     }
 }
 

@@ -9,10 +9,11 @@ use rusqlite::{Connection, params};
 use super::failure::Run;
 use super::rows::{self, Stored, sql, status_code, unsql};
 use super::segment;
-use crate::model::{AccountName, Entry, Job};
+use crate::model::{AccountName, Job};
 use crate::protocol::job::Status;
 use crate::protocol::{Cursor, JobId, JobRef};
 use crate::store::log::LogPage;
+use crate::store::page::Page;
 use crate::store::transition;
 
 /// Runs `read` on one snapshot.
@@ -112,12 +113,7 @@ pub(super) fn log(conn: &Connection, id: JobId, after: Cursor, max_bytes: usize)
     let Some(stored) = rows::named(conn, id.into())? else { return Ok(None) };
     let Stored { job, last_n } = up_to_date(conn, stored)?;
     let top = Cursor::new(job.attempt, last_n);
-    let mut page = Page {
-        after,
-        max_bytes,
-        bytes: 0,
-        log: LogPage { entries: Vec::new(), removed: None, top, status: job.status },
-    };
+    let mut page = Page::new(after, max_bytes, top, job.status);
     // The record stands for the first entry of the latest attempt, unless that has gone back to the queue, and
     // for the last entry of all.
     let mut head = transition::head_entry(&job);
@@ -135,7 +131,7 @@ pub(super) fn log(conn: &Connection, id: JobId, after: Cursor, max_bytes: usize)
         let end = transition::end_entry(&job, last_n);
         head.into_iter().chain(end).all(|entry| page.push(entry));
     }
-    Ok(Some(page.log))
+    Ok(Some(page.finish()))
 }
 
 /// The record of a running job does not follow its log; this makes it.
@@ -147,37 +143,4 @@ fn up_to_date(conn: &Connection, mut stored: Stored) -> Run<Stored> {
         stored.job.stderr_bytes = offsets.stderr;
     }
     Ok(stored)
-}
-
-/// A page that fills.
-struct Page {
-    after: Cursor,
-    max_bytes: usize,
-    bytes: usize,
-    log: LogPage,
-}
-
-impl Page {
-    /// Adds the next entry; `false`: the page ends before it.
-    fn push(&mut self, entry: Entry) -> bool {
-        let LogPage { entries, removed, .. } = &mut self.log;
-        let last = entries.last().map_or(self.after, |last| last.at);
-        if entry.at <= last {
-            return true;
-        }
-        // Every attempt keeps its first entry, so what is missing is missing within one attempt.
-        if entry.at.attempt == last.attempt && entry.at.n > last.n + 1 {
-            if !entries.is_empty() {
-                return false;
-            }
-            *removed = Some((Cursor::new(last.attempt, last.n + 1), Cursor::new(last.attempt, entry.at.n - 1)));
-        }
-        let len = entry.output_len();
-        if !entries.is_empty() && self.bytes + len > self.max_bytes {
-            return false;
-        }
-        self.bytes += len;
-        entries.push(entry);
-        true
-    }
 }

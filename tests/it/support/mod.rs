@@ -6,6 +6,7 @@
 
 pub(crate) mod peer;
 pub(crate) mod process;
+pub(crate) mod redis;
 pub(crate) mod server;
 pub(crate) mod store;
 pub(crate) mod worker;

@@ -12,13 +12,15 @@ use gangline::api::http;
 use gangline::api::ws::{self, Registry, WsState};
 use gangline::auth::Auth;
 use gangline::base::clock::Clock;
+use gangline::base::secret::Secret;
 use gangline::base::shutdown::Shutdown;
 use gangline::blobs::Blobs;
 use gangline::config::ServerSettings;
 use gangline::dispatcher::{Dispatcher, Parts};
 use gangline::protocol::auth::{Role, TokenCreate, UserAdd};
-use gangline::store::Store;
+use gangline::store::redis::RedisOptions;
 use gangline::store::sqlite::{SqliteOptions, SqliteStore};
+use gangline::store::{RedisStore, Store};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::net::TcpListener;
@@ -207,8 +209,12 @@ impl Stage {
             output_bytes: settings.limits.output_bytes,
             lease: settings.lease,
         };
-        let store = SqliteStore::open(dir.path(), &options, clock.clone()).expect("the store opens");
-        let store = wrap(Arc::new(store));
+        let shared = tests_use_redis().then(|| redis_store(&dir, &settings, clock.clone()));
+        let store: Arc<dyn Store> = match &shared {
+            Some(store) => Arc::new(store.clone()),
+            None => Arc::new(SqliteStore::open(dir.path(), &options, clock.clone()).expect("the store opens")),
+        };
+        let store = wrap(store);
         let auth = Auth::new(Arc::clone(&store), clock.clone(), settings.access_token_ttl);
         auth.bootstrap(dir.path()).await.expect("the first tokens are made");
         let token = |name: &str| read_token(dir.path().join(name));
@@ -218,7 +224,7 @@ impl Stage {
         let weak = Arc::downgrade(&store);
         let listener = TcpListener::bind(settings.listen).await.expect("a free port");
         let address = listener.local_addr().expect("a bound socket has an address");
-        let parts = Parts { store, auth, blobs, clock: clock.clone(), settings, shutdown: shutdown.clone() };
+        let parts = Parts { store, shared, auth, blobs, clock: clock.clone(), settings, shutdown: shutdown.clone() };
         let dispatcher = Dispatcher::start(parts).await.expect("the dispatcher starts");
         let registry = Registry::default();
         shutdown.spawn(registry.clone().run(dispatcher.clone()));
@@ -237,6 +243,19 @@ impl Stage {
         });
         TestServer { address, dispatcher, clock, admin_token, worker_token, shutdown, store: weak, dir: Some(dir) }
     }
+}
+
+/// Whether the stories are told on Redis: `GANGLINE_TEST_STORE=redis`.
+pub(crate) fn tests_use_redis() -> bool {
+    std::env::var("GANGLINE_TEST_STORE").is_ok_and(|store| store == "redis")
+}
+
+/// The store of a data directory: its name is what the keys begin with.
+fn redis_store(dir: &TempDir, settings: &ServerSettings, clock: Clock) -> RedisStore {
+    let prefix = dir.path().file_name().expect("a name").to_string_lossy().into_owned();
+    let output_bytes = settings.limits.output_bytes;
+    let options = RedisOptions { url: Secret::new(super::redis::url()), prefix, partitions: 1, output_bytes };
+    RedisStore::new(options, clock).expect("a URL that makes sense")
 }
 
 fn read_token(path: PathBuf) -> String {

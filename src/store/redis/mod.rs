@@ -1,0 +1,123 @@
+//! Everything in Redis, for several dispatchers as one.
+//!
+//! Each change is one script (`lua/`), so it is atomic, and runs by Redis' own clock. Nothing is
+//! remembered here but the connection: what one instance writes, every other sees. A job's keys
+//! share a hash tag, that of its partition, so that Redis Cluster could hold them.
+//!
+//! Hot steps decide in Lua. Rare ones read a record, decide by [`super::transition`], and write it
+//! back unless it has changed meanwhile.
+
+pub mod bus;
+mod check;
+mod jobs;
+mod link;
+mod log;
+mod peers;
+mod record;
+mod registry;
+mod script;
+mod submits;
+
+pub use self::check::CheckError;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use redis::Value;
+
+use self::link::Link;
+use self::script::{Call, Script};
+use super::error::StoreError;
+use crate::base::clock::{Clock, Millis};
+use crate::base::secret::Secret;
+
+/// How to reach Redis, and how to use it.
+#[derive(Debug, Clone)]
+pub struct RedisOptions {
+    /// `redis://[user:password@]host:port[/db]`, or `rediss://` for TLS.
+    pub url: Secret,
+    /// What all keys begin with: several Gangline systems can share one Redis.
+    pub prefix: String,
+    /// Parts that jobs are spread over. Fixed once the first job was submitted.
+    pub partitions: u32,
+    /// Output kept per job, in bytes.
+    pub output_bytes: u64,
+}
+
+/// See the module.
+#[derive(Debug, Clone)]
+pub struct RedisStore(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    link: Link,
+    options: RedisOptions,
+    clock: Clock,
+    submits: submits::Submits,
+    /// Tells this process from others that use the same keys.
+    instance: String,
+    /// Counts submits without a key, which go to the partitions in turn.
+    turn: AtomicU64,
+}
+
+impl RedisStore {
+    /// A store that connects when it is first asked. `clock` counts only where it stands still: in tests.
+    ///
+    /// # Errors
+    /// The URL makes no sense.
+    pub fn new(options: RedisOptions, clock: Clock) -> Result<Self, StoreError> {
+        let link = Link::new(options.url.expose())?;
+        let partitions = options.partitions.max(1);
+        let options = RedisOptions { partitions, ..options };
+        let submits = submits::Submits::default();
+        let instance = uuid::Uuid::new_v4().to_string();
+        Ok(Self(Arc::new(Inner { link, options, clock, submits, instance, turn: AtomicU64::new(0) })))
+    }
+
+    /// What the keys of a partition begin with.
+    fn base(&self, partition: u32) -> String {
+        format!("{}:{{{partition}}}", self.0.options.prefix)
+    }
+
+    /// What the keys begin with that belong to no job.
+    fn shared(&self) -> String {
+        format!("{}:{{shared}}", self.0.options.prefix)
+    }
+
+    fn partitions(&self) -> impl Iterator<Item = u32> {
+        0..self.0.options.partitions
+    }
+
+    fn partition_of(&self, number: u64) -> u32 {
+        // Numbers begin at 1. The remainder is below a u32.
+        u32::try_from(number.saturating_sub(1) % u64::from(self.0.options.partitions)).unwrap_or(0)
+    }
+
+    fn next_partition(&self) -> u32 {
+        self.partition_of(self.0.turn.fetch_add(1, Ordering::Relaxed) + 1)
+    }
+
+    /// The time for scripts: empty for Redis' own.
+    fn now(&self) -> String {
+        self.0.clock.held().as_ref().map(Millis::to_string).unwrap_or_default()
+    }
+
+    /// A call of `script` on a partition.
+    fn call(&self, script: Script, partition: u32) -> Call {
+        Call::new(script, &self.base(partition))
+    }
+
+    async fn run(&self, call: &Call) -> Result<Value, StoreError> {
+        self.0.link.run(call).await
+    }
+
+    /// Runs `script` on every partition, and returns all that they answer.
+    async fn on_all(&self, script: Script, args: impl Fn(Call) -> Call) -> Result<Vec<Value>, StoreError> {
+        let calls: Vec<Call> = self.partitions().map(|partition| args(self.call(script, partition))).collect();
+        futures_util::future::try_join_all(calls.iter().map(|call| self.run(call))).await
+    }
+}
+
+fn corrupt(what: impl std::fmt::Display) -> StoreError {
+    StoreError::Corrupt(what.to_string())
+}
