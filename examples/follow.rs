@@ -6,6 +6,7 @@
 #![expect(clippy::print_stdout, reason = "it is what the example shows")]
 
 use gangline::base::secret::Secret;
+use gangline::base::tls::Trust;
 use gangline::client::{FollowEvent, Follower, Patience};
 use gangline::config::{ClientSettings, DEFAULT_URL};
 use gangline::protocol::{After, JobRef};
@@ -15,6 +16,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let settings = ClientSettings {
         url: std::env::var("GANGLINE_URL").unwrap_or_else(|_| DEFAULT_URL.to_owned()),
         token: std::env::var("GANGLINE_TOKEN").ok().map(Secret::new),
+        trust: Trust::system_and(std::env::var_os("GANGLINE_CA").map(Into::into)),
         ..ClientSettings::default()
     };
     let mut args = std::env::args().skip(1);

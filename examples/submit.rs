@@ -7,6 +7,7 @@
 use std::io::Write;
 
 use gangline::base::secret::Secret;
+use gangline::base::tls::Trust;
 use gangline::client::{FollowEvent, Follower, Patience};
 use gangline::config::{ClientSettings, DEFAULT_URL};
 use gangline::model::EntryKind;
@@ -19,6 +20,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let settings = ClientSettings {
         url: std::env::var("GANGLINE_URL").unwrap_or_else(|_| DEFAULT_URL.to_owned()),
         token: std::env::var("GANGLINE_TOKEN").ok().map(Secret::new),
+        trust: Trust::system_and(std::env::var_os("GANGLINE_CA").map(Into::into)),
         ..ClientSettings::default()
     };
     let script = std::env::args().nth(1).unwrap_or_else(|| "echo hello from $GANGLINE_JOB_ID".to_owned());

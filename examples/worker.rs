@@ -8,6 +8,7 @@ use std::error::Error;
 use std::time::Duration;
 
 use gangline::base::secret::Secret;
+use gangline::base::tls::Trust;
 use gangline::config::DEFAULT_URL;
 use gangline::link::{Link, dial};
 use gangline::protocol::StreamName;
@@ -23,7 +24,7 @@ use gangline::protocol::limits::CHUNK_BYTES;
 async fn main() -> Result<(), Box<dyn Error>> {
     let url = std::env::var("GANGLINE_URL").unwrap_or_else(|_| DEFAULT_URL.to_owned());
     let token = std::env::var("GANGLINE_TOKEN").ok().map(Secret::new);
-    let Link { hello, mut sender, mut receiver } = dial(&url.parse()?, token.as_ref()).await?;
+    let Link { hello, mut sender, mut receiver } = dial(&url.parse()?, token.as_ref(), &Trust::default()).await?;
 
     // `boot` lets the dispatcher tell a new start of this worker from an old one.
     let register = serde_json::json!({ "workerId": "example", "boot": hello.now, "slots": 1 });

@@ -10,7 +10,7 @@
 //! | 5 | [`dispatcher`] |
 //! | 4 | [`auth`], [`hub`], [`blobs`] |
 //! | 3 | [`store`], [`scheduler`], [`worker`], [`client`] |
-//! | 2 | [`link`], [`model`], [`config`] |
+//! | 2 | [`link`], [`model`], [`config`], [`metrics`] |
 //! | 1 | [`protocol`] |
 //! | 0 | [`base`] |
 //!
@@ -26,6 +26,7 @@ pub mod config;
 pub mod dispatcher;
 pub mod hub;
 pub mod link;
+pub mod metrics;
 pub mod model;
 pub mod protocol;
 pub mod scheduler;

@@ -1,4 +1,4 @@
-//! What every floor stands on: time, shutdown, backoff, secrets, logs.
+//! What every floor stands on: time, shutdown, backoff, secrets, TLS, logs.
 //!
 //! Nothing here knows what a job is.
 
@@ -7,3 +7,4 @@ pub mod clock;
 pub mod secret;
 pub mod shutdown;
 pub mod telemetry;
+pub mod tls;

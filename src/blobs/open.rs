@@ -13,6 +13,7 @@ use object_store::{BackoffConfig, ObjectStore, ObjectStoreExt, RetryConfig};
 
 use super::log::Indexes;
 use super::{BlobError, Blobs};
+use crate::base::tls::Trust;
 use crate::config::BlobsUrl;
 
 /// Bytes per write into a directory.
@@ -83,7 +84,10 @@ impl HttpConnector for Connector {
     fn connect(&self, options: &ClientOptions) -> Result<HttpClient, object_store::Error> {
         let unusable = |source: reqwest::Error| object_store::Error::Generic { store: "S3", source: source.into() };
         let allows_http = options.get_config_value(&ClientConfigKey::AllowHttp).as_deref() == Some("true");
+        let tls = Trust::default().config();
+        let tls = tls.map_err(|source| object_store::Error::Generic { store: "S3", source: source.into() })?;
         let client = reqwest::Client::builder()
+            .tls_backend_preconfigured((*tls).clone())
             .connect_timeout(CONNECT_WITHIN)
             .read_timeout(SILENT_FOR)
             .https_only(!allows_http)

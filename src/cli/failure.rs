@@ -157,7 +157,7 @@ impl From<ClientError> for Failure {
     fn from(error: ClientError) -> Self {
         match error {
             ClientError::Refused(error) => error.into(),
-            ClientError::Link(error @ (LinkError::BadUrl { .. } | LinkError::TlsUnsupported { .. })) => {
+            ClientError::Link(error @ (LinkError::BadUrl { .. } | LinkError::Ca(_))) => {
                 Self::new(Status::Usage, "config", error.to_string())
             }
             ClientError::Link(_)
@@ -187,7 +187,9 @@ impl From<FileError> for Failure {
         match error {
             FileError::Refused(error) => error.into(),
             FileError::NoToken(error) => ClientError::NoToken(error).into(),
-            FileError::Http(_) => Self::new(Status::Failure, "unreachable", error.to_string()),
+            FileError::Http(_) | FileError::Untrusted(_) => {
+                Self::new(Status::Failure, "unreachable", error.to_string())
+            }
             FileError::Address(error) => ClientError::Link(error).into(),
             FileError::Local { .. } | FileError::Escapes(_) | FileError::Damaged { .. } => {
                 Self::failed(error.to_string())

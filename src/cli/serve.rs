@@ -17,9 +17,10 @@ use super::exit::Status;
 use super::failure::Failure;
 use super::{Context, render};
 use crate::base::shutdown::Shutdown;
+use crate::base::tls::Trust;
 use crate::client::ClientError;
 use crate::config::{DEFAULT_URL, ServerSettings, WorkerSettings};
-use crate::server::{ServeError, Server};
+use crate::server::{Certificate, ServeError, Server};
 use crate::worker::WorkerError;
 
 pub(super) fn serve(context: &Context, args: ServeArgs) -> Result<Status, Failure> {
@@ -33,6 +34,8 @@ pub(super) fn serve(context: &Context, args: ServeArgs) -> Result<Status, Failur
             // It may wait for Redis for as long as it takes.
             () = signals.next() => return Ok(Status::Success),
         };
+        let certificate = server.certificate().cloned();
+        let mut hangups = certificate.as_ref().map(|_| signal(SignalKind::hangup())).transpose()?;
         let shutdown = Shutdown::new();
         let serving = server.run(shutdown.clone());
         tokio::pin!(serving);
@@ -40,9 +43,26 @@ pub(super) fn serve(context: &Context, args: ServeArgs) -> Result<Status, Failur
             tokio::select! {
                 result = &mut serving => break Ok(result.map(|()| Status::Success)?),
                 () = signals.next() => drain_then_cut(&shutdown),
+                () = next(hangups.as_mut()) => certificate.iter().for_each(renew),
             }
         }
     })
+}
+
+/// SIGHUP, where it is listened for: a server without a certificate ends on it, as any program does.
+async fn next(hangups: Option<&mut Signal>) {
+    match hangups {
+        Some(hangups) => _ = hangups.recv().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Shows from now on what lies in the certificate's files.
+fn renew(certificate: &Certificate) {
+    match certificate.reload() {
+        Ok(()) => tracing::info!("the certificate was read again"),
+        Err(error) => tracing::error!(%error, "the certificate cannot be renewed; the old one is still shown"),
+    }
 }
 
 pub(super) fn worker(context: &Context, args: WorkerArgs) -> Result<Status, Failure> {
@@ -75,7 +95,11 @@ pub(super) fn up(context: &Context, args: UpArgs) -> Result<Status, Failure> {
         };
         let address = local(server.local_addr());
         // Only now: the first start has just written the worker's token.
-        let worker = context.config.local_worker(worker, drain, format!("ws://{address}/ws"))?;
+        // It knows the certificate at first hand: what name it bears does not matter.
+        let trust = server.certificate().and_then(Certificate::own).map(Trust::exactly);
+        let scheme = if trust.is_some() { "wss" } else { "ws" };
+        let url = format!("{scheme}://{address}/ws");
+        let worker = context.config.local_worker(worker, drain, url, trust.unwrap_or_default())?;
         let (dispatching, working) = (Shutdown::new(), Shutdown::new());
         let mut worked = on_a_thread(worker, working.clone())?;
         greet(context, &settings, address);
@@ -186,11 +210,16 @@ fn local(address: SocketAddr) -> SocketAddr {
 
 /// Says how to go on from here.
 fn greet(context: &Context, settings: &ServerSettings, address: SocketAddr) {
-    let url = format!("ws://{address}/ws");
+    let (http, ws) = if settings.tls.is_some() { ("https", "wss") } else { ("http", "ws") };
+    let (web, mut url) = (format!("{http}://{address}"), format!("{ws}://{address}/ws"));
     if context.json {
-        let (http, data_dir, open) = (format!("http://{address}"), &settings.data_dir, settings.open);
-        let up = serde_json::json!({ "up": { "url": url, "http": http, "dataDir": data_dir, "open": open } });
+        let (data_dir, open) = (&settings.data_dir, settings.open);
+        let up = serde_json::json!({ "up": { "url": url, "http": web, "dataDir": data_dir, "open": open } });
         return render::note(&up.to_string());
+    }
+    if settings.tls.is_some() {
+        // The address is as a rule no name of the certificate.
+        url = format!("wss://NAME:{}/ws", address.port());
     }
     let mut flags = String::new();
     if url != DEFAULT_URL {
@@ -202,7 +231,7 @@ fn greet(context: &Context, settings: &ServerSettings, address: SocketAddr) {
     let open = if settings.open { ", open to everyone on it" } else { "" };
     let data = settings.data_dir.display();
     let lines = [
-        format!("Gangline is up at http://{address}{open}; its data is in {data}"),
+        format!("Gangline is up at {web}{open}; its data is in {data}"),
         format!("  run a job     gangline run{flags} -- echo hi"),
         format!("  watch jobs    gangline ps{flags} --watch"),
         format!("  by hand       wscat -c {url}"),

@@ -31,7 +31,7 @@ impl Client {
     /// No connection, or no token for a dispatcher that asks for one.
     pub async fn connect(settings: &ClientSettings) -> Result<Self, ClientError> {
         let address: Address = settings.url.parse()?;
-        let Link { hello, sender, receiver } = dial(&address, settings.token.as_ref()).await?;
+        let Link { hello, sender, receiver } = dial(&address, settings.token.as_ref(), &settings.trust).await?;
         // Without this, the dispatcher's patience for an `auth` frame would be waited for.
         if hello.auth == AuthMode::Required && settings.token.is_none() {
             return Err(MissingToken { sought: settings.token_sought.clone() }.into());

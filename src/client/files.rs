@@ -16,6 +16,7 @@ use tokio::io::AsyncWriteExt;
 use tokio_util::io::ReaderStream;
 
 use crate::base::secret::Secret;
+use crate::base::tls;
 use crate::config::{ClientSettings, MissingToken};
 use crate::link::{Address, LinkError};
 use crate::protocol::{ErrorCode, JobId, WireError};
@@ -38,6 +39,9 @@ pub enum FileError {
     /// The address makes no sense.
     #[error(transparent)]
     Address(#[from] LinkError),
+    /// The dispatcher has not proved to be who was asked for.
+    #[error("the dispatcher is not to be trusted: {0}")]
+    Untrusted(String),
     /// The dispatcher asks for a token, and there is none.
     #[error(transparent)]
     NoToken(#[from] MissingToken),
@@ -69,6 +73,9 @@ impl From<reqwest::Error> for FileError {
     fn from(error: reqwest::Error) -> Self {
         // reqwest's own words end before the cause, which is what helps.
         let error = error.without_url();
+        if let Some(why) = tls::refused_certificate(&error) {
+            return Self::Untrusted(why);
+        }
         if error.is_connect() {
             let causes = std::iter::successors(std::error::Error::source(&error), |cause| cause.source());
             return Self::Http(causes.last().map_or_else(|| error.to_string(), ToString::to_string));
@@ -123,17 +130,19 @@ impl Files {
     /// Prepares transfers; nothing is sent yet.
     ///
     /// # Errors
-    /// The URL makes no sense.
+    /// The URL makes no sense, or the file of authorities cannot be used.
     pub fn new(settings: &ClientSettings) -> Result<Self, FileError> {
+        let address = settings.url.parse()?;
+        let tls = settings.trust.config().map_err(LinkError::Ca)?;
         let http = reqwest::Client::builder()
+            .tls_backend_preconfigured((*tls).clone())
             .connect_timeout(CONNECT_WITHIN)
             .read_timeout(SILENT_FOR)
             // The token goes to the dispatcher and nowhere else.
             .redirect(reqwest::redirect::Policy::none())
             .no_proxy()
             .build()?;
-        let ClientSettings { url, token, token_sought } = settings;
-        Ok(Self { http, address: url.parse()?, token: token.clone(), token_sought: token_sought.clone() })
+        Ok(Self { http, address, token: settings.token.clone(), token_sought: settings.token_sought.clone() })
     }
 
     /// Sends the file at `path` under `filename`.

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use sysinfo::{NetworkData, Networks};
 
 use crate::base::secret::Secret;
+use crate::base::tls::Trust;
 
 /// Settings of everything that talks to a dispatcher as a client.
 #[derive(Debug, Clone)]
@@ -14,6 +15,8 @@ pub struct ClientSettings {
     pub url: String,
     /// The token; none for a dispatcher that was started with `--open`.
     pub token: Option<Secret>,
+    /// Whose certificate is believed where the URL is one with TLS.
+    pub trust: Trust,
     /// Where a token was looked for in vain.
     pub token_sought: Option<PathBuf>,
 }
@@ -35,7 +38,7 @@ pub const DEFAULT_URL: &str = "ws://127.0.0.1:3000/ws";
 
 impl Default for ClientSettings {
     fn default() -> Self {
-        Self { url: DEFAULT_URL.to_owned(), token: None, token_sought: None }
+        Self { url: DEFAULT_URL.to_owned(), token: None, token_sought: None, trust: Trust::default() }
     }
 }
 

@@ -19,6 +19,7 @@ pub(super) struct File {
     pub(super) url: Option<String>,
     pub(super) token: Option<String>,
     pub(super) token_file: Option<PathBuf>,
+    pub(super) ca: Option<PathBuf>,
     pub(super) data_dir: Option<PathBuf>,
     pub(super) log: Option<Filter>,
     pub(super) log_format: Option<LogFormat>,

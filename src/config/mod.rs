@@ -21,7 +21,7 @@ use etcetera::BaseStrategy;
 
 pub use client::{ClientSettings, DEFAULT_URL, MissingToken};
 pub use options::{CommonOptions, DrainOption, LimitOptions, LogFormat, ServerOptions, WorkerOptions};
-pub use server::{Durability, Limits, RedisSettings, ServerSettings};
+pub use server::{Durability, Limits, RedisSettings, ServerSettings, TlsFiles};
 pub use value::{BlobsUrl, InvalidValue, Pair, Size, Span};
 pub use worker::WorkerSettings;
 
@@ -29,6 +29,7 @@ use file::File;
 
 use crate::base::secret::Secret;
 use crate::base::telemetry::Filter;
+use crate::base::tls::Trust;
 
 /// A setting that cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -74,6 +75,7 @@ pub struct Config {
     url: Option<String>,
     /// From a flag, a variable or the file; not yet the one in the data directory.
     token: Option<Secret>,
+    trust: Trust,
     data_dir: PathBuf,
     /// Whether someone named the data directory.
     data_dir_named: bool,
@@ -88,7 +90,7 @@ impl Config {
     /// The file cannot be read or understood, a token file cannot be read, or there is no
     /// place for data.
     pub fn load(common: CommonOptions, env: impl Fn(&str) -> Option<String>) -> Result<Self, ConfigError> {
-        let CommonOptions { config, url, token, token_file, data_dir, log, log_format } = common;
+        let CommonOptions { config, url, token, token_file, ca, data_dir, log, log_format } = common;
         let file = file::load(config.as_deref())?;
         let variable = |name| env(name).filter(|value| !value.is_empty());
         // Each layer may hold the token or the name of a file, and outranks the next as a whole.
@@ -111,6 +113,7 @@ impl Config {
         Ok(Self {
             url: url.or_else(|| file.url.clone()),
             token,
+            trust: Trust::system_and(ca.or_else(|| file.ca.clone())),
             data_dir,
             data_dir_named,
             log: log.or_else(|| file.log.clone()),
@@ -149,8 +152,7 @@ impl Config {
     /// # Errors
     /// The administrator's token is there and cannot be read.
     pub fn client(&self) -> Result<ClientSettings, ConfigError> {
-        let Peer { url, token, token_sought } = self.peer("admin.token")?;
-        Ok(ClientSettings { url, token, token_sought })
+        self.peer("admin.token")
     }
 
     /// Settings of `serve`, and of the dispatcher in `up`.
@@ -177,8 +179,8 @@ impl Config {
         self.worker_of(flags, drain, peer)
     }
 
-    /// Settings of the worker in `up`: it serves the dispatcher at `url`, with the token that
-    /// this one has left in the data directory, whatever address it listens on.
+    /// Settings of the worker in `up`: it serves the dispatcher at `url`, which `trust` knows, with the
+    /// token that this one has left in the data directory, whatever address it listens on.
     ///
     /// # Errors
     /// As [`Config::worker`].
@@ -187,12 +189,18 @@ impl Config {
         flags: WorkerOptions,
         drain: DrainOption,
         url: String,
+        trust: Trust,
     ) -> Result<WorkerSettings, ConfigError> {
-        let peer = self.peer_here("worker.token", url)?;
+        let peer = ClientSettings { trust, ..self.peer_here("worker.token", url)? };
         self.worker_of(flags, drain, peer)
     }
 
-    fn worker_of(&self, flags: WorkerOptions, drain: DrainOption, peer: Peer) -> Result<WorkerSettings, ConfigError> {
+    fn worker_of(
+        &self,
+        flags: WorkerOptions,
+        drain: DrainOption,
+        peer: ClientSettings,
+    ) -> Result<WorkerSettings, ConfigError> {
         let options = flags.or(self.file.worker.clone());
         // Below the dispatcher's own things, where both share a directory.
         worker::resolve(options, drain, peer, self.data_dir.join("worker"))
@@ -200,33 +208,25 @@ impl Config {
 
     /// Where the dispatcher is, and the token for it: the one that was given, else, for a
     /// dispatcher on this machine, the one in the data directory.
-    fn peer(&self, token_name: &str) -> Result<Peer, ConfigError> {
+    fn peer(&self, token_name: &str) -> Result<ClientSettings, ConfigError> {
         let url = self.url.clone().unwrap_or_else(|| DEFAULT_URL.to_owned());
         if self.token.is_none() && client::is_local(&url) {
             return self.peer_here(token_name, url);
         }
-        Ok(Peer { url, token: self.token.clone(), token_sought: None })
+        Ok(ClientSettings { url, token: self.token.clone(), token_sought: None, trust: self.trust.clone() })
     }
 
     /// A dispatcher on this machine, and the token of this name in the data directory.
-    fn peer_here(&self, token_name: &str, url: String) -> Result<Peer, ConfigError> {
+    fn peer_here(&self, token_name: &str, url: String) -> Result<ClientSettings, ConfigError> {
         let path = self.data_dir.join(token_name);
-        match read_token(&path) {
-            Ok(token) => Ok(Peer { url, token: Some(token), token_sought: None }),
+        let (token, token_sought) = match read_token(&path) {
+            Ok(token) => (Some(token), None),
             // No dispatcher has ever run here: it may be one that asks for no token.
-            Err(ConfigError::Read { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
-                Ok(Peer { url, token: None, token_sought: Some(path) })
-            }
-            Err(error) => Err(error),
-        }
+            Err(ConfigError::Read { source, .. }) if source.kind() == io::ErrorKind::NotFound => (None, Some(path)),
+            Err(error) => return Err(error),
+        };
+        Ok(ClientSettings { url, token, token_sought, trust: self.trust.clone() })
     }
-}
-
-/// A dispatcher and what opens its door.
-struct Peer {
-    url: String,
-    token: Option<Secret>,
-    token_sought: Option<PathBuf>,
 }
 
 fn read_token(path: &Path) -> Result<Secret, ConfigError> {

@@ -36,6 +36,9 @@ pub struct CommonOptions {
     /// worker.token in the data directory, for a dispatcher on this machine]
     #[arg(long, global = true, value_name = "FILE")]
     pub token_file: Option<PathBuf>,
+    /// Certificates (PEM) of authorities to trust for wss:// and https://, beside this machine's own
+    #[arg(long, global = true, env = "GANGLINE_CA", value_name = "FILE")]
+    pub ca: Option<PathBuf>,
     /// Where dispatcher and worker keep what they must not lose [default: gangline in $XDG_DATA_HOME]
     #[arg(long, global = true, env = "GANGLINE_DATA_DIR", value_name = "DIR")]
     pub data_dir: Option<PathBuf>,
@@ -65,6 +68,12 @@ pub struct ServerOptions {
     /// Address to listen on; port 0 takes a free one [default: 127.0.0.1:3000]
     #[arg(long, env = "GANGLINE_LISTEN", value_name = "IP:PORT", value_parser = address)]
     pub listen: Option<SocketAddr>,
+    /// Serve over TLS with this certificate: a PEM file, the server's own first, then its issuers
+    #[arg(long, env = "GANGLINE_TLS_CERT", value_name = "FILE")]
+    pub tls_cert: Option<PathBuf>,
+    /// The certificate's private key: a PEM file
+    #[arg(long, env = "GANGLINE_TLS_KEY", value_name = "FILE")]
+    pub tls_key: Option<PathBuf>,
     /// Ask nobody for a token: whoever can connect is an administrator
     #[arg(long, env = "GANGLINE_OPEN", value_name = "BOOL", value_parser = BoolishValueParser::new(), num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     pub open: Option<bool>,
@@ -266,7 +275,8 @@ macro_rules! fill {
 
 impl ServerOptions {
     pub(super) fn or(mut self, file: Self) -> Self {
-        fill!(self from file: listen, open, open_anywhere, durability, redis, redis_prefix, redis_partitions, blobs, advertise, archive_after, lease, heartbeat, access_token_ttl, threads,
+        fill!(self from file: listen, tls_cert, tls_key, open, open_anywhere, durability, redis, redis_prefix,
+            redis_partitions, blobs, advertise, archive_after, lease, heartbeat, access_token_ttl, threads,
             drain_timeout; lists allowed_origins);
         self
     }

@@ -23,6 +23,15 @@ pub enum Durability {
     Full,
 }
 
+/// What a dispatcher shows when it is reached over TLS.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TlsFiles {
+    /// Its certificate and those of its issuers, PEM.
+    pub cert: PathBuf,
+    /// The certificate's private key, PEM.
+    pub key: PathBuf,
+}
+
 /// The store that several dispatchers share.
 #[derive(Debug, Clone)]
 pub struct RedisSettings {
@@ -39,6 +48,8 @@ pub struct RedisSettings {
 pub struct ServerSettings {
     /// Address to listen on.
     pub listen: SocketAddr,
+    /// Present: everything is served over TLS, and nothing in the clear.
+    pub tls: Option<TlsFiles>,
     /// Where everything is kept.
     pub data_dir: PathBuf,
     /// Whether everyone is an administrator.
@@ -107,6 +118,7 @@ impl Default for ServerSettings {
     fn default() -> Self {
         Self {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 3000)),
+            tls: None,
             data_dir: PathBuf::from("gangline-data"),
             open: false,
             open_anywhere: false,
@@ -155,6 +167,8 @@ pub(super) fn resolve(
 ) -> Result<ServerSettings, ConfigError> {
     let ServerOptions {
         listen,
+        tls_cert,
+        tls_key,
         open,
         open_anywhere,
         allowed_origins,
@@ -174,8 +188,15 @@ pub(super) fn resolve(
     let default = ServerSettings::default();
     // What was just watched is looked at once more, and then must not depend on a single machine.
     let archive = if blobs.is_some() { default.archive_after } else { default.archive_after * 3 };
+    let tls = match (tls_cert, tls_key) {
+        (Some(cert), Some(key)) => Some(TlsFiles { cert, key }),
+        (None, None) => None,
+        (Some(_), None) => return Err(ConfigError::Contradiction("tls-cert needs tls-key beside it".to_owned())),
+        (None, Some(_)) => return Err(ConfigError::Contradiction("tls-key needs tls-cert beside it".to_owned())),
+    };
     let settings = ServerSettings {
         listen: listen.unwrap_or(default.listen),
+        tls,
         data_dir,
         open: open.unwrap_or(default.open),
         open_anywhere: open_anywhere.unwrap_or(default.open_anywhere),

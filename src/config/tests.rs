@@ -86,6 +86,9 @@ fn settings_that_contradict_each_other_are_refused() {
     for args in [&["--lease=5s"][..], &["--heartbeat=100ms"], &["--threads=0"]] {
         assert!(matches!(server(&config, args), Err(ConfigError::Contradiction(_))), "{args:?}");
     }
+    for args in [&["--tls-cert=c.pem"][..], &["--tls-key=k.pem"]] {
+        assert!(matches!(server(&config, args), Err(ConfigError::Contradiction(_))), "{args:?}");
+    }
     assert!(server(&config, &["--open", "--open-anywhere", "--listen=0.0.0.0:3000"]).unwrap().open);
     assert!(!server(&config, &["--open=false"]).unwrap().open);
 }
@@ -146,7 +149,8 @@ fn the_worker_in_up_has_its_token_at_any_address() {
         CommonOptions { data_dir: Some(dir.path().into()), token: Some("mine".into()), ..CommonOptions::default() };
     let config = Config::load(common, no_env).unwrap();
     let url = "ws://192.0.2.1:3000/ws".to_owned();
-    let settings = config.local_worker(WorkerOptions::default(), DrainOption::default(), url.clone()).unwrap();
+    let settings =
+        config.local_worker(WorkerOptions::default(), DrainOption::default(), url.clone(), Trust::default()).unwrap();
     assert_eq!((settings.url, settings.token.unwrap().expose()), (url, "worker"));
 }
 

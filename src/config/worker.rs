@@ -5,17 +5,20 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::options::{DrainOption, WorkerOptions};
-use super::{ConfigError, Peer};
+use super::{ClientSettings, ConfigError};
 use crate::base::secret::Secret;
+use crate::base::tls::Trust;
 use crate::protocol::WorkerId;
 
 /// Settings of `worker`, and of the local worker of `up`.
 #[derive(Debug, Clone)]
 pub struct WorkerSettings {
-    /// The dispatcher: `ws://host:3000/ws`, `http://host:3000` or `host:3000`.
+    /// The dispatcher: `ws://host:3000/ws`, `https://host` or `host:3000`.
     pub url: String,
     /// Proves the role `worker`; none for a dispatcher started with `--open`.
     pub token: Option<Secret>,
+    /// Whose certificate is believed where the URL is one with TLS.
+    pub trust: Trust,
     /// Where a token was looked for in vain.
     pub token_sought: Option<PathBuf>,
     /// The worker's name; from the host's name, kept in the data directory, unless given.
@@ -44,6 +47,7 @@ impl Default for WorkerSettings {
         Self {
             url: "ws://127.0.0.1:3000/ws".to_owned(),
             token: None,
+            trust: Trust::default(),
             token_sought: None,
             id: None,
             slots: cpus,
@@ -62,11 +66,11 @@ impl Default for WorkerSettings {
 pub(super) fn resolve(
     options: WorkerOptions,
     drain: DrainOption,
-    peer: Peer,
+    peer: ClientSettings,
     data_dir: PathBuf,
 ) -> Result<WorkerSettings, ConfigError> {
+    let ClientSettings { url, token, token_sought, trust } = peer;
     let WorkerOptions { id, slots, labels, gpus, download_bytes, unpacked_bytes, drain_timeout } = options;
-    let Peer { url, token, token_sought } = peer;
     let default = WorkerSettings::default();
     if slots == Some(0) {
         return Err(ConfigError::Contradiction("slots must be 1 or more".to_owned()));
@@ -74,6 +78,7 @@ pub(super) fn resolve(
     Ok(WorkerSettings {
         url,
         token,
+        trust,
         token_sought,
         id,
         slots: slots.unwrap_or(default.slots),

@@ -6,6 +6,7 @@ use super::{DispatchError, Dispatcher};
 use crate::auth::Identity;
 use crate::hub::follow::Source;
 use crate::hub::{Follow, Outbox};
+use crate::metrics::Returned;
 use crate::protocol::job::{Following, Status};
 use crate::protocol::{After, Cursor, JobId, JobRef};
 
@@ -32,6 +33,9 @@ impl Dispatcher {
             After::Tail => page.top,
         };
         follow.status = page.status;
+        if matches!(after, After::At(cursor) if cursor > Cursor::START) {
+            self.0.metrics.returned.of(Returned::Follower).inc();
+        }
         let reply = Following { job_id: job.id, from: follow.cursor, top: page.top, status: page.status };
         Ok((reply, follow))
     }

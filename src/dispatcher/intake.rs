@@ -6,7 +6,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use tokio::sync::Notify;
@@ -17,6 +17,7 @@ use super::fleet::Agent;
 use crate::base::backoff::Backoff;
 use crate::base::clock::Millis;
 use crate::hub::Item;
+use crate::metrics::Operation;
 use crate::model::Outcome;
 use crate::protocol::agent::{Ack, AgentJobOrder, Nack};
 use crate::protocol::codec::{FrameId, encode};
@@ -148,10 +149,15 @@ pub(super) async fn run(dispatcher: Dispatcher, agent: Arc<Agent>) {
     let mut backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(2));
     while let Some((writes, ids)) = agent.intake.take().await {
         let mut told = false;
+        let metrics = dispatcher.metrics();
         let results = loop {
-            match dispatcher.0.store.append(writes.clone()).await {
+            let asked = Instant::now();
+            let answer = dispatcher.0.store.append(writes.clone()).await;
+            metrics.append_seconds.observe(asked.elapsed().as_secs_f64());
+            match answer {
                 Ok(results) => break results,
                 Err(error) => {
+                    metrics.store_errors.of(Operation::Append).inc();
                     if dispatcher.shutdown().cut().is_cancelled() || agent.is_gone() {
                         // The worker keeps what was not acknowledged and sends it again.
                         return;
@@ -193,10 +199,12 @@ impl Dispatcher {
     /// Passes on what the store has taken of an attempt.
     pub(super) fn appended(&self, write: &AttemptWrite, appended: &Appended) {
         if !appended.entries.is_empty() {
+            self.0.metrics.entries.inc_by(appended.entries.len() as u64);
             self.show(write.job, &appended.entries);
         }
         if let Some(ended) = &appended.ended {
             self.announce(ended);
+            self.count_end(ended);
         }
         // Also for a repeat of the end: a connection that was taken in while the first was being
         // stored has counted the job as running.

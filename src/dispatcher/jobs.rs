@@ -3,11 +3,14 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
+use tracing::debug;
+
 use super::{DispatchError, Dispatcher, audience, records};
 use crate::auth::Identity;
 use crate::hub::Outbox;
 use crate::hub::{Follow, Watch};
 use crate::hub::{Ring, follow::Source};
+use crate::metrics;
 use crate::model::job::is_over;
 use crate::model::spec::{Gpus, millis};
 use crate::model::{Job, JobSpec};
@@ -52,6 +55,22 @@ impl Dispatcher {
         submit: Submit,
         follower: Option<&Arc<Outbox>>,
     ) -> Result<Submission, DispatchError> {
+        let submission = self.store_submit(who, submit, follower).await;
+        let result = match &submission {
+            Ok(Submission { reply: Submitted { duplicate: false, .. }, .. }) => metrics::Submit::Accepted,
+            Ok(Submission { reply: Submitted { duplicate: true, .. }, .. }) => metrics::Submit::Duplicate,
+            Err(_) => metrics::Submit::Refused,
+        };
+        self.0.metrics.submits.of(result).inc();
+        submission
+    }
+
+    async fn store_submit(
+        &self,
+        who: &Identity,
+        submit: Submit,
+        follower: Option<&Arc<Outbox>>,
+    ) -> Result<Submission, DispatchError> {
         audience(who)?;
         let Submit { spec, key, follow: _ } = submit;
         let spec = JobSpec::try_from(spec)?;
@@ -79,6 +98,7 @@ impl Dispatcher {
             self.announce(&job);
         }
         drop(introduction);
+        debug!(job = %job.id, account = %job.account, duplicate = submitted.duplicate, "job submitted");
         if !submitted.duplicate {
             self.is_ready(&spec.requires);
         }

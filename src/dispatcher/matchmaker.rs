@@ -6,15 +6,17 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use tokio::sync::Notify;
-use tracing::warn;
+use tracing::{debug, warn};
 
 use super::Dispatcher;
 use super::fleet::Agent;
+use crate::metrics::{Metrics, Operation};
 use crate::model::{Job, Requires};
+use crate::protocol::WorkerId;
 use crate::protocol::agent::{AgentJobOrder, Assign};
 use crate::store::jobs::Claim;
 
@@ -110,7 +112,11 @@ async fn round(dispatcher: &Dispatcher) -> bool {
             limit: plan.limit,
             lease: dispatcher.0.settings.lease,
         };
-        match dispatcher.0.store.claim(claim).await {
+        let metrics = dispatcher.metrics();
+        let asked = Instant::now();
+        let claimed_now = dispatcher.0.store.claim(claim).await;
+        metrics.claim_seconds.observe(asked.elapsed().as_secs_f64());
+        match claimed_now {
             Ok(changes) => {
                 if changes.len() < plan.limit {
                     dispatcher.0.queue.exhausted(plan.classes.iter().map(|(class, _)| class), additions);
@@ -123,6 +129,7 @@ async fn round(dispatcher: &Dispatcher) -> bool {
                 let was_idle = agent.running() == 0;
                 for change in &changes {
                     claimed = true;
+                    count_claim(metrics, &change.job, &agent.id);
                     // Watchers first, so that they hear of the end later; followers last, so that
                     // what they send to a job that they see run reaches it.
                     dispatcher.announce(&change.job);
@@ -134,6 +141,7 @@ async fn round(dispatcher: &Dispatcher) -> bool {
                 }
             }
             Err(error) => {
+                metrics.store_errors.of(Operation::Claim).inc();
                 warn!(%error, worker = %agent.id, "claim failed; what it may have claimed is looked up");
                 tokio::time::sleep(RETRY_AFTER).await;
                 dispatcher.recover_claims(&agent).await;
@@ -141,6 +149,15 @@ async fn round(dispatcher: &Dispatcher) -> bool {
         }
     }
     claimed
+}
+
+fn count_claim(metrics: &Metrics, job: &Job, worker: &WorkerId) {
+    debug!(job = %job.id, attempt = job.attempt, %worker, "job claimed");
+    // Later attempts waited for something else first.
+    if let (1, Some(started_at)) = (job.attempt, job.started_at) {
+        let waited = Duration::from_millis(started_at.saturating_sub(job.created_at));
+        metrics.wait_seconds.observe(waited.as_secs_f64());
+    }
 }
 
 impl Dispatcher {

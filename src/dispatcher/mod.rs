@@ -16,6 +16,7 @@ mod introduction;
 mod jobs;
 mod logs;
 mod matchmaker;
+mod measure;
 mod peers;
 mod reaper;
 mod records;
@@ -26,6 +27,7 @@ mod workers;
 use std::sync::Arc;
 
 use tokio::sync::broadcast;
+use tracing::debug;
 
 pub use error::DispatchError;
 pub use fleet::Agent;
@@ -39,7 +41,9 @@ use crate::base::shutdown::Shutdown;
 use crate::blobs::Blobs;
 use crate::config::ServerSettings;
 use crate::hub::Hub;
+use crate::metrics::Metrics;
 use crate::model::Role;
+use crate::model::job::is_over;
 use crate::store::jobs::Change;
 use crate::store::redis::bus::Bus;
 use crate::store::{RedisStore, Store, StoreError};
@@ -59,6 +63,7 @@ struct Inner {
     fleet: fleet::Fleet,
     queue: matchmaker::Queue,
     introductions: introduction::Introductions,
+    metrics: Arc<Metrics>,
     peers: Option<peers::Peers>,
     revoked: broadcast::Sender<Revoked>,
     shutdown: Shutdown,
@@ -116,6 +121,7 @@ impl Dispatcher {
             fleet,
             queue,
             introductions: introduction::Introductions::default(),
+            metrics: Arc::default(),
             peers,
             // A connection sweep that misses this many revocations checks every socket anew.
             revoked: broadcast::Sender::new(256),
@@ -195,6 +201,7 @@ impl Dispatcher {
         self.0.introductions.over(job.id.nonce).await;
         self.show(job.id, std::slice::from_ref(entry));
         self.announce(job);
+        self.count_end(job);
         if job.status == crate::protocol::job::Status::Pending {
             self.is_ready(&job.spec.requires);
         }
@@ -203,6 +210,14 @@ impl Dispatcher {
     /// A worker that was not heard of since this moment is offline.
     fn online_since(&self) -> Millis {
         self.0.clock.now().saturating_sub(millis(self.0.settings.lease))
+    }
+
+    /// Counts a job that is over.
+    fn count_end(&self, job: &crate::model::Job) {
+        if let Some(reason) = job.reason.filter(|_| is_over(job.status)) {
+            self.0.metrics.ended.of(reason).inc();
+            debug!(job = %job.id, attempt = job.attempt, status = ?job.status, ?reason, "job ended");
+        }
     }
 
     /// Tells watchers where a job stands now.

@@ -7,6 +7,7 @@ use tokio::time::MissedTickBehavior;
 use tracing::{info, warn};
 
 use super::{DispatchError, Dispatcher};
+use crate::metrics::Operation;
 use crate::model::Outcome;
 use crate::protocol::agent::{AgentOrder, Lost};
 use crate::protocol::job::Reason;
@@ -43,7 +44,10 @@ pub(super) async fn run(dispatcher: Dispatcher) {
         let absent = Duration::from_millis(now.saturating_sub(last_pass));
         match pass(&dispatcher, ticks, absent).await {
             Ok(()) => last_pass = now,
-            Err(error) => warn!(%error, "a pass over leases and limits failed; next in {TICK:?}"),
+            Err(error) => {
+                dispatcher.metrics().store_errors.of(Operation::Sweep).inc();
+                warn!(%error, "a pass over leases and limits failed; next in {TICK:?}");
+            }
         }
     }
 }
@@ -56,6 +60,9 @@ async fn pass(dispatcher: &Dispatcher, ticks: u32, absent: Duration) -> Result<(
     }
     for change in inner.store.expire().await? {
         let job = &change.job;
+        if job.reason != Some(Reason::QueueTimeout) {
+            inner.metrics.lost_leases.inc();
+        }
         info!(job = %job.id, status = ?job.status, reason = ?job.reason, "ended or requeued by time");
         if let Some(agent) = inner.fleet.release(job.id, job.attempt) {
             agent.order(&AgentOrder::Heartbeat(Lost { lost: vec![(job.id, job.attempt)] }));

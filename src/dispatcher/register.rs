@@ -8,6 +8,7 @@ use super::fleet::Agent;
 use super::{DispatchError, Dispatcher, intake};
 use crate::auth::{Credential, Identity};
 use crate::hub::Outbox;
+use crate::metrics::Returned;
 use crate::model::worker::Gpu;
 use crate::model::{Job, Outcome, Role, Worker};
 use crate::protocol::agent::{
@@ -63,6 +64,9 @@ impl Dispatcher {
                 "worker {} is registered with a later boot; this one is old",
                 worker.id
             )));
+        }
+        if before.as_ref().is_some_and(|before| before.boot == worker.boot) {
+            self.0.metrics.returned.of(Returned::Worker).inc();
         }
         let restarted = before.is_some_and(|before| before.boot < worker.boot);
         let agent = Arc::new(Agent::new(&worker, Arc::clone(outbox), now));

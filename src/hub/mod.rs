@@ -80,6 +80,11 @@ impl Hub {
         self.tails.retain(|_, tail| tail.has_followers());
     }
 
+    /// Followers of all logs.
+    pub fn followers(&self) -> usize {
+        self.tails.iter().map(|tail| tail.followers()).sum()
+    }
+
     /// The logs that are followed now.
     pub fn followed_logs(&self) -> Vec<JobId> {
         self.tails.iter().map(|tail| *tail.key()).collect()

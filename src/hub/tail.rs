@@ -145,9 +145,14 @@ impl Tail {
     }
 
     pub(super) fn has_followers(&self) -> bool {
+        self.followers() > 0
+    }
+
+    /// How many follow it now.
+    pub(super) fn followers(&self) -> usize {
         let mut inner = self.inner.lock();
         inner.followers.retain(Follower::is_alive);
-        !inner.followers.is_empty()
+        inner.followers.len()
     }
 }
 

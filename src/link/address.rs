@@ -1,5 +1,4 @@
-//! Where a dispatcher is, from what people write: `ws://host:3000/ws`, `http://host:3000`,
-//! `host:3000`.
+//! Where a dispatcher is, from what people write: `ws://host:3000/ws`, `https://host`, `host:3000`.
 
 use std::fmt;
 use std::str::FromStr;
@@ -11,14 +10,16 @@ use super::dial::LinkError;
 
 /// The port of a bare host name: the one that a dispatcher listens on unless told otherwise.
 const DEFAULT_PORT: u16 = 3000;
-/// The port of `ws://` and `http://` where none is written.
+/// The port of `ws://` and `http://` where none is written, and of `wss://` and `https://`.
 const HTTP_PORT: u16 = 80;
+const HTTPS_PORT: u16 = 443;
 /// Where a dispatcher serves its WebSocket, below its root.
 const SOCKET_PATH: &str = "/ws";
 
 /// The address of a dispatcher: its WebSocket and its HTTP root.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Address {
+    tls: bool,
     host: String,
     port: u16,
     /// Path of the WebSocket, beginning with `/`.
@@ -31,6 +32,11 @@ impl Address {
         self.host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(&self.host)
     }
 
+    /// Whether it is reached over TLS.
+    pub fn is_tls(&self) -> bool {
+        self.tls
+    }
+
     /// The port.
     pub fn port(&self) -> u16 {
         self.port
@@ -38,7 +44,8 @@ impl Address {
 
     /// URL of the WebSocket, `ws://host:3000/ws`.
     pub fn socket_url(&self) -> String {
-        format!("ws://{}:{}{}", self.host, self.port, self.path)
+        let scheme = if self.tls { "wss" } else { "ws" };
+        format!("{scheme}://{}:{}{}", self.host, self.port, self.path)
     }
 
     /// URL of `path` (`/api/…`) on the same dispatcher.
@@ -47,7 +54,8 @@ impl Address {
     pub fn http_url(&self, path: &str) -> String {
         let root = self.path.strip_suffix(SOCKET_PATH).unwrap_or_default();
         let separator = if path.starts_with('/') { "" } else { "/" };
-        format!("http://{}:{}{root}{separator}{path}", self.host, self.port)
+        let scheme = if self.tls { "https" } else { "http" };
+        format!("{scheme}://{}:{}{root}{separator}{path}", self.host, self.port)
     }
 }
 
@@ -60,21 +68,22 @@ impl fmt::Display for Address {
 impl FromStr for Address {
     type Err = LinkError;
 
-    /// Reads `ws://`, `http://` or a bare `host[:port]`. `http://` and bare forms name the
-    /// dispatcher's root, `ws://` its socket; where it has no path, that is `/ws`, too.
+    /// Reads `ws://`, `http://`, both with TLS, or a bare `host[:port]`, which is without. `http://` and
+    /// bare forms name the dispatcher's root, `ws://` its socket; where it has no path, that is `/ws`, too.
     fn from_str(text: &str) -> Result<Self, LinkError> {
         let bad = |why: &'static str| LinkError::BadUrl { url: text.to_owned(), why };
         let trimmed = text.trim();
-        let (is_root, default_port, uri) = match trimmed.split_once("://") {
-            None => (true, DEFAULT_PORT, format!("http://{trimmed}")),
+        let (tls, is_root, default_port, rest) = match trimmed.split_once("://") {
+            None => (false, true, DEFAULT_PORT, trimmed),
             Some((scheme, rest)) => match scheme.to_ascii_lowercase().as_str() {
-                "ws" => (false, HTTP_PORT, format!("http://{rest}")),
-                "http" => (true, HTTP_PORT, format!("http://{rest}")),
-                "wss" | "https" => return Err(LinkError::TlsUnsupported { url: text.to_owned() }),
-                _ => return Err(bad("the scheme must be ws or http")),
+                "ws" => (false, false, HTTP_PORT, rest),
+                "http" => (false, true, HTTP_PORT, rest),
+                "wss" => (true, false, HTTPS_PORT, rest),
+                "https" => (true, true, HTTPS_PORT, rest),
+                _ => return Err(bad("the scheme must be ws, wss, http or https")),
             },
         };
-        let uri: Uri = uri.parse().map_err(|_| bad("expected ws://host:port/ws or host:port"))?;
+        let uri: Uri = format!("http://{rest}").parse().map_err(|_| bad("expected ws://host:port/ws or host:port"))?;
         debug_assert_eq!(uri.scheme(), Some(&Scheme::HTTP));
         let authority = uri.authority().ok_or_else(|| bad("there is no host"))?;
         if authority.as_str().contains('@') {
@@ -100,7 +109,7 @@ impl FromStr for Address {
             root if is_root && !root.ends_with(SOCKET_PATH) => format!("{root}{SOCKET_PATH}"),
             path => path.to_owned(),
         };
-        Ok(Self { host: host.to_owned(), port, path })
+        Ok(Self { tls, host: host.to_owned(), port, path })
     }
 }
 
@@ -124,6 +133,8 @@ mod tests {
         assert_eq!(socket("ws://h:1/other"), "ws://h:1/other");
         assert_eq!(socket("[::1]:3000"), "ws://[::1]:3000/ws");
         assert_eq!("[::1]:3000".parse::<Address>().unwrap().host(), "::1");
+        assert_eq!(socket("wss://h"), "wss://h:443/ws");
+        assert_eq!(socket("HTTPS://h:3000/jobs/"), "wss://h:3000/jobs/ws");
     }
 
     #[test]
@@ -131,6 +142,7 @@ mod tests {
         let http = |text: &str| text.parse::<Address>().unwrap().http_url("/api/uploads");
         assert_eq!(http("h:3000"), "http://h:3000/api/uploads");
         assert_eq!(http("ws://h:3000/jobs/ws"), "http://h:3000/jobs/api/uploads");
+        assert_eq!(http("wss://h/ws"), "https://h:443/api/uploads");
         assert_eq!(http("ws://h:3000/other"), "http://h:3000/api/uploads");
     }
 
@@ -141,6 +153,5 @@ mod tests {
         {
             assert!(matches!(text.parse::<Address>(), Err(LinkError::BadUrl { .. })), "{text}");
         }
-        assert!(matches!("wss://h/ws".parse::<Address>(), Err(LinkError::TlsUnsupported { .. })));
     }
 }

@@ -1,19 +1,26 @@
-//! Reaching a dispatcher: TCP, the upgrade, its `hello`.
+//! Reaching a dispatcher: TCP, TLS where the address asks for it, the upgrade, its `hello`.
 
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::TcpStream;
 use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+use tokio_rustls::rustls::ClientConfig;
+use tokio_rustls::rustls::pki_types::ServerName;
 use tokio_tungstenite::client_async_with_config;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::error::Error as WsError;
-use tokio_tungstenite::tungstenite::http::header::{AUTHORIZATION, HeaderValue, USER_AGENT};
+use tokio_tungstenite::tungstenite::http::header::{AUTHORIZATION, HeaderMap, HeaderValue, UPGRADE, USER_AGENT};
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
+use tokio_util::either::Either;
 
 use super::address::Address;
 use super::halves::{Link, LinkEnd, LinkReceiver};
 use crate::base::secret::Secret;
+use crate::base::tls::{self, PemError, Trust};
 use crate::protocol::codec::{ToAgent, read_at_agent};
 use crate::protocol::hello::ServerHello;
 use crate::protocol::{CloseCode, ErrorCode, PROTOCOL_VERSION, WireError};
@@ -41,12 +48,9 @@ pub enum LinkError {
         /// What is wrong with it.
         why: &'static str,
     },
-    /// The address asks for TLS.
-    #[error("cannot use {url:?}: TLS is not supported yet, use ws:// or a proxy on this machine")]
-    TlsUnsupported {
-        /// What was written.
-        url: String,
-    },
+    /// The file of authorities to trust cannot be used.
+    #[error(transparent)]
+    Ca(#[from] PemError),
     /// The token holds characters that no header may.
     #[error("the token is not one: it holds characters that cannot be sent")]
     BadToken,
@@ -57,6 +61,28 @@ pub enum LinkError {
         address: String,
         /// The operating system's word.
         source: io::Error,
+    },
+    /// Who answers has not proved to be who was asked for.
+    #[error("{address} is not to be trusted: {why}")]
+    Untrusted {
+        /// Whom.
+        address: String,
+        /// What is wrong with its certificate, and what to do.
+        why: String,
+    },
+    /// What answers does not speak TLS, or nothing that both sides know.
+    #[error("{address} does not speak TLS as it should ({why}); is it one for ws:// or http://?")]
+    NoTls {
+        /// Whom.
+        address: String,
+        /// What went wrong.
+        why: String,
+    },
+    /// What answers speaks nothing but TLS.
+    #[error("{address} speaks TLS only: write wss:// or https://")]
+    WantsTls {
+        /// Whom.
+        address: String,
     },
     /// A step took too long.
     #[error("{address} did not answer in time ({step})")]
@@ -102,13 +128,20 @@ impl LinkError {
     /// Whether dialling again can help.
     pub fn retry(&self) -> bool {
         match self {
-            Self::BadUrl { .. } | Self::TlsUnsupported { .. } | Self::BadToken | Self::UnsupportedVersion { .. } => {
-                false
-            }
+            Self::BadUrl { .. }
+            | Self::BadToken
+            | Self::Ca(_)
+            | Self::Untrusted { .. }
+            | Self::NoTls { .. }
+            | Self::WantsTls { .. }
+            | Self::UnsupportedVersion { .. } => false,
             // What is no dispatcher may be one soon, as while a machine boots.
             Self::Unreachable { .. } | Self::TimedOut { .. } | Self::NotGangline { .. } => true,
-            // A proxy in front of a dispatcher that is away answers in 5xx; 429 asks for patience.
-            Self::NotUpgraded { status, .. } => status.is_none_or(|status| status >= 500 || status == 429),
+            // A proxy in front of a dispatcher that is away answers in 5xx, and 404 while it does not know it yet;
+            // 429 asks for patience.
+            Self::NotUpgraded { status, .. } => {
+                status.is_none_or(|status| status >= 500 || status == 404 || status == 429)
+            }
             Self::Refused(error) => error.retry,
             Self::Ended(end) => end.should_reconnect(),
         }
@@ -122,7 +155,10 @@ impl LinkError {
             Self::NotUpgraded { status, .. } => *status == Some(401),
             Self::BadToken => true,
             Self::BadUrl { .. }
-            | Self::TlsUnsupported { .. }
+            | Self::Ca(_)
+            | Self::Untrusted { .. }
+            | Self::NoTls { .. }
+            | Self::WantsTls { .. }
             | Self::Unreachable { .. }
             | Self::TimedOut { .. }
             | Self::NotGangline { .. }
@@ -131,17 +167,20 @@ impl LinkError {
     }
 }
 
-/// Connects to the dispatcher at `address`, presents `token`, and reads its `hello`.
+/// Connects to the dispatcher at `address`, presents `token`, and reads its `hello`. `trust` says
+/// whose certificates are believed, where the address is one with TLS.
 ///
 /// A wrong token shows later, as an `unauthorized` error frame and close code 4501: the
 /// dispatcher opens the socket first, so that browsers can tell, too.
 ///
 /// # Errors
 /// See [`LinkError`]; [`LinkError::retry`] says whether to try again.
-pub async fn dial(address: &Address, token: Option<&Secret>) -> Result<Link, LinkError> {
+pub async fn dial(address: &Address, token: Option<&Secret>, trust: &Trust) -> Result<Link, LinkError> {
     let name = || address.to_string();
     let late = |step| move |_| LinkError::TimedOut { address: address.to_string(), step };
 
+    // What is wrong here is said before anybody is asked.
+    let tls = address.is_tls().then(|| trust.config()).transpose()?;
     let tcp = timeout(STEP_WITHIN, TcpStream::connect((address.host(), address.port())))
         .await
         .map_err(late("connecting"))?
@@ -149,7 +188,13 @@ pub async fn dial(address: &Address, token: Option<&Secret>) -> Result<Link, Lin
     // Frames are small and each is waited for: Nagle's algorithm would only hold them back.
     tcp.set_nodelay(true).map_err(|source| LinkError::Unreachable { address: name(), source })?;
 
+    let stream = match tls {
+        Some(tls) => Either::Right(encrypt(tcp, address, tls).await?),
+        None => Either::Left(tcp),
+    };
+
     let not_upgraded = |error: WsError| match &error {
+        WsError::Http(response) if wants_tls(response.headers()) => LinkError::WantsTls { address: name() },
         WsError::Http(response) => LinkError::NotUpgraded {
             address: name(),
             status: Some(response.status().as_u16()),
@@ -171,13 +216,40 @@ pub async fn dial(address: &Address, token: Option<&Secret>) -> Result<Link, Lin
         .max_write_buffer_size(MAX_WRITE_BUFFER_BYTES)
         .max_message_size(Some(MAX_MESSAGE_BYTES))
         .max_frame_size(Some(MAX_MESSAGE_BYTES));
-    let upgrade = Box::pin(client_async_with_config(request, tcp, Some(config)));
+    let upgrade = Box::pin(client_async_with_config(request, stream, Some(config)));
     let (socket, _response) =
         timeout(STEP_WITHIN, upgrade).await.map_err(late("opening the WebSocket"))?.map_err(not_upgraded)?;
 
     let (sender, mut receiver) = super::halves::split(socket);
     let hello = timeout(STEP_WITHIN, read_hello(&mut receiver, address)).await.map_err(late("waiting for hello"))??;
     Ok(Link { hello, sender, receiver })
+}
+
+async fn encrypt(
+    tcp: TcpStream,
+    address: &Address,
+    tls: Arc<ClientConfig>,
+) -> Result<Box<TlsStream<TcpStream>>, LinkError> {
+    let server = ServerName::try_from(address.host().to_owned())
+        .map_err(|_| LinkError::BadUrl { url: address.to_string(), why: "the host is no name that TLS knows" })?;
+    // Boxed, as the stream is: its buffers for two handshakes are larger than all else here.
+    let shaking = Box::pin(TlsConnector::from(tls).connect(server, tcp));
+    let shaken = timeout(STEP_WITHIN, shaking)
+        .await
+        .map_err(|_| LinkError::TimedOut { address: address.to_string(), step: "TLS" })?;
+    shaken.map(Box::new).map_err(|error| {
+        let address = address.to_string();
+        match (tls::refused_certificate(&error), tls::cause(&error)) {
+            (Some(why), _) => LinkError::Untrusted { address, why },
+            (None, Some(cause)) => LinkError::NoTls { address, why: cause.to_string() },
+            (None, None) => LinkError::Unreachable { address, source: error },
+        }
+    })
+}
+
+/// Whether this is how a port for TLS answers a request in the clear: 426 with `Upgrade: TLS/…`, RFC 2817.
+fn wants_tls(headers: &HeaderMap) -> bool {
+    headers.get(UPGRADE).is_some_and(|protocols| protocols.as_bytes().starts_with(b"TLS/"))
 }
 
 async fn read_hello(receiver: &mut LinkReceiver, address: &Address) -> Result<ServerHello, LinkError> {

@@ -7,10 +7,12 @@ use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{SinkExt, StreamExt};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep_until, timeout};
+use tokio_rustls::client::TlsStream;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::error::Error as WsError;
 use tokio_tungstenite::tungstenite::protocol::frame::CloseFrame;
 use tokio_tungstenite::tungstenite::{Bytes, Message, Utf8Bytes};
+use tokio_util::either::Either;
 
 use crate::protocol::CloseCode;
 use crate::protocol::hello::ServerHello;
@@ -21,7 +23,8 @@ const WRITE_WITHIN: Duration = DEAD_AFTER;
 /// How long the end of a closing handshake is waited for.
 const CLOSE_WITHIN: Duration = Duration::from_secs(1);
 
-type Socket = WebSocketStream<TcpStream>;
+/// In the clear, or over TLS.
+type Socket = WebSocketStream<Either<TcpStream, Box<TlsStream<TcpStream>>>>;
 
 /// An open connection to a dispatcher that has said `hello`.
 #[derive(Debug)]

@@ -1,6 +1,6 @@
 //! An outbound WebSocket to a dispatcher: where it is, how to reach it, how it ends.
 //!
-//! Workers and clients dial with [`dial`] and get a [`Link`] once the dispatcher has said
+//! Workers and clients dial with [`dial`], in the clear or over TLS, and get a [`Link`] once the dispatcher has said
 //! `hello`. Frames are text in and text out; what they mean is their readers' business.
 //!
 //! Guards: every step has a time limit, every buffer a size, and every end says whether trying

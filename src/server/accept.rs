@@ -1,17 +1,26 @@
 //! Accepting connections: one task each until it is a WebSocket or has ended.
+//!
+//! A handshake is the connection's own business: however slow, it holds up nobody else.
 
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::TlsAcceptor;
 use tokio_util::task::TaskTracker;
-use tracing::{debug, warn};
+use tracing::field::Empty;
+use tracing::{Instrument, debug, info_span, warn};
 
+use super::counted::Counted;
+use super::tls;
 use crate::base::shutdown::Shutdown;
+use crate::metrics::{Metrics, Presence};
 
 /// How long a peer may take to say what it wants.
 const HEADERS_WITHIN: Duration = Duration::from_secs(10);
@@ -19,21 +28,35 @@ const HEADERS_WITHIN: Duration = Duration::from_secs(10);
 /// Wait after an accept failed for want of something, such as file descriptors.
 const RETRY_AFTER: Duration = Duration::from_millis(100);
 
+/// What every connection is given.
+#[derive(Clone)]
+pub(super) struct Front {
+    /// Present: all speak TLS.
+    pub(super) acceptor: Option<TlsAcceptor>,
+    pub(super) router: Router,
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) shutdown: Shutdown,
+}
+
 /// Accepts until draining begins; returns the connections that are still at their requests.
-pub(super) async fn run(listener: &TcpListener, router: Router, shutdown: &Shutdown) -> TaskTracker {
+pub(super) async fn run(listener: &TcpListener, front: Front) -> TaskTracker {
     let connections = TaskTracker::new();
+    let mut last_id = 0_u64;
     loop {
         let accepted = tokio::select! {
             biased;
-            () = shutdown.draining().cancelled() => {
+            () = front.shutdown.draining().cancelled() => {
                 connections.close();
                 return connections;
             }
             accepted = listener.accept() => accepted,
         };
         match accepted {
-            Ok((stream, _)) => {
-                connections.spawn(connection(stream, router.clone(), shutdown.clone()));
+            Ok((stream, peer)) => {
+                last_id += 1;
+                // The WebSocket that it may become goes on in the same span, and adds whose it is.
+                let span = info_span!("connection", id = last_id, %peer, account = Empty, role = Empty, worker = Empty);
+                connections.spawn(connection(stream, front.clone()).instrument(span));
             }
             Err(error) if is_the_peers(&error) => debug!(%error, "a connection ended before it was accepted"),
             Err(error) => {
@@ -44,10 +67,33 @@ pub(super) async fn run(listener: &TcpListener, router: Router, shutdown: &Shutd
     }
 }
 
-async fn connection(stream: TcpStream, router: Router, shutdown: Shutdown) {
+async fn connection(stream: TcpStream, front: Front) {
     // Frames are small and must leave at once; a socket that refuses is merely slower.
     let _ = stream.set_nodelay(true);
-    let service = TowerToHyperService::new(router);
+    let metrics = Arc::clone(&front.metrics);
+    metrics.accepted.inc();
+    let presence = Presence::of(&metrics.connections);
+    let Some(acceptor) = &front.acceptor else {
+        return serve(Counted::new(stream, presence, metrics), &front).await;
+    };
+    // Boxed: a connection in the clear is not to pay for it.
+    let shaken = tokio::select! {
+        biased;
+        () = front.shutdown.draining().cancelled() => return,
+        shaken = Box::pin(tls::accept(acceptor, stream)) => shaken,
+    };
+    match shaken {
+        Some(stream) => Box::pin(serve(Counted::new(stream, presence, metrics), &front)).await,
+        None => metrics.failed_handshakes.inc(),
+    }
+}
+
+async fn serve<S>(stream: S, front: &Front)
+where
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
+    let shutdown = &front.shutdown;
+    let service = TowerToHyperService::new(front.router.clone());
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEADERS_WITHIN)

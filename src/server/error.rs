@@ -4,6 +4,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use super::tls::TlsError;
 use crate::auth::BootstrapError;
 use crate::blobs::BlobError;
 use crate::store::StoreError;
@@ -26,6 +27,9 @@ pub enum ServeError {
         /// Why.
         source: io::Error,
     },
+    /// The certificate cannot be served with.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// The data directory cannot be opened.
     #[error(transparent)]
     Open(#[from] OpenError),

@@ -1,8 +1,10 @@
 //! A dispatcher as a process part: open everything, listen, serve, drain, end.
 
 mod accept;
+mod counted;
 mod error;
 mod open;
+mod tls;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -14,12 +16,15 @@ use tokio::net::TcpListener;
 use tracing::{info, warn};
 
 pub use error::ServeError;
+pub use tls::{Certificate, TlsError};
 
+use self::accept::Front;
 use crate::api::http;
 use crate::api::ws::{self, Registry, WsState};
 use crate::auth::Auth;
 use crate::base::clock::Clock;
 use crate::base::shutdown::Shutdown;
+use crate::base::tls::provider;
 use crate::blobs::Blobs;
 use crate::config::ServerSettings;
 use crate::dispatcher::{Dispatcher, Parts};
@@ -33,6 +38,7 @@ pub struct Server {
     settings: ServerSettings,
     listener: TcpListener,
     address: SocketAddr,
+    certificate: Option<Certificate>,
     store: Arc<dyn Store>,
     shared: Option<RedisStore>,
     auth: Auth,
@@ -56,6 +62,9 @@ impl Server {
         if settings.open && !settings.listen.ip().is_loopback() && !settings.open_anywhere {
             return Err(ServeError::OpenToAll(settings.listen));
         }
+        // Before anything makes an HTTP client of its own, such as a store of files: that needs a default.
+        provider();
+        let certificate = settings.tls.clone().map(Certificate::load).transpose()?;
         // The port first: a second server on the same machine fails on what its user can see.
         let listener = TcpListener::bind(settings.listen)
             .await
@@ -65,7 +74,10 @@ impl Server {
         let clock = Clock::default();
         let (opened, listener) = match &settings.redis {
             None => (open::sqlite(&settings, clock.clone()).await?, listener),
-            Some(redis) => open::redis(&settings, redis, clock.clone(), listener).await?,
+            Some(redis) => {
+                let acceptor = certificate.as_ref().map(Certificate::acceptor);
+                open::redis(&settings, redis, clock.clone(), listener, acceptor).await?
+            }
         };
         let open::Opened { store, shared } = opened;
         let auth = Auth::new(Arc::clone(&store), clock, settings.access_token_ttl);
@@ -74,7 +86,7 @@ impl Server {
             Some(url) => Blobs::at(url).await?,
             None => Blobs::open(&settings.data_dir.join("blobs"))?,
         };
-        Ok(Self { settings, listener, address, store, shared, auth, blobs })
+        Ok(Self { settings, listener, address, certificate, store, shared, auth, blobs })
     }
 
     /// Where it listens.
@@ -82,12 +94,17 @@ impl Server {
         self.address
     }
 
+    /// What it shows over TLS; none where it serves in the clear.
+    pub fn certificate(&self) -> Option<&Certificate> {
+        self.certificate.as_ref()
+    }
+
     /// Serves until `shutdown` says to end: stops taking work, lets work finish, then cuts.
     ///
     /// # Errors
     /// See [`ServeError`].
     pub async fn run(self, shutdown: Shutdown) -> Result<(), ServeError> {
-        let Self { settings, listener, address, store, shared, auth, blobs } = self;
+        let Self { settings, listener, address, certificate, store, shared, auth, blobs } = self;
         let drain_timeout = settings.drain_timeout;
         let parts = Parts {
             store: Arc::clone(&store),
@@ -106,8 +123,11 @@ impl Server {
                 .route("/ws", any(ws::upgrade))
                 .with_state(WsState { dispatcher: dispatcher.clone(), registry: registry.clone() }),
         );
-        info!(%address, instance = dispatcher.instance(), "serving");
-        let requests = accept::run(&listener, router, &shutdown).await;
+        let metrics = Arc::clone(dispatcher.metrics());
+        let acceptor = certificate.as_ref().map(Certificate::acceptor);
+        info!(%address, tls = acceptor.is_some(), instance = dispatcher.instance(), "serving");
+        let front = Front { acceptor, router, metrics, shutdown: shutdown.clone() };
+        let requests = accept::run(&listener, front).await;
         drop(listener);
         // Sockets are told 4000 and answer; requests that are under way end.
         let quiet = async {

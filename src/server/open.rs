@@ -7,9 +7,11 @@ use axum::Router;
 use axum::http::StatusCode;
 use axum::routing::get;
 use tokio::net::TcpListener;
+use tokio_rustls::TlsAcceptor;
 use tracing::{info, warn};
 
-use super::{ServeError, accept};
+use super::ServeError;
+use super::accept::{self, Front};
 use crate::base::clock::Clock;
 use crate::base::shutdown::Shutdown;
 use crate::config::{RedisSettings, ServerSettings};
@@ -45,6 +47,7 @@ pub(super) async fn redis(
     redis: &RedisSettings,
     clock: Clock,
     listener: TcpListener,
+    acceptor: Option<TlsAcceptor>,
 ) -> Result<(Opened, TcpListener), ServeError> {
     let options = RedisOptions {
         url: redis.url.clone(),
@@ -62,7 +65,7 @@ pub(super) async fn redis(
             waiting.start_cut();
             checked
         },
-        not_ready(listener, &waiting)
+        not_ready(listener, acceptor, &waiting)
     );
     for odd in checked? {
         warn!("{odd}");
@@ -92,9 +95,10 @@ async fn check(store: &RedisStore, clock: &Clock) -> Result<Vec<String>, CheckEr
 }
 
 /// Answers for a dispatcher that has no store yet; gives the listener back once it has.
-async fn not_ready(listener: TcpListener, until: &Shutdown) -> TcpListener {
+async fn not_ready(listener: TcpListener, acceptor: Option<TlsAcceptor>, until: &Shutdown) -> TcpListener {
     let unavailable = || async { (StatusCode::SERVICE_UNAVAILABLE, "the store is not there yet\n") };
     let router = Router::new().route("/healthz", get(async || "ok")).fallback(unavailable);
-    accept::run(&listener, router, until).await;
+    // What is counted before there is a dispatcher, nobody can ask for.
+    accept::run(&listener, Front { acceptor, router, metrics: Arc::default(), shutdown: until.clone() }).await;
     listener
 }

@@ -9,6 +9,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument;
 
 use super::executor::cgroup::Cgroups;
 use super::held::{Held, Key, Stop, Why};
@@ -139,7 +140,8 @@ impl Agent {
         let held = Held::new(key, log, spec.grace());
         self.jobs.held.lock().insert(key, Arc::clone(&held));
         held.answer(&self.outbox);
-        self.tasks.spawn(job::run(Arc::clone(self), held, Assignment { spec, gpu_ids }));
+        let span = tracing::info_span!("job", job = %job_id, attempt);
+        self.tasks.spawn(job::run(Arc::clone(self), held, Assignment { spec, gpu_ids }).instrument(span));
         Ok(())
     }
 

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until};
+use tracing::debug;
 
 use super::agent::Agent;
 use super::ending::Ending;
@@ -28,6 +29,7 @@ pub(crate) struct Assignment {
 
 /// Runs `held` to its end.
 pub(crate) async fn run(agent: Arc<Agent>, held: Arc<Held>, assignment: Assignment) {
+    debug!("job started");
     let ending = match agent.workspaces.take() {
         Ok(workspace) => {
             let run = Run { agent: &agent, held: &held, assignment: &assignment, workspace: &workspace };
@@ -37,6 +39,7 @@ pub(crate) async fn run(agent: Arc<Agent>, held: Arc<Held>, assignment: Assignme
         }
         Err(error) => Ending::spawn_error(None, format!("cannot make a workspace: {error}")),
     };
+    debug!(reason = ?ending.reason, exit_code = ending.exit_code, "job ended");
     held.end(&agent.outbox, ending, agent.now());
     agent.job_over(&held);
 }

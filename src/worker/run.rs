@@ -118,7 +118,7 @@ async fn set_up(settings: &WorkerSettings, address: &Address, shutdown: &Shutdow
         outbox: Outbox::default(),
         home,
         workspaces,
-        transfer: Transfer::new(address.clone(), settings.token.clone()),
+        transfer: Transfer::new(address.clone(), settings.token.clone(), settings.trust.clone()),
         sizes: Sizes { download: settings.download_bytes, unpacked: settings.unpacked_bytes },
         cgroups,
         hidden: executor::hidden_variables(),
@@ -168,7 +168,7 @@ async fn stay_connected(agent: &Arc<Agent>, address: &Address, settings: &Worker
     loop {
         let link = tokio::select! {
             () = agent.gone.cancelled() => return Ok(()),
-            link = link::dial(address, token) => link,
+            link = link::dial(address, token, &settings.trust) => link,
         };
         let ended = match link {
             Ok(link) if link.hello.auth == AuthMode::Required && token.is_none() => {

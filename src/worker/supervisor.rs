@@ -180,7 +180,7 @@ impl Supervisor<'_> {
             }
             ended => {
                 if let Err(error) = ended {
-                    tracing::debug!(%error, job = %self.held.key.0, "cannot read output");
+                    tracing::debug!(%error, "cannot read output");
                 }
                 pump.finish(self.agent, self.held);
                 None

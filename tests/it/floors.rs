@@ -13,7 +13,7 @@ use proc_macro2::{Delimiter, TokenStream, TokenTree};
 pub(crate) const FLOORS: &[(u8, &[&str])] = &[
     (0, &["base"]),
     (1, &["protocol"]),
-    (2, &["config", "link", "model"]),
+    (2, &["config", "link", "metrics", "model"]),
     (3, &["client", "scheduler", "store", "worker"]),
     (4, &["auth", "blobs", "hub"]),
     (5, &["dispatcher"]),

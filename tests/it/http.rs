@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use gangline::base::secret::Secret;
 use gangline::base::shutdown::Shutdown;
+use gangline::base::tls::Trust;
 use gangline::config::ServerSettings;
 use gangline::link::{LinkReceiver, LinkSender, dial};
 use gangline::server::{ServeError, Server};
@@ -354,7 +355,7 @@ impl Site {
 
     async fn socket(&self, token: &str) -> Socket {
         let address = format!("{}/ws", self.url.replace("http", "ws")).parse().unwrap();
-        let link = dial(&address, Some(&Secret::new(token))).await.unwrap();
+        let link = dial(&address, Some(&Secret::new(token)), &Trust::default()).await.unwrap();
         Socket { sender: link.sender, receiver: link.receiver }
     }
 

@@ -13,6 +13,7 @@ const DOCUMENTS: &[&str] = &[
     "CHANGELOG.md",
     "CONTRIBUTING.md",
     "protocol.md",
+    "docs/metrics.md",
     "examples/README.md",
     "examples/kubernetes/README.md",
 ];

@@ -9,6 +9,7 @@ use serde_json::json;
 use tempfile::TempDir;
 
 use crate::support::eventually;
+use crate::support::fetch;
 use crate::support::process::{Ended, Process, admin, free_address, gangline, run};
 
 /// `gangline serve` that must fail, with every one of these words in what it says.
@@ -146,7 +147,7 @@ async fn a_full_disk_refuses_and_loses_nothing_that_was_answered() {
     assert!(answered.len() > 1, "{error}");
     // It goes on: what was answered can be read.
     assert_eq!(peer.job(&answered[0]).await["status"], "pending");
-    let ready = async || reqwest::get(format!("http://{address}/readyz")).await.expect("it answers").status().as_u16();
+    let ready = async || fetch(address, "/readyz").await.status().as_u16();
     assert_eq!(ready().await, 503, "nobody should send it more");
     // The disk has room again: it finds that out by itself.
     server.may_write_without_limit();

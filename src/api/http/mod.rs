@@ -14,7 +14,9 @@ mod ranges;
 mod uploads;
 
 use axum::Router;
+use axum::extract::{MatchedPath, Request, State};
 use axum::http::{HeaderValue, header};
+use axum::middleware::Next;
 use axum::response::Response;
 use axum::routing::{get, post};
 
@@ -38,7 +40,17 @@ pub fn router(dispatcher: Dispatcher) -> Router {
         .method_not_allowed_fallback(async || HttpError::method_not_allowed())
         .fallback(async || HttpError::no_route())
         .layer(axum::middleware::map_response(never_guess))
+        .layer(axum::middleware::from_fn_with_state(dispatcher.clone(), count))
         .with_state(dispatcher)
+}
+
+/// Counts what is answered, by the pattern of its route: paths hold ids.
+async fn count(State(dispatcher): State<Dispatcher>, request: Request, next: Next) -> Response {
+    let route = request.extensions().get::<MatchedPath>().cloned();
+    let response = next.run(request).await;
+    let route = route.as_ref().map_or("none", MatchedPath::as_str);
+    dispatcher.metrics().request(route, response.status().as_u16());
+    response
 }
 
 /// What a job wrote is never to be taken for something else than it is declared as.

@@ -84,7 +84,7 @@ impl Reader {
             return Ok(());
         }
         let reply = AuthEvent::Ok(AuthReply::Login(auth_ok(&identity, token)));
-        self.identity = Some(identity);
+        self.know(identity);
         Ok(self.reply(id, &reply).await?)
     }
 

@@ -9,7 +9,7 @@ use futures_util::StreamExt;
 use futures_util::stream::{SplitSink, SplitStream};
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use tokio_tungstenite::tungstenite;
-use tracing::debug;
+use tracing::{Span, debug};
 
 use super::registry::{Registry, Session};
 use super::submits::Submits;
@@ -18,6 +18,7 @@ use crate::auth::{AuthError, Credential, Identity};
 use crate::base::clock::{Millis, millis};
 use crate::dispatcher::{Agent, DispatchError, Dispatcher};
 use crate::hub::{Item, outbox::Closed};
+use crate::metrics::{Label, Operation, Presence};
 use crate::model::Role;
 use crate::protocol::auth::{AuthEvent, AuthOk, AuthReply};
 use crate::protocol::codec::{self, Acknowledged, FrameId, Payload, Pong, Sender, ToServer};
@@ -62,7 +63,7 @@ pub(super) async fn run(
         Opening::Refused(code, error) => (None, Some((code, error))),
     };
     let session = registry.open(now, identity.clone());
-    dispatcher.shutdown().spawn(writer::run(dispatcher.clone(), Arc::clone(&session), sink));
+    dispatcher.shutdown().spawn(writer::run(dispatcher.clone(), Arc::clone(&session), sink, Span::current()));
     let (identity, refused) = match identity {
         None => (None, refused),
         Some(identity) => match Box::pin(dispatcher.auth().check_again(&identity)).await {
@@ -117,6 +118,7 @@ pub(super) struct Reader {
     rate: Option<Box<DefaultDirectRateLimiter>>,
     errors: Strikes,
     rate_errors: Strikes,
+    counted: Presence,
 }
 
 /// The connection cannot go on.
@@ -147,6 +149,7 @@ impl Strikes {
 
 impl Reader {
     fn new(dispatcher: Dispatcher, session: Arc<Session>, identity: Option<Identity>) -> Self {
+        let counted = count(&dispatcher, identity.as_ref());
         Self {
             dispatcher,
             session,
@@ -157,7 +160,14 @@ impl Reader {
             rate: None,
             errors: Strikes::default(),
             rate_errors: Strikes::default(),
+            counted,
         }
+    }
+
+    /// Rests on `identity` from now on.
+    pub(super) fn know(&mut self, identity: Identity) {
+        self.counted = count(&self.dispatcher, Some(&identity));
+        self.identity = Some(identity);
     }
 
     async fn greet(&mut self, refused: Option<(CloseCode, Option<WireError>)>) -> Result<(), Hangup> {
@@ -300,6 +310,9 @@ impl Reader {
 
     /// Queues an error, and counts it.
     pub(super) async fn fail(&mut self, id: Option<&FrameId>, error: &WireError) -> Result<(), Hangup> {
+        if error.code == ErrorCode::StoreUnavailable {
+            self.dispatcher.metrics().store_errors.of(Operation::Request).inc();
+        }
         self.reply(id, error).await?;
         if self.errors.add(self.dispatcher.clock().now()) {
             self.session.outbox.close(CloseCode::Abuse);
@@ -356,6 +369,15 @@ impl Reader {
             millis(until.wait_time_from(governor::clock::Clock::now(&governor::clock::DefaultClock::default())))
         })
     }
+}
+
+/// Counts a connection by its role, and says in its logs whose it is.
+fn count(dispatcher: &Dispatcher, identity: Option<&Identity>) -> Presence {
+    let role = identity.map(|identity| identity.role.into());
+    if let Some(identity) = identity {
+        Span::current().record("account", identity.account.as_str()).record("role", role.name());
+    }
+    Presence::of(dispatcher.metrics().websockets.of(role))
 }
 
 /// Why a request has no reply of its own.

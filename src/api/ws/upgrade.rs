@@ -1,10 +1,13 @@
 //! The upgrade request: who asks, from where, with what.
 
+use std::sync::Arc;
+
 use axum::extract::State;
 use axum::extract::ws::WebSocketUpgrade;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use futures_util::StreamExt;
+use tracing::{Instrument, Span};
 
 use super::registry::Registry;
 use super::session::{self, Opening};
@@ -25,6 +28,9 @@ const WRITE_BYTES: usize = 64 * 1024;
 /// socket is broken. It holds one batch of the writer and its largest frame.
 const WRITE_BYTES_MOST: usize = 4 * 1024 * 1024;
 
+/// How the endpoint is called among the routes that are counted.
+const ROUTE: &str = "/ws";
+
 /// What the endpoint needs.
 #[derive(Debug, Clone)]
 pub struct WsState {
@@ -37,6 +43,13 @@ pub struct WsState {
 /// Upgrades to a WebSocket. What is wrong with the request is said on the socket, because that is
 /// the only place where a browser's page can read it.
 pub async fn upgrade(State(state): State<WsState>, headers: HeaderMap, ws: WebSocketUpgrade) -> Response {
+    let metrics = Arc::clone(state.dispatcher.metrics());
+    let response = open(state, &headers, ws).await;
+    metrics.request(ROUTE, response.status().as_u16());
+    response
+}
+
+async fn open(state: WsState, headers: &HeaderMap, ws: WebSocketUpgrade) -> Response {
     let WsState { dispatcher, registry } = state;
     let settings = dispatcher.settings();
     if registry.len() >= settings.limits.connections {
@@ -47,13 +60,13 @@ pub async fn upgrade(State(state): State<WsState>, headers: HeaderMap, ws: WebSo
     } else if !origin_allowed(
         // One that is not text is no origin of ours, and not the absence of one.
         headers.get(header::ORIGIN).map(|origin| origin.to_str().unwrap_or("?")),
-        text(&headers, header::HOST),
+        text(headers, header::HOST),
         &settings.allowed_origins,
         settings.open,
     ) {
         Opening::Refused(CloseCode::ForbiddenOrigin, None)
     } else {
-        match token(&headers) {
+        match token(headers) {
             Some(token) => match dispatcher.auth().authenticate(token).await {
                 Ok(identity) => Opening::Known(identity),
                 Err(error) => {
@@ -70,6 +83,7 @@ pub async fn upgrade(State(state): State<WsState>, headers: HeaderMap, ws: WebSo
         Opening::Known(_) | Opening::Unknown | Opening::Refused(..) => CLIENT_READ_BYTES,
     };
     let most = settings.limits.worker_frame_bytes.max(settings.limits.client_frame_bytes);
+    let connection = Span::current();
     ws.protocols([SUBPROTOCOL])
         .read_buffer_size(read_bytes)
         .write_buffer_size(WRITE_BYTES)
@@ -78,7 +92,8 @@ pub async fn upgrade(State(state): State<WsState>, headers: HeaderMap, ws: WebSo
         .max_frame_size(most)
         .on_upgrade(async move |socket| {
             // A task of its own: that of the upgrade is larger, and would live as long.
-            dispatcher.shutdown().clone().spawn(session::run(socket.split(), dispatcher, registry, opening));
+            let session = session::run(socket.split(), dispatcher.clone(), registry, opening);
+            dispatcher.shutdown().spawn(session.instrument(connection));
         })
 }
 

@@ -9,13 +9,14 @@ use axum::extract::ws::{CloseFrame, Message, Utf8Bytes, WebSocket};
 use bytes::Bytes;
 use futures_util::SinkExt;
 use futures_util::stream::SplitSink;
-use tracing::{debug, warn};
+use tracing::{Span, debug, warn};
 
 use super::registry::Session;
 use crate::dispatcher::Dispatcher;
 use crate::hub::follow::Source;
 use crate::hub::outbox::Taken;
 use crate::hub::{Follow, Item, Pulled, Ring, Sendable, Watch};
+use crate::metrics::Operation;
 use crate::model::job::is_over;
 use crate::protocol::codec::{Nothing, encode};
 use crate::protocol::job::{JobEvent, Live, Status, Truncated};
@@ -33,11 +34,19 @@ const TURN_CHANGES: usize = 256;
 const CLOSE_WITHIN: Duration = Duration::from_secs(2);
 
 /// Sends until the connection ends, then lets go of what it followed.
-pub(super) async fn run(dispatcher: Dispatcher, session: Arc<Session>, sink: SplitSink<WebSocket, Message>) {
+///
+/// `span` is entered only where something is logged: entered for every delivery, it would cost more than it tells.
+pub(super) async fn run(
+    dispatcher: Dispatcher,
+    session: Arc<Session>,
+    sink: SplitSink<WebSocket, Message>,
+    span: Span,
+) {
     let mut writer = Writer {
         dispatcher,
         session,
         sink,
+        span,
         follows: HashMap::new(),
         turns: VecDeque::new(),
         jobs: None,
@@ -46,7 +55,7 @@ pub(super) async fn run(dispatcher: Dispatcher, session: Arc<Session>, sink: Spl
         workers_rung: false,
     };
     if let Err(Stop) = writer.serve().await {
-        debug!(session = writer.session.id, "socket gone");
+        writer.span.in_scope(|| debug!("socket gone"));
     }
     writer.session.outbox.end();
     writer.session.ended.cancel();
@@ -60,6 +69,7 @@ struct Writer {
     dispatcher: Dispatcher,
     session: Arc<Session>,
     sink: SplitSink<WebSocket, Message>,
+    span: Span,
     follows: HashMap<JobId, Follow>,
     /// Logs that may have something to send, each once.
     turns: VecDeque<JobId>,
@@ -204,7 +214,10 @@ impl Writer {
                 return Ok(Turn::Over);
             }
             Err(error) => {
-                warn!(%error, job = %follow.job, "a follower's read failed; it is sent away to come back");
+                self.dispatcher.metrics().store_errors.of(Operation::Read).inc();
+                self.span.in_scope(
+                    || warn!(%error, job = %follow.job, "a follower's read failed; it is sent away to come back"),
+                );
                 self.session.outbox.close(CloseCode::StoreUnavailable);
                 return Ok(Turn::Wait);
             }

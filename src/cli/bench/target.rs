@@ -7,7 +7,7 @@ use std::net::{Ipv4Addr, TcpListener};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, bail, ensure};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tempfile::TempDir;
@@ -66,6 +66,7 @@ impl Target {
     /// A server that runs already. `pid` is its process, where it is on this machine and of interest.
     pub(super) async fn running(settings: ClientSettings, pid: Option<u32>) -> Result<Self> {
         let address: Address = settings.url.parse()?;
+        ensure!(!address.is_tls(), "bench measures over ws:// and http:// only");
         // Nothing of an earlier run has this name.
         let worker: WorkerId = format!("bench-{}", uuid::Uuid::new_v4()).parse()?;
         let mut client = Client::connect(&settings).await?;

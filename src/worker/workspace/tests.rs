@@ -7,6 +7,7 @@ use zip::write::SimpleFileOptions;
 use super::artifacts::collect;
 use super::unpack::{UnpackError, unpack};
 use super::*;
+use crate::base::tls::Trust;
 use crate::model::Program;
 
 fn zip(build: impl FnOnce(&mut ZipWriter<File>)) -> File {
@@ -130,7 +131,7 @@ async fn a_working_directory_is_made_inside_and_refused_outside() {
     let dir = tempfile::tempdir().unwrap();
     let workspaces = Workspaces::new(&dir.path().join("work")).unwrap();
     let workspace = workspaces.take().unwrap();
-    let transfer = Transfer::new("h:1".parse().unwrap(), None);
+    let transfer = Transfer::new("h:1".parse().unwrap(), None, Trust::default());
     let sizes = Sizes { download: 1, unpacked: 1 };
     let mut spec = JobSpec::new(Program::Shell("true".to_owned()));
     let path = workspace.path().to_owned();

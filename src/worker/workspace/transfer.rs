@@ -16,6 +16,7 @@ use tokio_util::io::ReaderStream;
 
 use crate::base::backoff::Backoff;
 use crate::base::secret::Secret;
+use crate::base::tls::{self, PemError, Trust};
 use crate::link::Address;
 use crate::protocol::{Attempt, JobId};
 
@@ -37,6 +38,7 @@ const REDIRECTS: usize = 5;
 pub(crate) struct Transfer {
     address: Address,
     token: Option<Secret>,
+    trust: Trust,
 }
 
 /// Why a file could not be moved.
@@ -45,7 +47,11 @@ pub(crate) enum TransferError {
     #[error("{0}")]
     Io(#[from] io::Error),
     #[error("{}", with_causes(.0))]
-    Http(#[from] reqwest::Error),
+    Http(reqwest::Error),
+    #[error("the server is not to be trusted: {0}")]
+    Untrusted(String),
+    #[error(transparent)]
+    Ca(#[from] PemError),
     #[error("the server answered {0}")]
     Status(StatusCode),
     #[error("it is larger than {0} bytes")]
@@ -59,7 +65,16 @@ impl TransferError {
         match self {
             Self::Http(_) | Self::TooSlow => true,
             Self::Status(status) => status.is_server_error() || *status == StatusCode::TOO_MANY_REQUESTS,
-            Self::Io(_) | Self::TooLarge(_) => false,
+            Self::Io(_) | Self::TooLarge(_) | Self::Untrusted(_) | Self::Ca(_) => false,
+        }
+    }
+}
+
+impl From<reqwest::Error> for TransferError {
+    fn from(error: reqwest::Error) -> Self {
+        match tls::refused_certificate(&error) {
+            Some(why) => Self::Untrusted(why),
+            None => Self::Http(error),
         }
     }
 }
@@ -78,14 +93,14 @@ fn with_causes(error: &reqwest::Error) -> String {
 
 impl Transfer {
     /// Transfers with the dispatcher at `address`.
-    pub(crate) fn new(address: Address, token: Option<Secret>) -> Self {
-        Self { address, token }
+    pub(crate) fn new(address: Address, token: Option<Secret>, trust: Trust) -> Self {
+        Self { address, token, trust }
     }
 
     /// Fetches `url`, a path on the dispatcher or an absolute URL, into `file`.
     pub(crate) async fn download(&self, url: &str, file: File, most: u64) -> Result<(), TransferError> {
         let (url, own) = self.locate(url);
-        let mut request = client(own)?.get(url);
+        let mut request = self.client(own)?.get(url);
         if let Some(token) = self.token.as_ref().filter(|_| own) {
             request = request.bearer_auth(token.expose());
         }
@@ -135,7 +150,7 @@ impl Transfer {
         let file = tokio::fs::File::open(path).await?;
         let bytes = file.metadata().await?.len();
         let body = reqwest::Body::wrap_stream(ReaderStream::with_capacity(file, 64 * 1024));
-        let mut request = client(true)?.put(url).header(CONTENT_LENGTH, bytes).body(body);
+        let mut request = self.client(true)?.put(url).header(CONTENT_LENGTH, bytes).body(body);
         if let Some(token) = &self.token {
             request = request.bearer_auth(token.expose());
         }
@@ -147,6 +162,17 @@ impl Transfer {
         }
     }
 
+    /// One for each transfer: they are rare, and an idle agent keeps no pool of connections.
+    fn client(&self, own: bool) -> Result<Client, TransferError> {
+        let redirects = if own { Policy::none() } else { Policy::limited(REDIRECTS) };
+        let client = Client::builder()
+            .tls_backend_preconfigured((*self.trust.config()?).clone())
+            .connect_timeout(CONNECT_WITHIN)
+            .read_timeout(SILENT_WITHIN)
+            .redirect(redirects);
+        Ok(client.build()?)
+    }
+
     /// The whole URL, and whether it is on the dispatcher.
     fn locate(&self, url: &str) -> (String, bool) {
         if !url.contains("://") {
@@ -155,12 +181,6 @@ impl Transfer {
         let own = url.starts_with(&self.address.http_url("/"));
         (url.to_owned(), own)
     }
-}
-
-/// One for each transfer: they are rare, and an idle agent keeps no pool of connections.
-fn client(own: bool) -> Result<Client, reqwest::Error> {
-    let redirects = if own { Policy::none() } else { Policy::limited(REDIRECTS) };
-    Client::builder().connect_timeout(CONNECT_WITHIN).read_timeout(SILENT_WITHIN).redirect(redirects).build()
 }
 
 /// A path as it stands in a URL.
@@ -184,7 +204,7 @@ mod tests {
 
     #[test]
     fn the_token_is_for_the_dispatcher_alone() {
-        let transfer = Transfer::new("ws://h:3000/ws".parse().unwrap(), None);
+        let transfer = Transfer::new("ws://h:3000/ws".parse().unwrap(), None, Trust::default());
         assert_eq!(transfer.locate("/uploads/a.zip"), ("http://h:3000/uploads/a.zip".to_owned(), true));
         assert_eq!(transfer.locate("uploads/a.zip"), ("http://h:3000/uploads/a.zip".to_owned(), true));
         assert!(transfer.locate("http://h:3000/uploads/a.zip").1);

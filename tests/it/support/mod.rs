@@ -12,6 +12,7 @@ pub(crate) mod server;
 pub(crate) mod store;
 pub(crate) mod worker;
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 pub(crate) use peer::Peer;
@@ -21,6 +22,13 @@ pub(crate) use worker::{Assigned, Worker};
 /// How long anything may take that should come at once. Long, because machines that build are
 /// busy; a story that passes never waits for it.
 pub(crate) const SOON: Duration = Duration::from_secs(20);
+
+/// `GET`, in the clear.
+pub(crate) async fn fetch(address: SocketAddr, path: &str) -> reqwest::Response {
+    // Without a provider of cryptography no client can be made, not even this one.
+    gangline::base::tls::provider();
+    reqwest::get(format!("http://{address}{path}")).await.expect("it answers")
+}
 
 /// Waits for `future`, at most [`SOON`].
 pub(crate) async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
