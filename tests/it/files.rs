@@ -42,6 +42,8 @@ impl Site {
     async fn start(count: usize, more: &[String], env: &[(&'static str, String)]) -> Self {
         let home = TempDir::new().unwrap();
         let prefix = home.path().file_name().unwrap().to_string_lossy().into_owned();
+        // Nobody else in this process has said yet which cryptography is meant.
+        gangline::base::tls::provider();
         let http = reqwest::Client::builder().no_proxy().timeout(crate::support::SOON).build().unwrap();
         let (more, env) = (more.to_vec(), env.to_vec());
         let mut site = Self { dispatchers: Vec::new(), worker: None, prefix, more, env, http, home };
