@@ -153,7 +153,9 @@ impl Blobs {
         // One that was removed meanwhile is left out.
         let kept = kept.try_buffer_unordered(READS).try_filter_map(async |kept| Ok(kept.map(Kept::artifact)));
         let mut artifacts: Vec<Artifact> = kept.try_collect().await?;
-        artifacts.sort_unstable_by(|a, b| a.path.cmp(&b.path));
+        artifacts.sort_by(|a, b| a.path.cmp(&b.path));
+        // One that came to two dispatchers, each with a disk of its own.
+        artifacts.dedup_by(|a, b| a.path == b.path);
         Ok(artifacts)
     }
 

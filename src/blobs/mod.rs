@@ -18,6 +18,7 @@ mod artifact;
 mod error;
 mod io;
 mod log;
+mod neighbours;
 mod open;
 mod remove;
 #[cfg(test)]
@@ -28,11 +29,13 @@ use std::path::Path as FsPath;
 use std::sync::Arc;
 
 use object_store::ObjectStore;
+use object_store::local::LocalFileSystem;
 
 pub use self::artifact::{Artifact, ArtifactPath, InvalidArtifactPath};
 pub use self::error::{BlobError, PutError};
 pub use self::io::Blob;
 pub use self::log::{FinishedLog, LogWriter};
+pub use self::neighbours::{Listed, Neighbours, ROUTE as NEIGHBOURS_ROUTE};
 pub use self::upload::Upload;
 
 /// Uploads, artifacts and finished logs in one place. Clones share it.
@@ -41,6 +44,9 @@ pub struct Blobs {
     store: Arc<dyn ObjectStore>,
     /// Where the place is a directory.
     root: Option<Arc<FsPath>>,
+    /// That directory, without what is behind it.
+    near: Option<Arc<LocalFileSystem>>,
+    neighbours: Option<Neighbours>,
     /// Bytes per write.
     part: usize,
     /// Whether every dispatcher sees the same.

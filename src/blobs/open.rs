@@ -48,8 +48,17 @@ impl Blobs {
     pub fn open(dir: &FsPath) -> Result<Self, BlobError> {
         let unusable = |source: std::io::Error| BlobError::Directory { dir: dir.to_owned(), source };
         std::fs::create_dir_all(dir).map_err(unusable)?;
-        let store = LocalFileSystem::new_with_prefix(dir)?.with_automatic_cleanup(true);
-        Ok(Self { store: Arc::new(store), root: Some(dir.into()), part: PART, shared: false, logs: Indexes::default() })
+        let store = Arc::new(LocalFileSystem::new_with_prefix(dir)?.with_automatic_cleanup(true));
+        let near = Some(Arc::clone(&store));
+        Ok(Self {
+            store,
+            near,
+            neighbours: None,
+            root: Some(dir.into()),
+            part: PART,
+            shared: false,
+            logs: Indexes::default(),
+        })
     }
 
     /// Opens a bucket with what the usual `AWS_…` variables say of it.
@@ -72,7 +81,15 @@ impl Blobs {
         }
         let store: Arc<dyn ObjectStore> =
             if prefix.is_empty() { Arc::new(store) } else { Arc::new(PrefixStore::new(store, prefix)) };
-        Ok(Self { store, root: None, part: S3_PART, shared: true, logs: Indexes::default() })
+        Ok(Self {
+            store,
+            near: None,
+            neighbours: None,
+            root: None,
+            part: S3_PART,
+            shared: true,
+            logs: Indexes::default(),
+        })
     }
 }
 

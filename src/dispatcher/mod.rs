@@ -38,7 +38,7 @@ pub use register::Registration;
 use crate::auth::{Auth, Identity, Revoked};
 use crate::base::clock::{Clock, Millis, millis};
 use crate::base::shutdown::Shutdown;
-use crate::blobs::Blobs;
+use crate::blobs::{Blobs, Neighbours};
 use crate::config::ServerSettings;
 use crate::hub::Hub;
 use crate::metrics::Metrics;
@@ -94,8 +94,14 @@ impl Dispatcher {
     /// The store did not answer.
     pub async fn start(parts: Parts) -> Result<Self, StoreError> {
         let Parts { store, shared, auth, blobs, clock, settings, shutdown } = parts;
+        let instance = uuid::Uuid::new_v4().to_string();
+        let mut blobs = blobs;
         let (peers, heard) = match shared {
             Some(shared) => {
+                if !blobs.is_shared() {
+                    let key = store.signing_key(rand::random()).await?;
+                    blobs = blobs.with_neighbours(Neighbours::new(shared.clone(), &instance, &key));
+                }
                 let (bus, heard) = Bus::start(&shared, &shutdown)?;
                 (Some(peers::Peers::new(shared, bus)), Some(heard))
             }
@@ -117,7 +123,7 @@ impl Dispatcher {
             hub: Hub::new(),
             clock,
             settings,
-            instance: uuid::Uuid::new_v4().to_string(),
+            instance,
             fleet,
             queue,
             introductions: introduction::Introductions::default(),

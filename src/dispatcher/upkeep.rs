@@ -71,6 +71,9 @@ struct Upkeep<'a> {
 impl Upkeep<'_> {
     async fn pass(&mut self) -> Result<(), DispatchError> {
         let inner = &self.dispatcher.0;
+        if let (Some(neighbours), Some(url)) = (inner.blobs.neighbours(), &inner.settings.advertise) {
+            neighbours.announce(url).await?;
+        }
         let keeper = self.dispatcher.is_keeper().await?;
         if Instant::now() >= self.uploads_at && (keeper || !inner.blobs.is_shared()) {
             self.uploads_at = Instant::now() + UPLOADS_EVERY;

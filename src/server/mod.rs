@@ -104,7 +104,19 @@ impl Server {
     /// # Errors
     /// See [`ServeError`].
     pub async fn run(self, shutdown: Shutdown) -> Result<(), ServeError> {
-        let Self { settings, listener, address, certificate, store, shared, auth, blobs } = self;
+        let Self { mut settings, listener, address, certificate, store, shared, auth, blobs } = self;
+        let scheme = if certificate.is_some() { "https" } else { "http" };
+        let advertised = settings.advertise.get_or_insert_with(|| format!("{scheme}://{address}"));
+        if shared.is_some() && !blobs.is_shared() {
+            warn!(
+                at = %advertised,
+                "files and finished logs are on this machine's disk; other dispatchers fetch them from here while this \
+                 one is up; with --blobs all share one place"
+            );
+            if address.ip().is_unspecified() && advertised.contains(&address.to_string()) {
+                warn!("other dispatchers cannot reach {advertised}; say with --advertise where this one is");
+            }
+        }
         let drain_timeout = settings.drain_timeout;
         let parts = Parts {
             store: Arc::clone(&store),

@@ -90,6 +90,11 @@ impl Site {
         reply.text().await.unwrap()
     }
 
+    async fn text_if_ok(&self, index: usize, path: &str) -> Option<String> {
+        let reply = self.get(index, path).send().await.ok()?;
+        if reply.status() == StatusCode::OK { reply.text().await.ok() } else { None }
+    }
+
     /// Kills a dispatcher, and starts it again where it was.
     async fn restart(&mut self, index: usize) {
         self.dispatchers[index].process.kill();
@@ -212,6 +217,59 @@ async fn a_shared_directory_outlives_the_dispatcher_that_wrote() {
     site.archived().await;
     site.dispatchers[0].process.kill();
     assert_eq!(site.text(1, &format!("/api/jobs/{job}/output")).await, noise());
+}
+
+#[tokio::test]
+async fn what_is_on_one_disk_is_served_by_all() {
+    let mut site = Site::start(3, &[], &[]).await;
+    site.everything_is_everywhere().await;
+    assert!(site.dispatchers[1].process.words().contains("on this machine's disk"));
+
+    // One that is away takes its files along, and brings them back. Meanwhile nobody claims that they never were.
+    let job = site
+        .run(&json!({"command": format!("{NOISE}; echo made > out.txt"), "artifacts": ["*.txt"], "follow": false}))
+        .await;
+    site.archived().await;
+    let log = format!("/api/jobs/{job}/output");
+    let holder = (0..3).find(|index| holds(&site.dispatchers[*index].home, &job)).expect("one has the log");
+    let other = (holder + 1) % 3;
+    site.dispatchers[holder].process.kill();
+    let away = site.get(other, &log).send().await.unwrap();
+    assert_eq!(away.status(), StatusCode::SERVICE_UNAVAILABLE);
+    site.restart(holder).await;
+    let back = async || (site.text_if_ok(other, &log).await? == noise()).then_some(());
+    eventually("the log to be there again", back).await;
+}
+
+/// Whether a dispatcher has the log of a job on its disk.
+fn holds(home: &Path, job: &str) -> bool {
+    home.join("data/blobs/logs").join(job).exists()
+}
+
+#[tokio::test]
+async fn what_dispatchers_fetch_from_each_other_is_for_nobody_else() {
+    let site = Site::start(1, &[], &[]).await;
+    let job = site.run(&json!({"command": NOISE, "follow": false})).await;
+    site.archived().await;
+    assert!(holds(&site.dispatchers[0].home, &job));
+    for path in [format!("/internal/files/logs/{job}"), "/internal/files?below=logs".to_owned()] {
+        for token in ["", "Bearer x", "Dispatcher ", "Dispatcher 0000"] {
+            let address = site.dispatchers[0].address;
+            let reply = site
+                .http
+                .get(format!("http://{address}{path}"))
+                .header(header::AUTHORIZATION, token)
+                .send()
+                .await
+                .unwrap();
+            assert_eq!(reply.status(), StatusCode::NOT_FOUND, "{path} {token}");
+        }
+        assert_eq!(
+            site.get(0, &path).send().await.unwrap().status(),
+            StatusCode::NOT_FOUND,
+            "an administrator's token"
+        );
+    }
 }
 
 #[tokio::test]

@@ -9,6 +9,7 @@ mod caller;
 mod disposition;
 mod error;
 mod health;
+mod internal;
 mod output;
 mod ranges;
 mod uploads;
@@ -20,6 +21,7 @@ use axum::middleware::Next;
 use axum::response::Response;
 use axum::routing::{get, post};
 
+use crate::blobs::NEIGHBOURS_ROUTE;
 use crate::dispatcher::Dispatcher;
 
 use self::error::HttpError;
@@ -37,6 +39,8 @@ pub fn router(dispatcher: Dispatcher) -> Router {
         .route("/api/jobs/{job}/output", get(output::get))
         .route("/api/jobs/{job}/artifacts", get(artifacts::list))
         .route("/api/jobs/{job}/artifacts/{*path}", get(artifacts::get).put(artifacts::put))
+        .route(NEIGHBOURS_ROUTE, get(internal::list))
+        .route(&format!("{NEIGHBOURS_ROUTE}/{{*path}}"), get(internal::get))
         .method_not_allowed_fallback(async || HttpError::method_not_allowed())
         .fallback(async || HttpError::no_route())
         .layer(axum::middleware::map_response(never_guess))
