@@ -83,7 +83,7 @@ impl Neighbours {
 
     /// Whether a request comes from one of them.
     fn sent(&self, headers: &HeaderMap) -> bool {
-        let said = headers.get(AUTHORIZATION).map(|value| value.as_bytes()).unwrap_or_default();
+        let said = headers.get(AUTHORIZATION).map(reqwest::header::HeaderValue::as_bytes).unwrap_or_default();
         said.ct_eq(self.proof().as_bytes()).into()
     }
 

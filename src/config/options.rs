@@ -61,6 +61,7 @@ pub enum LogFormat {
 }
 
 /// `[server]`: flags of `serve` and `up`.
+#[expect(clippy::doc_markdown, reason = "shown in a terminal, where backticks are noise")]
 #[derive(Debug, Clone, Default, PartialEq, clap::Args, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
 #[command(next_help_heading = "Dispatcher")]
@@ -96,8 +97,8 @@ pub struct ServerOptions {
     /// Parts that jobs are spread over in Redis; the same for all dispatchers, and for good [default: 1]
     #[arg(long, env = "GANGLINE_REDIS_PARTITIONS", value_name = "N", hide_short_help = true, value_parser = clap::value_parser!(u32).range(1..=256))]
     pub redis_partitions: Option<u32>,
-    /// Keep uploads, artifacts and finished logs in file:///DIRECTORY, which all dispatchers share, or in
-    /// s3://BUCKET/PREFIX, with what the AWS_... variables say [default: blobs in the data directory]
+    /// Keep uploads, artifacts and finished logs in a directory that all dispatchers share (file:///DIR), or in a
+    /// bucket (s3://BUCKET/PREFIX, with what the AWS_... variables say) [default: blobs in the data directory]
     #[arg(long, env = "GANGLINE_BLOBS", value_name = "URL")]
     pub blobs: Option<BlobsUrl>,
     /// Address at which other dispatchers reach this one, for files on its disk [default: http://<listen>]

@@ -54,13 +54,13 @@ impl Dispatcher {
             None => Ok(Some(page)),
             Some(_) if after >= page.top => Ok(Some(page)),
             Some(Archived::Packed(bytes)) => {
-                let log = FinishedLog::of(bytes.clone()).map_err(unreadable)?;
-                log.read(after, max_bytes, end).await.map(Some).map_err(unreadable)
+                let log = FinishedLog::of(bytes.clone()).map_err(|error| unreadable(&error))?;
+                log.read(after, max_bytes, end).await.map(Some).map_err(|error| unreadable(&error))
             }
             Some(Archived::File) => match self.0.blobs.read_log(job, after, max_bytes, end).await {
                 Ok(Some(read)) => Ok(Some(read)),
                 Ok(None) => self.without_log(job, after, page).await,
-                Err(error) => Err(unreadable(error)),
+                Err(error) => Err(unreadable(&error)),
             },
         }
     }
@@ -147,7 +147,7 @@ impl<'a> Reading<'a> {
     }
 }
 
-fn unreadable(error: BlobError) -> StoreError {
+fn unreadable(error: &BlobError) -> StoreError {
     match error {
         BlobError::Store(_) | BlobError::Io(_) | BlobError::Directory { .. } | BlobError::Bucket { .. } => {
             StoreError::Unavailable(error.to_string())

@@ -53,9 +53,8 @@ pub(super) async fn run(dispatcher: Dispatcher) {
             _ = ticks.tick() => (),
         }
         // May be dropped half-way: whatever it had begun is begun again by who comes next.
-        match cut.run_until_cancelled(upkeep.pass()).await {
-            Some(Err(error)) => debug!(%error, "a look at what need not be kept failed"),
-            Some(Ok(())) | None => (),
+        if let Some(Err(error)) = cut.run_until_cancelled(upkeep.pass()).await {
+            debug!(%error, "a look at what need not be kept failed");
         }
     }
 }

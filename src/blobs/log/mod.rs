@@ -36,7 +36,9 @@ const REMEMBERED: usize = 64;
 
 /// The lists of segments of logs that were read lately.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Indexes(Arc<Mutex<VecDeque<(JobId, Arc<Index>)>>>);
+pub(super) struct Indexes(Arc<Mutex<VecDeque<Known>>>);
+
+type Known = (JobId, Arc<Index>);
 
 /// A finished log.
 #[derive(Debug)]

@@ -29,7 +29,7 @@ fn log(chunks: u64, size: usize) -> Vec<Entry> {
     for i in 0..chunks {
         let stream = if i % 3 == 0 { StreamName::Stderr } else { StreamName::Stdout };
         // Hardly compressible, as the worst of programs' output is.
-        let bytes: Vec<u8> = (0..size as u64).map(|j| ((i * 31 + j) * 2_654_435_761 >> 16) as u8).collect();
+        let bytes: Vec<u8> = (0..size as u64).map(|j| (((i * 31 + j) * 2_654_435_761) >> 16) as u8).collect();
         entries.push(entry(2, 10 + i, EntryKind::Output { stream, offset: i * size as u64, bytes: bytes.into() }));
     }
     let message = Some("no such file".to_owned());
