@@ -90,11 +90,19 @@ impl Upkeep<'_> {
 
     /// Removes the files of jobs that were removed.
     async fn remove_files(&self, shared: &RedisStore) -> Result<(), StoreError> {
-        let removed = shared.removed(AT_ONCE).await?;
-        self.dispatcher.tell_removed(&removed);
-        let done = stream::iter(removed).map(async |job| self.dispatcher.remove_files(job).await.then_some(job));
-        let done: Vec<JobId> = done.buffer_unordered(TOGETHER).filter_map(async |job| job).collect().await;
-        shared.forget_removed(&done).await
+        let began = Instant::now();
+        loop {
+            let removed = shared.removed(AT_ONCE).await?;
+            let found = removed.len();
+            self.dispatcher.tell_removed(&removed);
+            let done = stream::iter(removed).map(async |job| self.dispatcher.remove_files(job).await.then_some(job));
+            let done: Vec<JobId> = done.buffer_unordered(TOGETHER).filter_map(async |job| job).collect().await;
+            shared.forget_removed(&done).await?;
+            // Finished logs are not to wait for all of them.
+            if found < AT_ONCE || done.len() < found || began.elapsed() > HELD_FOR {
+                return Ok(());
+            }
+        }
     }
 
     /// Moves finished logs until there are none that are old enough.
