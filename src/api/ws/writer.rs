@@ -27,6 +27,9 @@ use crate::protocol::{CloseCode, ErrorCode, JobId, WireError};
 /// Bytes of one log that are sent before the next one has its turn.
 const TURN_BYTES: usize = 64 * 1024;
 
+/// The same for what has to be read from the store, where each turn is a way there and back.
+const STORE_TURN_BYTES: usize = 256 * 1024;
+
 /// Changes of one feed that are sent before the rest has its turn.
 const TURN_CHANGES: usize = 256;
 
@@ -206,7 +209,7 @@ impl Writer {
     }
 
     async fn read_store(&mut self, follow: &mut Follow) -> Result<Turn, Stop> {
-        let page = match self.dispatcher.read_log(follow.job, follow.cursor, TURN_BYTES).await {
+        let page = match self.dispatcher.read_log(follow.job, follow.cursor, STORE_TURN_BYTES).await {
             Ok(Some(page)) => page,
             Ok(None) => {
                 let error = WireError::new(ErrorCode::NotFound, format!("{} is no longer kept", follow.job));

@@ -152,14 +152,13 @@ impl LogStore for RedisStore {
 
     async fn read(&self, job: JobId, after: Cursor, max_bytes: usize) -> Result<Option<LogPage>, StoreError> {
         let call = self.call(Script::Read, self.partition_of(job.number));
-        let [fields, entries, moved, packed] =
-            record::fixed(self.run(&call.arg(job.number).arg(after.to_string()).arg(READ_AT_ONCE)).await?)?;
+        let call = call.arg(job.number).arg(after.to_string()).arg(READ_AT_ONCE).arg(max_bytes);
+        let [fields, entries, whole, moved, packed] = record::fixed(self.run(&call).await?)?;
         let Some(stored) = record::named(record::stored(job.number, fields)?, job.into()) else { return Ok(None) };
         let mut page = Page::new(after, max_bytes, jobs::top(&stored), stored.job.status);
-        let entries = record::array(entries)?;
-        let whole = entries.len() < READ_AT_ONCE;
+        let whole = record::text(whole)? == "1";
         let mut open = true;
-        for value in entries {
+        for value in record::array(entries)? {
             open = open && page.push(record::entry(value)?);
         }
         if open && whole {
