@@ -292,14 +292,14 @@ async fn a_store_that_repeats_itself_is_caught() {
     let seed: u32 = rand::random();
     let server = Stage::new().store(|store| faulty(store, ReadsAgain)).start().await;
     let mut peer = server.admin().await;
-    let program = Program { seed, bursts: 1, lines: 2_000, rest_ms: 0 };
+    let program = Program { seed, bursts: 1, lines: 6_000, rest_ms: 0 };
     let mut worker = server.worker("w", &json!({})).await;
     let id = peer.queue(&json!({"command": "x"})).await;
     let assigned = worker.accepted().await;
-    report(&mut worker, &assigned, program, 0..2_000).await;
-    worker.say(&assigned.end(2_001, 0)).await;
-    worker.stored(&assigned, 2_001).await;
-    // A replay comes from the store, in pages.
+    report(&mut worker, &assigned, program, 0..6_000).await;
+    worker.say(&assigned.end(6_001, 0)).await;
+    worker.stored(&assigned, 6_001).await;
+    // A replay comes from the store, in pages: more than one of them.
     let follower = Following::start("a", server.address, server.admin_token(), &id);
     eventually("the replay", async || follower.is_done().then_some(())).await;
     let executions = vec![Execution { attempt: 1, done: Some(1) }];
