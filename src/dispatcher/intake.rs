@@ -6,14 +6,16 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::sync::Notify;
+use tokio::time::Instant;
 use tracing::warn;
 
 use super::Dispatcher;
 use super::fleet::Agent;
+use super::settling::Settling;
 use crate::base::backoff::Backoff;
 use crate::base::clock::Millis;
 use crate::hub::Item;
@@ -30,6 +32,9 @@ const WAITING_BYTES: usize = 8 * 1024 * 1024;
 
 /// A frame's cost beside its bytes, so that empty ones are bounded, too.
 const FRAME_BYTES: usize = 128;
+
+/// Between two looks at whether a store lives that is to have settled something.
+const SEEN_AGAIN: Duration = Duration::from_millis(100);
 
 /// When an attempt ended, as its last entry.
 type End = (u64, Millis, Outcome);
@@ -147,7 +152,27 @@ impl Waiting {
 /// Stores what `agent` writes until its intake is closed and empty.
 pub(super) async fn run(dispatcher: Dispatcher, agent: Arc<Agent>) {
     let mut backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(2));
-    while let Some((writes, ids)) = agent.intake.take().await {
+    let window_bytes = dispatcher.0.settings.limits.window_bytes;
+    let mut settling = Settling::default();
+    loop {
+        let taken = tokio::select! {
+            taken = agent.intake.take() => taken,
+            () = settling.due() => {
+                let seen = Instant::now();
+                if dispatcher.0.store.check().await.is_err() {
+                    tokio::time::sleep(SEEN_AGAIN).await;
+                    continue;
+                }
+                for ((job_id, attempt), n) in settling.settled(seen, dispatcher.0.store.lives()) {
+                    let ack = AgentJobOrder::Ack(Ack { job_id, attempt, n, stable: n, window_bytes });
+                    if agent.outbox().push(Item::Frame(encode(&ack).into())).await.is_err() {
+                        agent.intake.close();
+                    }
+                }
+                continue;
+            }
+        };
+        let Some((writes, ids)) = taken else { return };
         let mut told = false;
         let metrics = dispatcher.metrics();
         let results = loop {
@@ -171,14 +196,15 @@ pub(super) async fn run(dispatcher: Dispatcher, agent: Arc<Agent>) {
             }
         };
         backoff.reset();
-        let window_bytes = dispatcher.0.settings.limits.window_bytes;
+        let now = Instant::now();
         for (index, (write, result)) in writes.iter().zip(results).enumerate() {
             let (job_id, attempt) = (write.job, write.attempt);
             match result {
                 Ok(appended) => {
                     dispatcher.appended(write, &appended);
                     let n = appended.last_n;
-                    let ack = AgentJobOrder::Ack(Ack { job_id, attempt, n, stable: n, window_bytes });
+                    let stable = settling.add(now, &*dispatcher.0.store, (job_id, attempt), n, write.end.is_some());
+                    let ack = AgentJobOrder::Ack(Ack { job_id, attempt, n, stable, window_bytes });
                     if agent.outbox().push(Item::Frame(encode(&ack).into())).await.is_err() {
                         agent.intake.close();
                     }

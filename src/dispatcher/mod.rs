@@ -21,6 +21,7 @@ mod peers;
 mod reaper;
 mod records;
 mod register;
+mod settling;
 mod upkeep;
 mod workers;
 

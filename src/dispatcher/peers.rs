@@ -7,6 +7,7 @@
 //! One loop. Not here: how doorbells travel (`store::redis::bus`).
 
 use std::collections::{BTreeSet, HashSet};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -40,6 +41,8 @@ const READ_BYTES: usize = 256 * 1024;
 pub(super) struct Peers {
     pub(super) store: RedisStore,
     bus: Bus,
+    /// How many servers had been met when leases and workers were last seen to.
+    servers_met: AtomicU64,
     /// News that is told once, however often it comes up before it is.
     gathered: Mutex<Gathered>,
     news: Notify,
@@ -78,7 +81,17 @@ struct Letter<N> {
 
 impl Peers {
     pub(super) fn new(store: RedisStore, bus: Bus) -> Self {
-        Self { store, bus, gathered: Mutex::default(), news: Notify::new() }
+        Self { store, bus, servers_met: AtomicU64::new(0), gathered: Mutex::default(), news: Notify::new() }
+    }
+
+    /// Whether the server is another than when [`Self::seen_to`] was last told of one.
+    pub(super) fn met_another_server(&self) -> Option<u64> {
+        Some(self.store.servers_met()).filter(|met| self.servers_met.load(Ordering::Relaxed) != *met)
+    }
+
+    /// What another server asks for is done, as of so many.
+    pub(super) fn seen_to(&self, servers_met: u64) {
+        self.servers_met.store(servers_met, Ordering::Relaxed);
     }
 
     fn say(&self, from: &str, news: &News) {

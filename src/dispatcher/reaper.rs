@@ -11,7 +11,7 @@ use crate::metrics::Operation;
 use crate::model::Outcome;
 use crate::protocol::agent::{AgentOrder, Lost};
 use crate::protocol::job::Reason;
-use crate::protocol::{Attempt, JobId};
+use crate::protocol::{Attempt, CloseCode, JobId};
 use crate::store::jobs::Retention;
 use crate::store::log::AttemptWrite;
 
@@ -55,6 +55,16 @@ pub(super) async fn run(dispatcher: Dispatcher) {
 /// `absent`: the time since the last pass that went through.
 async fn pass(dispatcher: &Dispatcher, ticks: u32, absent: Duration) -> Result<(), DispatchError> {
     let inner = &dispatcher.0;
+    if let Some(peers) = &inner.peers
+        && let Some(met) = peers.met_another_server()
+    {
+        start_anew(dispatcher, absent).await?;
+        peers.seen_to(met);
+        // Only they know what they hold, and send again what the store has lost.
+        for agent in inner.fleet.agents() {
+            agent.close(CloseCode::StoreUnavailable);
+        }
+    }
     if absent >= (inner.settings.lease / 3).max(LATE) {
         start_anew(dispatcher, absent).await?;
     }

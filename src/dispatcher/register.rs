@@ -12,13 +12,13 @@ use crate::metrics::Returned;
 use crate::model::worker::Gpu;
 use crate::model::{Job, Outcome, Role, Worker};
 use crate::protocol::agent::{
-    AgentOrder, AgentOutput, AttemptEnd, AttemptRef, Heartbeat, Lost, Register, Registered, Reject, Resume,
-    ResumeVerdict, Verdict,
+    AgentOrder, AgentOutput, AttemptEnd, AttemptGone, AttemptRef, Heartbeat, Lost, Register, Registered, Reject,
+    Resume, ResumeVerdict, Verdict,
 };
 use crate::protocol::chunk::bytes_of;
 use crate::protocol::codec::{FrameId, Nothing};
 use crate::protocol::{Attempt, CloseCode, JobId, WireError};
-use crate::store::log::NewOutput;
+use crate::store::log::{Gone, NewOutput};
 
 /// Slots of one worker at the most: what one connection's orders are sized for.
 const SLOTS_MOST: u32 = 4_096;
@@ -231,6 +231,19 @@ impl Dispatcher {
             // The next job is claimed while this one's end is being stored.
             agent.finish(job_id, attempt);
             self.0.queue.poke();
+        }
+        Ok(())
+    }
+
+    /// A worker cannot say again what the store has lost: the log goes on after it.
+    ///
+    /// # Errors
+    /// The store.
+    pub async fn gone(&self, agent: &Agent, gone: AttemptGone, id: Option<&FrameId>) -> Result<(), DispatchError> {
+        let AttemptGone { job_id, attempt, n, stdout_bytes, stderr_bytes } = gone;
+        if self.may_write(agent, job_id, attempt, id).await? {
+            warn!(job = %job_id, n, "the store has lost output that its worker does not have any more");
+            self.0.store.skip(job_id, attempt, Gone { n, stdout: stdout_bytes, stderr: stderr_bytes }).await??;
         }
         Ok(())
     }

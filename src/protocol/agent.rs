@@ -30,6 +30,7 @@ verbs! {
         "reject" => Reject(Reject),
         "output" => Output(AgentOutput<'a>),
         "end" => End(AttemptEnd),
+        "gone" => Gone(AttemptGone),
     }
 }
 
@@ -333,6 +334,25 @@ pub struct AttemptEnd {
     /// When, in milliseconds; the dispatcher's clock where absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub time: Option<u64>,
+}
+
+/// `gone`: the answer to a `nack` for what was `stable` and is forgotten.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct AttemptGone {
+    /// The job.
+    #[serde(alias = "job_id")]
+    pub job_id: JobId,
+    /// The attempt.
+    pub attempt: Attempt,
+    /// The last entry that is gone.
+    pub n: u64,
+    /// Bytes of standard output up to there.
+    #[serde(default)]
+    pub stdout_bytes: u64,
+    /// Bytes of standard error up to there.
+    #[serde(default)]
+    pub stderr_bytes: u64,
 }
 
 /// `ack`: cumulative.

@@ -51,6 +51,17 @@ pub struct Appended {
     pub ended: Option<Arc<Job>>,
 }
 
+/// What neither the store nor the worker has any more of an attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Gone {
+    /// The last entry that is gone.
+    pub n: u64,
+    /// Bytes of standard output up to there.
+    pub stdout: u64,
+    /// Bytes of standard error up to there.
+    pub stderr: u64,
+}
+
 /// A piece of a log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LogPage {
@@ -97,6 +108,13 @@ pub trait LogStore {
     /// # Errors
     /// Nothing was changed.
     async fn read(&self, job: JobId, after: Cursor, max_bytes: usize) -> Result<Option<LogPage>, StoreError>;
+
+    /// Goes on after entries that the store has lost and nobody can say again. Readers see them as
+    /// [`LogPage::removed`]. Changes nothing where the attempt's last `n` is there already.
+    ///
+    /// # Errors
+    /// Inner: the attempt is not the job's running one. Harmless to repeat.
+    async fn skip(&self, job: JobId, attempt: Attempt, gone: Gone) -> Result<Result<(), AppendError>, StoreError>;
 
     /// The last `n` that is stored of a running attempt: 0 where it has written nothing yet.
     ///

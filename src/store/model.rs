@@ -13,7 +13,7 @@ use parking_lot::Mutex;
 
 use super::error::{AppendError, StoreError, SubmitError};
 use super::jobs::{AT_ONCE, Cancelled, Change, Claim, JobFilter, JobStore, NewJob, QueueLimits, Retention, Submitted};
-use super::log::{Appended, AttemptWrite, LogPage, LogStore};
+use super::log::{Appended, AttemptWrite, Gone, LogPage, LogStore};
 use super::transition::{self, Fate};
 use super::{AccountStore, HealthStore, WorkerStore};
 use crate::base::clock::{Clock, Millis, millis};
@@ -393,6 +393,15 @@ impl LogStore for ModelStore {
             page.entries.push(entry.clone());
         }
         Ok(Some(page))
+    }
+
+    async fn skip(&self, job: JobId, attempt: Attempt, gone: Gone) -> Result<Result<(), AppendError>, StoreError> {
+        Ok(self.kept.lock().running(job, attempt).map(|kin| {
+            if kin.last_n < gone.n {
+                kin.last_n = gone.n;
+                (kin.job.stdout_bytes, kin.job.stderr_bytes) = (gone.stdout, gone.stderr);
+            }
+        }))
     }
 
     async fn last_n(&self, job: JobId, attempt: Attempt) -> Result<Result<u64, AppendError>, StoreError> {

@@ -1,6 +1,6 @@
 //! The agent's state: what it is, what it holds, whether it takes more.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::ffi::OsString;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
@@ -63,10 +63,20 @@ pub(crate) struct Agent {
 /// Clocks that differ by less count as the same.
 const CLOCKS_AGREE_MS: i64 = 2_000;
 
+/// Jobs that are over and stored, but not for good yet, that are kept at the most: what fits into one `register`.
+const TOLD_MOST: usize = 4_096;
+
+/// Jobs that are done with of which the end is remembered: far more than are done in the seconds that a store may lose.
+const DONE_MOST: usize = 1_024;
+
 /// The jobs that are held.
 #[derive(Debug, Default)]
 pub(crate) struct Jobs {
     held: Mutex<BTreeMap<Key, Arc<Held>>>,
+    /// Those of them that are over and stored, oldest first, and perhaps some that are gone.
+    told: Mutex<VecDeque<Key>>,
+    /// The last that were done with, each with its end and, where that is little, what it said before.
+    done: Mutex<VecDeque<Arc<Held>>>,
     changed: Notify,
 }
 
@@ -107,7 +117,10 @@ impl Agent {
 
     /// What to say every few seconds, to keep what we hold.
     pub(crate) fn heartbeat(&self) -> Heartbeat {
-        let jobs = self.jobs.all().iter().filter(|job| !job.is_forgotten()).map(|job| job.key).collect();
+        let mut jobs = self.jobs.all();
+        // What is over has no lease.
+        jobs.retain(|job| !job.is_forgotten() && !job.is_told());
+        let jobs = jobs.iter().map(|job| job.key).collect();
         Heartbeat { usage: self.usage.borrow().clone(), jobs }
     }
 
@@ -116,6 +129,11 @@ impl Agent {
     pub(crate) fn assign(self: &Arc<Self>, assign: Assign) -> Result<(), Reject> {
         let Assign { job_id, attempt, spec, gpu_ids, lease_secs: _, window_bytes } = assign;
         let key = (job_id, attempt);
+        // It was run here, and the store has lost that: it is told again how it ended, and not run again.
+        if let Some(held) = self.jobs.take_done(key) {
+            held.resend(&self.outbox, 1);
+            self.jobs.held.lock().insert(key, held);
+        }
         if let Some(held) = self.jobs.get(key) {
             held.answer(&self.outbox);
             return Ok(());
@@ -165,8 +183,37 @@ impl Jobs {
 
     /// The dispatcher has all there is to know of the job.
     pub(crate) fn remove(&self, key: Key) {
-        self.held.lock().remove(&key);
+        let removed = self.held.lock().remove(&key);
+        if let Some(held) = removed.filter(|held| held.is_told() && !held.is_forgotten()) {
+            held.keep_little();
+            let mut done = self.done.lock();
+            done.push_back(held);
+            if done.len() > DONE_MOST {
+                done.pop_front();
+            }
+        }
         self.changed.notify_waiters();
+    }
+
+    /// The job that was done with, if it is remembered.
+    fn take_done(&self, key: Key) -> Option<Arc<Held>> {
+        let mut done = self.done.lock();
+        let place = done.iter().rposition(|held| held.key == key)?;
+        done.remove(place)
+    }
+
+    /// The end of this one is stored, though not for good yet. There may be very many of these: only the latest are
+    /// kept in case that the store loses them.
+    pub(crate) fn keep_told(&self, key: Key) {
+        let oldest = {
+            let mut told = self.told.lock();
+            told.push_back(key);
+            if told.len() > TOLD_MOST { told.pop_front() } else { None }
+        };
+        // One that the store has lost since is asked for again.
+        if let Some(oldest) = oldest.and_then(|oldest| self.get(oldest)).filter(|oldest| oldest.is_told()) {
+            self.remove(oldest.key);
+        }
     }
 
     /// How many take a slot.

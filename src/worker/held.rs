@@ -15,8 +15,8 @@ use super::outbox::Outbox;
 use super::outgoing::OutgoingLog;
 use crate::base::clock::Millis;
 use crate::link::Utf8Bytes;
-use crate::protocol::agent::{AgentJobReport, AgentOutput, AttemptEnd, AttemptRef, Resume, ResumeState};
-use crate::protocol::codec::encode;
+use crate::protocol::agent::{AgentJobReport, AgentOutput, AttemptEnd, AttemptGone, AttemptRef, Resume, ResumeState};
+use crate::protocol::codec::{ToServer, encode, read_at_server};
 use crate::protocol::output::encode_report;
 use crate::protocol::{Attempt, Chunk, JobId, StreamName};
 
@@ -45,12 +45,18 @@ struct Sending {
     live: bool,
     /// Whether an assignment is to be answered.
     accept_due: bool,
+    /// Whether it is to be said what is asked for in vain.
+    gone_due: bool,
+    /// Bytes of both streams that were numbered.
+    written: (u64, u64),
     /// In the outbox.
     queued: bool,
     /// The job's task waits for room in the window.
     starved: bool,
     /// The job is someone else's: nothing is told of it any more.
     forgotten: bool,
+    /// It was called lost once, after it had ended here.
+    doubted: bool,
 }
 
 /// What was asked of a job, until its task has done it.
@@ -90,7 +96,17 @@ pub(crate) enum Why {
 impl Held {
     /// A job that was just assigned on this connection; the answer is due.
     pub(crate) fn new(key: Key, log: OutgoingLog, grace: Duration) -> Arc<Self> {
-        let sending = Sending { log, live: true, accept_due: true, queued: false, starved: false, forgotten: false };
+        let sending = Sending {
+            log,
+            live: true,
+            accept_due: true,
+            gone_due: false,
+            written: (0, 0),
+            queued: false,
+            starved: false,
+            forgotten: false,
+            doubted: false,
+        };
         Arc::new(Self { key, grace, log: Mutex::new(sending), control: Mutex::default(), wake: Notify::new() })
     }
 
@@ -115,7 +131,15 @@ impl Held {
         let (text, base64) = Chunk::of(bytes).into_fields();
         let output = AgentOutput { job_id, attempt, n, stream, offset, text, base64, time: Some(time) };
         let frame = encode_report(&output);
-        self.log.lock().log.push(frame.into(), bytes.len());
+        {
+            let mut sending = self.log.lock();
+            sending.log.push(frame.into(), bytes.len());
+            let end = offset + bytes.len() as u64;
+            match stream {
+                StreamName::Stdout => sending.written.0 = end,
+                StreamName::Stderr => sending.written.1 = end,
+            }
+        }
         self.schedule(outbox);
     }
 
@@ -168,6 +192,14 @@ impl Held {
             sending.forgotten = true;
         }
         self.stop(Stop { why: Why::Forgotten, grace: Duration::ZERO });
+    }
+
+    /// The dispatcher calls the job lost; says whether to let go of it. One that has ended here may have been stored a
+    /// moment ago: then an `ack` is on its way, and what the store has may still be lost. If none comes, it is called
+    /// lost again.
+    pub(crate) fn is_lost(&self) -> bool {
+        let mut sending = self.log.lock();
+        !sending.log.ended() || (!sending.log.told() && std::mem::replace(&mut sending.doubted, true))
     }
 
     /// Passes input on. What is too much for the queue is cut off, and with it all that follows,
@@ -230,7 +262,9 @@ impl Held {
             if sending.log.ended() && n > sending.log.last_n() {
                 return true;
             }
-            (sending.log.rewind(n), sending.log.delivered())
+            let whole = sending.log.rewind(n);
+            sending.gone_due |= !whole;
+            (whole, sending.log.delivered())
         };
         if !whole {
             tracing::warn!(job = %self.key.0, n, "the dispatcher asks for output that it had called stable");
@@ -247,6 +281,7 @@ impl Held {
         let mut sending = self.log.lock();
         sending.live = false;
         sending.accept_due = false;
+        sending.gone_due = false;
         sending.queued = false;
     }
 
@@ -256,6 +291,13 @@ impl Held {
         if sending.live && sending.accept_due {
             sending.accept_due = false;
             return Some(encode(&AgentJobReport::Accept(self.named())).into());
+        }
+        if sending.live && sending.gone_due {
+            sending.gone_due = false;
+            match self.gone(&sending) {
+                Ok(gone) => return Some(encode(&AgentJobReport::Gone(gone)).into()),
+                Err(error) => tracing::error!(%error, job = %self.key.0, "cannot say what is gone"),
+            }
         }
         let frame = if sending.live { sending.log.next_frame() } else { Ok(None) };
         match frame {
@@ -274,6 +316,26 @@ impl Held {
         }
         sending.queued = false;
         None
+    }
+
+    /// What is not here any more: all before the first frame that is.
+    fn gone(&self, sending: &Sending) -> std::io::Result<AttemptGone> {
+        let AttemptRef { job_id, attempt } = self.named();
+        // A stream that has nothing left here was forgotten up to its end.
+        let (mut stdout, mut stderr) = (None, None);
+        for frame in sending.log.frames() {
+            if let Ok((ToServer::AgentJob(AgentJobReport::Output(output)), _)) = read_at_server(&frame?) {
+                match output.stream {
+                    StreamName::Stdout => stdout.get_or_insert(output.offset),
+                    StreamName::Stderr => stderr.get_or_insert(output.offset),
+                };
+                if stdout.is_some() && stderr.is_some() {
+                    break;
+                }
+            }
+        }
+        let (stdout_bytes, stderr_bytes) = (stdout.unwrap_or(sending.written.0), stderr.unwrap_or(sending.written.1));
+        Ok(AttemptGone { job_id, attempt, n: sending.log.first_n() - 1, stdout_bytes, stderr_bytes })
     }
 
     /// Whether the job's task has nothing left to do.
@@ -295,6 +357,16 @@ impl Held {
         (!sending.forgotten).then(|| Resume { job_id, attempt, last_n: sending.log.last_n(), state })
     }
 
+    /// Whether its end is stored, and only kept in case that the store loses it.
+    pub(crate) fn is_told(&self) -> bool {
+        self.log.lock().log.told()
+    }
+
+    /// It is done with, and only remembered: of much output only the end is kept.
+    pub(crate) fn keep_little(&self) {
+        self.log.lock().log.keep_little();
+    }
+
     /// Whether nobody wants to hear of it any more.
     pub(crate) fn is_forgotten(&self) -> bool {
         self.log.lock().forgotten
@@ -303,7 +375,7 @@ impl Held {
     /// Puts the job into the outbox if it has something to say.
     fn schedule(self: &Arc<Self>, outbox: &Outbox) {
         let mut sending = self.log.lock();
-        if sending.live && !sending.queued && (sending.accept_due || sending.log.has_unsent()) {
+        if sending.live && !sending.queued && (sending.accept_due || sending.gone_due || sending.log.has_unsent()) {
             sending.queued = true;
             drop(sending);
             outbox.push(Arc::clone(self));

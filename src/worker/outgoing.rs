@@ -18,6 +18,9 @@ use crate::worker::spill::Spill;
 /// `stable` stays far behind costs disk writes.
 pub(crate) const MEMORY_BYTES: usize = 8 * 1024 * 1024;
 
+/// Bytes that may be kept of a log that is done with.
+const LITTLE: usize = 16 * 1024;
+
 /// What an entry costs beside its frame, roughly: short lines must not escape the bound.
 const ENTRY_OVERHEAD: usize = 64;
 
@@ -57,6 +60,8 @@ pub(crate) struct OutgoingLog {
     /// The spill file could not be written; only acknowledgements make room again.
     spill_failed: bool,
     ended: bool,
+    /// The end is stable. It is kept all the same, for a store that has lost more than it could.
+    delivered: bool,
 }
 
 impl OutgoingLog {
@@ -75,6 +80,7 @@ impl OutgoingLog {
             spill: Spill::new(spill),
             spill_failed: false,
             ended: false,
+            delivered: false,
         }
     }
 
@@ -95,7 +101,12 @@ impl OutgoingLog {
 
     /// Whether the end is stable: there is nothing left to tell.
     pub(crate) fn delivered(&self) -> bool {
-        self.ended && self.entries.is_empty()
+        self.delivered
+    }
+
+    /// Whether everything was said and stored, the end included; it may still be asked for again.
+    pub(crate) fn told(&self) -> bool {
+        self.ended && self.acked == self.last_n()
     }
 
     /// Whether there is something to send.
@@ -143,6 +154,27 @@ impl OutgoingLog {
         Ok(Some(frame))
     }
 
+    /// Forgets all but the end, where it is much.
+    pub(crate) fn keep_little(&mut self) {
+        if self.memory > LITTLE || self.spilled > 0 {
+            let (last, window) = (self.last_n(), self.window);
+            self.ack(last, last, window);
+        }
+    }
+
+    /// The number of the first entry that is still here.
+    pub(crate) fn first_n(&self) -> u64 {
+        self.first
+    }
+
+    /// All frames that are still here, in order.
+    pub(crate) fn frames(&self) -> impl Iterator<Item = io::Result<Utf8Bytes>> {
+        self.entries.iter().map(|entry| match &entry.place {
+            Place::Memory(frame) => Ok(frame.clone()),
+            Place::Spilled { at, len } => self.spill.read(*at, *len),
+        })
+    }
+
     /// The dispatcher has stored everything up to `n`, and will not ask again for what is at or
     /// below `stable`. Numbers that were never given are cut down to those that were.
     pub(crate) fn ack(&mut self, n: u64, stable: u64, window: u64) {
@@ -153,10 +185,14 @@ impl OutgoingLog {
         self.acked = self.acked.max(n);
         self.to_send = self.to_send.max(self.acked + 1);
         // What is not acknowledged is never forgotten, whatever `stable` says.
-        while self.first <= stable.min(self.acked) {
+        let stable = stable.min(self.acked);
+        self.delivered = self.ended && stable == last;
+        while self.first <= stable && !(self.ended && self.first == last) {
             self.first += 1;
-            if let Some(Entry { place: Place::Memory(frame), .. }) = self.entries.pop_front() {
-                self.memory -= frame.len() + ENTRY_OVERHEAD;
+            match self.entries.pop_front().map(|entry| entry.place) {
+                Some(Place::Memory(frame)) => self.memory -= frame.len() + ENTRY_OVERHEAD,
+                Some(Place::Spilled { at, .. }) => self.spill.release_before(at),
+                None => (),
             }
             self.spilled = self.spilled.saturating_sub(1);
         }
@@ -172,6 +208,7 @@ impl OutgoingLog {
         let from = n.clamp(self.first, self.next_n());
         self.to_send = from;
         self.acked = from - 1;
+        self.delivered = false;
         self.unacked_bytes = (from..self.next_n()).filter_map(|n| self.entry(n)).sum();
         from == n
     }

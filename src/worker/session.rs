@@ -118,6 +118,8 @@ fn apply_verdicts(agent: &Agent, registered: Registered) {
         let Some(held) = agent.jobs.get((job_id, attempt)) else { continue };
         let done = match verdict {
             Verdict::Continue => held.resend(&agent.outbox, next_n),
+            // Its end is stored; should the store lose that yet, it is asked for again.
+            Verdict::Drop if held.is_told() => true,
             Verdict::Drop => {
                 held.forget();
                 held.has_ended()
@@ -168,7 +170,7 @@ fn obey(agent: &Agent, order: AgentOrder) {
     match order {
         AgentOrder::Heartbeat(beat) => {
             for key in beat.lost {
-                if let Some(held) = agent.jobs.get(key) {
+                if let Some(held) = agent.jobs.get(key).filter(|held| held.is_lost()) {
                     tracing::info!(job = %key.0, attempt = key.1, "the job is someone else's now");
                     held.forget();
                     if held.has_ended() {
@@ -190,10 +192,13 @@ fn obey_for_job(agent: &Arc<Agent>, order: AgentJobOrder<'_>) -> Option<String> 
             return agent.assign(*assign).err().map(|reject| encode(&AgentJobReport::Reject(reject)));
         }
         AgentJobOrder::Ack(ack) => {
-            if let Some(held) = agent.jobs.get((ack.job_id, ack.attempt))
-                && held.ack(ack.n, ack.stable, ack.window_bytes)
-            {
-                agent.jobs.remove(held.key);
+            if let Some(held) = agent.jobs.get((ack.job_id, ack.attempt)) {
+                let was_told = held.is_told();
+                if held.ack(ack.n, ack.stable, ack.window_bytes) {
+                    agent.jobs.remove(held.key);
+                } else if held.is_told() && !was_told {
+                    agent.jobs.keep_told(held.key);
+                }
             }
         }
         AgentJobOrder::Nack(nack) => {

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use gangline::protocol::agent::{
     Ack, AgentInput, AgentJobOrder, AgentJobReport, AgentOrder, AgentOutput, AgentReport, AgentResize, Assign,
-    AttemptEnd, AttemptRef, CancelAttempt, GpuInfo, GpuUsage, Heartbeat, Lost, Nack, Register, Registered, Reject,
-    Resume, ResumeState, ResumeVerdict, Usage, Verdict,
+    AttemptEnd, AttemptGone, AttemptRef, CancelAttempt, GpuInfo, GpuUsage, Heartbeat, Lost, Nack, Register, Registered,
+    Reject, Resume, ResumeState, ResumeVerdict, Usage, Verdict,
 };
 use gangline::protocol::auth::{
     AuthEvent, AuthOk, AuthReply, AuthRequest, Expiring, Login, NamedUser, Role, TokenCreate, TokenRecord, TokenReply,
@@ -452,6 +452,16 @@ fn from_worker() -> Vec<Sample> {
                 text: None,
                 base64: Some("/wA=".into()),
                 time: Some(NOW),
+            }),
+        ),
+        job(
+            "job-gone",
+            AgentJobReport::Gone(AttemptGone {
+                job_id: job_id(),
+                attempt: 1,
+                n: 40,
+                stdout_bytes: 812,
+                stderr_bytes: 7,
             }),
         ),
         job(

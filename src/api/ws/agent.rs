@@ -63,6 +63,7 @@ impl Reader {
             AgentJobReport::Reject(reject) => self.dispatcher.reject(&agent, reject).await?,
             AgentJobReport::Output(output) => self.dispatcher.output(&agent, output, id).await?,
             AgentJobReport::End(end) => self.dispatcher.end(&agent, end, id).await?,
+            AgentJobReport::Gone(gone) => self.dispatcher.gone(&agent, gone, id).await?,
         }
         Ok(())
     }

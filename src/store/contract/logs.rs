@@ -5,7 +5,7 @@ use crate::model::{EntryKind, JobSpec};
 use crate::protocol::job::Status;
 use crate::protocol::{Cursor, StreamName};
 use crate::store::error::AppendError;
-use crate::store::log::{AttemptWrite, NewOutput};
+use crate::store::log::{AttemptWrite, Gone, NewOutput};
 
 fn at(text: &str) -> Cursor {
     text.parse().unwrap()
@@ -36,6 +36,23 @@ pub(super) async fn output_gets_offsets_by_stream(s: &Subject) {
         })
         .collect();
     assert_eq!(offsets, [0, 0, 3, 4, 1]);
+}
+
+pub(super) async fn what_is_gone_is_passed_over_and_said_so(s: &Subject) {
+    let job = s.running("w", shell("true")).await;
+    s.say(&job, 1, &["a"]).await.unwrap();
+    let gone = Gone { n: 4, stdout: 9, stderr: 2 };
+    s.store.skip(job.id, 1, gone).await.unwrap().unwrap();
+    s.say(&job, 5, &["b"]).await.unwrap();
+    // Said again, and too late.
+    s.store.skip(job.id, 1, gone).await.unwrap().unwrap();
+    assert_eq!(s.store.last_n(job.id, 1).await.unwrap(), Ok(5));
+    let page = s.store.read(job.id, at("1-1"), usize::MAX).await.unwrap().unwrap();
+    assert_eq!(page.removed, Some((at("1-2"), at("1-4"))));
+    assert_eq!(s.story(job.id).await, ["1-0 on w", "1-1 Stdout@0 a", "1-5 Stdout@9 b"]);
+    s.end(&job, 6, exited(0)).await.unwrap();
+    assert!(s.store.skip(job.id, 1, Gone { n: 9, ..gone }).await.unwrap().is_err());
+    assert_eq!((s.job(job.id).await.stdout_bytes, s.job(job.id).await.stderr_bytes), (10, 2));
 }
 
 pub(super) async fn repeats_are_dropped_and_holes_refused(s: &Subject) {

@@ -40,6 +40,7 @@ macro_rules! contract {
                 a_cancelled_job_does_not_run_again;
             logs: output_gets_offsets_by_stream,
                 repeats_are_dropped_and_holes_refused,
+                what_is_gone_is_passed_over_and_said_so,
                 an_end_may_be_said_twice,
                 a_log_reads_back_in_pages_of_any_size,
                 every_cursor_has_its_answer,

@@ -35,6 +35,14 @@ impl HealthStore for RedisStore {
         command.arg(self.shared_key("probe")).arg(1);
         self.one::<String>(command).await.map(|_| ())
     }
+
+    fn unsettled(&self) -> Duration {
+        self.unsettled_for()
+    }
+
+    fn lives(&self) -> u64 {
+        self.servers_met()
+    }
 }
 
 impl RedisStore {

@@ -62,11 +62,8 @@ impl RedisStore {
         let number = *number;
         let entry = entry(&after, before.last_n + 1);
         // The record stands for the last entry of a job that is over.
-        let logged = entry.as_ref().filter(|entry| matches!(entry.kind, EntryKind::Status { .. })).map(|entry| {
-            let fields = record::entry_fields(entry);
-            let flat: Vec<&str> = fields.iter().flat_map(|(name, value)| [*name, value.as_str()]).collect();
-            serde_json::to_string(&flat).unwrap_or_default()
-        });
+        let logged = entry.as_ref().filter(|entry| matches!(entry.kind, EntryKind::Status { .. }));
+        let logged = logged.map(record::entry_json);
         let requires = serde_json::to_string(&spec.requires).map_err(corrupt)?;
         let mut call = self.call(Script::Commit, self.partition_of(number));
         call = call.arg(number).arg(before.version).arg(now);
@@ -108,7 +105,9 @@ impl RedisStore {
         };
         let Some(job) = self.commit(before, after, now, entry).await? else { return Ok(None) };
         let entry = written.ok_or_else(|| corrupt("a change of status without an entry"))?;
-        Ok(Some(Change { job: Arc::new(job), entry }))
+        let job = Arc::new(job);
+        self.0.recent.changed(Arc::clone(&job), entry.clone());
+        Ok(Some(Change { job, entry }))
     }
 
     /// Changes a running attempt as `rule` says.
@@ -169,6 +168,7 @@ impl RedisStore {
             let job = Arc::new(record::begun(value, claim.worker.clone(), now)?);
             let entry = transition::head_entry(&job).ok_or_else(|| corrupt("a claimed job that has not begun"))?;
             self.remember(&job);
+            self.0.recent.changed(Arc::clone(&job), entry.clone());
             changes.push(Change { job, entry });
         }
         Ok(changes)

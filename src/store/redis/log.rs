@@ -12,7 +12,7 @@ use crate::model::{Entry, EntryKind, Job};
 use crate::protocol::job::Status;
 use crate::protocol::{Attempt, Cursor, JobId, StreamName};
 use crate::store::error::{AppendError, StoreError};
-use crate::store::log::{Appended, Archived, AttemptWrite, LogPage, LogStore};
+use crate::store::log::{Appended, Archived, AttemptWrite, Gone, LogPage, LogStore};
 use crate::store::page::Page;
 use crate::store::transition;
 
@@ -174,6 +174,19 @@ impl LogStore for RedisStore {
             _ => Some(Archived::File),
         };
         Ok(Some(LogPage { archived, ..page.finish() }))
+    }
+
+    async fn skip(&self, job: JobId, attempt: Attempt, gone: Gone) -> Result<Result<(), AppendError>, StoreError> {
+        let Gone { n, stdout, stderr } = gone;
+        let call = self.call(Script::Skip, self.partition_of(job.number)).arg(job.number).arg(job.nonce).arg(attempt);
+        let mut answer = record::array(self.run(&call.arg(n).arg(stdout).arg(stderr)).await?)?.into_iter();
+        let mut next = || answer.next().ok_or_else(|| corrupt("an answer to a skip that is too short"));
+        Ok(match record::text(next()?)?.as_str() {
+            "ok" => Ok(()),
+            "stale" => Err(AppendError::Stale { job, stale: attempt, current: record::number(next()?)? }),
+            "missing" => Err(AppendError::NotFound(job.into())),
+            other => return Err(corrupt(format!("{other:?} as the answer to a skip"))),
+        })
     }
 
     async fn last_n(&self, job: JobId, attempt: Attempt) -> Result<Result<u64, AppendError>, StoreError> {

@@ -15,6 +15,7 @@ mod jobs;
 mod link;
 mod log;
 mod peers;
+mod recent;
 mod record;
 mod registry;
 mod script;
@@ -24,11 +25,13 @@ pub use self::check::CheckError;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use dashmap::DashMap;
 use redis::Value;
 
 use self::link::Link;
+use self::recent::Recent;
 use self::script::{Call, Script};
 use super::error::StoreError;
 use crate::base::clock::{Clock, Millis};
@@ -61,6 +64,8 @@ struct Inner {
     submits: submits::Submits,
     /// Jobs that were claimed here, as they began.
     running: DashMap<JobId, Arc<Job>>,
+    /// What this instance changed lately.
+    recent: Arc<Recent>,
     /// Tells this process from others that use the same keys.
     instance: String,
     /// Counts submits without a key, which go to the partitions in turn.
@@ -73,9 +78,10 @@ impl RedisStore {
     /// # Errors
     /// The URL makes no sense.
     pub fn new(options: RedisOptions, clock: Clock) -> Result<Self, StoreError> {
-        let link = Link::new(options.url.expose())?;
         let partitions = options.partitions.max(1);
         let options = RedisOptions { partitions, ..options };
+        let recent = Arc::new(Recent::new(options.prefix.clone(), partitions));
+        let link = Link::new(options.url.expose())?.bringing_back(Arc::clone(&recent), clock.clone());
         let submits = submits::Submits::default();
         let instance = uuid::Uuid::new_v4().to_string();
         Ok(Self(Arc::new(Inner {
@@ -84,6 +90,7 @@ impl RedisStore {
             clock,
             submits,
             running: DashMap::new(),
+            recent,
             instance,
             turn: AtomicU64::new(0),
         })))
@@ -91,7 +98,7 @@ impl RedisStore {
 
     /// What the keys of a partition begin with.
     fn base(&self, partition: u32) -> String {
-        format!("{}:{{{partition}}}", self.0.options.prefix)
+        base(&self.0.options.prefix, partition)
     }
 
     /// What the keys begin with that belong to no job.
@@ -104,8 +111,7 @@ impl RedisStore {
     }
 
     fn partition_of(&self, number: u64) -> u32 {
-        // Numbers begin at 1. The remainder is below a u32.
-        u32::try_from(number.saturating_sub(1) % u64::from(self.0.options.partitions)).unwrap_or(0)
+        partition_of(number, self.0.options.partitions)
     }
 
     fn next_partition(&self) -> u32 {
@@ -114,7 +120,18 @@ impl RedisStore {
 
     /// The time for scripts: empty for Redis' own.
     fn now(&self) -> String {
-        self.0.clock.held().as_ref().map(Millis::to_string).unwrap_or_default()
+        script_time(&self.0.clock)
+    }
+
+    /// How often the server behind the URL turned out to be another than before: restarted, or replaced. Each time
+    /// it may have lost what it was told last.
+    pub fn servers_met(&self) -> u64 {
+        self.0.link.servers_met()
+    }
+
+    /// See [`super::HealthStore::unsettled`].
+    fn unsettled_for(&self) -> Duration {
+        self.0.link.unsettled()
     }
 
     /// A call of `script` on a partition.
@@ -131,6 +148,20 @@ impl RedisStore {
         let calls: Vec<Call> = self.partitions().map(|partition| args(self.call(script, partition))).collect();
         futures_util::future::try_join_all(calls.iter().map(|call| self.run(call))).await
     }
+}
+
+/// What the keys of a partition begin with.
+fn base(prefix: &str, partition: u32) -> String {
+    format!("{prefix}:{{{partition}}}")
+}
+
+fn partition_of(number: u64, partitions: u32) -> u32 {
+    // Numbers begin at 1. The remainder is below a u32.
+    u32::try_from(number.saturating_sub(1) % u64::from(partitions)).unwrap_or(0)
+}
+
+fn script_time(clock: &Clock) -> String {
+    clock.held().as_ref().map(Millis::to_string).unwrap_or_default()
 }
 
 fn corrupt(what: impl std::fmt::Display) -> StoreError {

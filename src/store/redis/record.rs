@@ -182,24 +182,33 @@ pub(super) fn named(stored: Option<Stored>, named: JobRef) -> Option<Stored> {
 
 /// What has changed of a record: fields and their new values, empty where there is none any more.
 pub(super) fn changes(before: &Job, after: &Job) -> Vec<(&'static str, String)> {
+    changeable(before).into_iter().zip(changeable(after)).filter(|(old, new)| old != new).map(|(_, new)| new).collect()
+}
+
+/// What can change of a record; empty where there is none.
+pub(super) fn changeable(job: &Job) -> [(&'static str, String); 12] {
     let number = |number: Option<u64>| number.map(|number| number.to_string()).unwrap_or_default();
-    let fields = |job: &Job| {
-        [
-            ("status", status_code(job.status).to_owned()),
-            ("reason", job.reason.map(reason_code).unwrap_or_default()),
-            ("attempt", job.attempt.to_string()),
-            ("charged", job.charged.to_string()),
-            ("rejections", job.rejections.to_string()),
-            ("worker", job.worker.as_ref().map(ToString::to_string).unwrap_or_default()),
-            ("gpus", serde_json::to_string(&job.gpu_ids).unwrap_or_default()),
-            ("exit", job.exit_code.map(|code| code.to_string()).unwrap_or_default()),
-            ("message", job.error_message.clone().unwrap_or_default()),
-            ("started", number(job.started_at)),
-            ("completed", number(job.completed_at)),
-            ("grace", number(job.cancel_grace_ms)),
-        ]
-    };
-    fields(before).into_iter().zip(fields(after)).filter(|(old, new)| old != new).map(|(_, new)| new).collect()
+    [
+        ("status", status_code(job.status).to_owned()),
+        ("reason", job.reason.map(reason_code).unwrap_or_default()),
+        ("attempt", job.attempt.to_string()),
+        ("charged", job.charged.to_string()),
+        ("rejections", job.rejections.to_string()),
+        ("worker", job.worker.as_ref().map(ToString::to_string).unwrap_or_default()),
+        ("gpus", serde_json::to_string(&job.gpu_ids).unwrap_or_default()),
+        ("exit", job.exit_code.map(|code| code.to_string()).unwrap_or_default()),
+        ("message", job.error_message.clone().unwrap_or_default()),
+        ("started", number(job.started_at)),
+        ("completed", number(job.completed_at)),
+        ("grace", number(job.cancel_grace_ms)),
+    ]
+}
+
+/// The same as the scripts take them.
+pub(super) fn entry_json(entry: &Entry) -> String {
+    let fields = entry_fields(entry);
+    let flat: Vec<&str> = fields.iter().flat_map(|(name, value)| [*name, value.as_str()]).collect();
+    serde_json::to_string(&flat).unwrap_or_default()
 }
 
 /// Fields of a lifecycle entry in the stream.

@@ -31,6 +31,7 @@ scripts! {
     AddAccount => "add_account.lua",
     Anew => "anew.lua",
     Append => "append.lua",
+    Arrive => "arrive.lua",
     Claim => "claim.lua",
     Commit => "commit.lua",
     Due => "due.lua",
@@ -45,8 +46,10 @@ scripts! {
     Register => "register.lua",
     RemoveAccount => "remove_account.lua",
     Renew => "renew.lua",
+    Restore => "restore.lua",
     Retain => "retain.lua",
     Running => "running.lua",
+    Skip => "skip.lua",
     Submit => "submit.lua",
 }
 

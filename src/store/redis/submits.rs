@@ -91,6 +91,9 @@ impl RedisStore {
                 for Submit { new, limits, answer } in submits {
                     let missing = || Err(corrupt("a submit without an answer").into());
                     let result = answers.next().map_or_else(missing, |value| read_answer(&new, limits, value));
+                    if let Ok(Submitted { job, duplicate: false }) = &result {
+                        self.0.recent.submitted(Arc::clone(job), new.key);
+                    }
                     // Whoever asked may have gone.
                     let _ = answer.send(result);
                 }

@@ -6,9 +6,9 @@ use super::live::Running;
 use super::rows;
 use super::segment::{self, Offsets, SEGMENT_BYTES};
 use crate::model::{Entry, EntryKind, Job};
-use crate::protocol::Cursor;
+use crate::protocol::{Attempt, Cursor, JobId};
 use crate::store::error::AppendError;
-use crate::store::log::{Appended, AttemptWrite, NewOutput};
+use crate::store::log::{Appended, AttemptWrite, Gone, NewOutput};
 use crate::store::transition;
 
 impl Engine {
@@ -39,6 +39,16 @@ impl Engine {
         let change = self.end(record, *n, *time, outcome.clone())?;
         entries.push(change.entry);
         Ok(Ok(Appended { entries, last_n: *n, ended: Some(change.job) }))
+    }
+
+    /// Goes on after entries that are gone. The next write makes it last.
+    pub(super) fn skip(&mut self, job: JobId, attempt: Attempt, gone: Gone) -> Run<Result<(), AppendError>> {
+        let Some(running) = self.live.running(job, attempt) else { return Ok(Err(self.refusal(job, attempt)?)) };
+        let (last_n, kept) = (running.last_n, running.kept);
+        if last_n < gone.n {
+            self.live.advance(job.number, gone.n, Offsets { stdout: gone.stdout, stderr: gone.stderr }, kept);
+        }
+        Ok(Ok(()))
     }
 
     /// Writes output in rows of a bounded size, and removes the oldest rows where the job has too

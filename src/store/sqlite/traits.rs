@@ -13,7 +13,7 @@ use crate::protocol::job::Status;
 use crate::protocol::{Attempt, Cursor, JobId, JobRef, WorkerId};
 use crate::store::error::{AppendError, StoreError, SubmitError};
 use crate::store::jobs::{Cancelled, Change, Claim, JobFilter, NewJob, QueueLimits, Retention, Submitted};
-use crate::store::log::{Appended, AttemptWrite, LogPage};
+use crate::store::log::{Appended, AttemptWrite, Gone, LogPage};
 use crate::store::{AccountStore, HealthStore, JobStore, LogStore, WorkerStore};
 
 #[async_trait]
@@ -125,6 +125,10 @@ impl LogStore for SqliteStore {
 
     async fn read(&self, job: JobId, after: Cursor, max_bytes: usize) -> Result<Option<LogPage>, StoreError> {
         self.on_reader(move |conn| query::log(conn, job, after, max_bytes)).await
+    }
+
+    async fn skip(&self, job: JobId, attempt: Attempt, gone: Gone) -> Result<Result<(), AppendError>, StoreError> {
+        self.on_writer(0, move |engine| engine.skip(job, attempt, gone)).await
     }
 
     async fn last_n(&self, job: JobId, attempt: Attempt) -> Result<Result<u64, AppendError>, StoreError> {

@@ -8,7 +8,7 @@ use gangline::model::{Account, AccountName, ApiToken, Job, ReadyClass, Worker};
 use gangline::protocol::{Attempt, Cursor, JobId, JobRef, WorkerId};
 use gangline::store::error::{AppendError, StoreError, SubmitError};
 use gangline::store::jobs::{Cancelled, Change, Claim, JobFilter, NewJob, QueueLimits, Retention, Submitted};
-use gangline::store::log::{Appended, AttemptWrite, LogPage};
+use gangline::store::log::{Appended, AttemptWrite, Gone, LogPage};
 use gangline::store::{AccountStore, HealthStore, JobStore, LogStore, Store, WorkerStore};
 
 /// The results of one append.
@@ -134,6 +134,9 @@ impl<F: Fault> LogStore for Faulty<F> {
     async fn read(&self, job: JobId, after: Cursor, max_bytes: usize) -> Result<Option<LogPage>, StoreError> {
         self.fault.read(&*self.store, job, after, max_bytes).await
     }
+    async fn skip(&self, job: JobId, attempt: Attempt, gone: Gone) -> Result<Result<(), AppendError>, StoreError> {
+        self.store.skip(job, attempt, gone).await
+    }
     async fn last_n(&self, job: JobId, attempt: Attempt) -> Result<Result<u64, AppendError>, StoreError> {
         self.store.last_n(job, attempt).await
     }
@@ -143,6 +146,12 @@ impl<F: Fault> LogStore for Faulty<F> {
 impl<F: Fault> HealthStore for Faulty<F> {
     async fn check(&self) -> Result<(), StoreError> {
         self.store.check().await
+    }
+    fn unsettled(&self) -> Duration {
+        self.store.unsettled()
+    }
+    fn lives(&self) -> u64 {
+        self.store.lives()
     }
 }
 

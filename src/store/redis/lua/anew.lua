@@ -1,6 +1,9 @@
 -- Begins all leases and queue limits anew, unless another instance has looked after them meanwhile.
 -- ARGV: now, lease in milliseconds, this instance, age in milliseconds at which a look no longer counts.
 
+if held() then
+  return held()
+end
 local now = clock(ARGV[1])
 local look = redis.call('HMGET', base .. ':looked', 'at', 'instance')
 if look[1] and look[2] ~= ARGV[3] and now - tonumber(look[1]) < tonumber(ARGV[4]) then

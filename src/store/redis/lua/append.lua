@@ -4,6 +4,9 @@
 -- Answers, for each: {'ok', last n before, standard output and error before, last n, grace of a cancel or ''},
 -- {'again', n}, {'stale', attempt}, {'gap', expected, given} or {'missing'}.
 
+if held() then
+  return held()
+end
 local cap = tonumber(ARGV[1])
 local PIECE = 128 * 1024
 local at = 1

@@ -2,6 +2,9 @@
 -- ARGV: now, worker, lease in milliseconds, jobs at the most, then class and GPUs (JSON), pair by pair.
 -- Answers {now, {number, GPUs, attempt, charged, nonce, account, spec, created, rejections, grace}…}.
 
+if held() then
+  return held()
+end
 local now, worker, lease, most = clock(ARGV[1]), ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
 local heads, gpus = {}, {}
 

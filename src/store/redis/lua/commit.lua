@@ -4,6 +4,9 @@
 -- record and their values; an empty value removes the field.
 -- Answers {'changed'} or {'ok', n of the entry, standard output, standard error}.
 
+if held() then
+  return held()
+end
 local number, version, now, entry = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 local key = job_key(number)
 local goes_on, class, requires, priority, limit = ARGV[5] == '1', ARGV[6], ARGV[7], ARGV[8], ARGV[9]

@@ -1,6 +1,9 @@
 -- What time demands. ARGV: now, jobs at the most, this instance.
 -- Answers {now, numbers whose lease has run out, numbers that have waited too long}.
 
+if held() then
+  return held()
+end
 local now, most = digits(clock(ARGV[1])), ARGV[2]
 redis.call('HSET', base .. ':looked', 'at', now, 'instance', ARGV[3])
 local lapsed = {}

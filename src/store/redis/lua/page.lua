@@ -1,6 +1,9 @@
 -- Numbers of jobs, newest first. ARGV: account or '', status or '', highest number, jobs at the most, jobs to look at.
 -- Answers {the number to go on below or '', {number, record…}…}.
 
+if held() then
+  return held()
+end
 local account, status, from, most, look = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4]), tonumber(ARGV[5])
 local index = base .. ':jobs'
 if account ~= '' then

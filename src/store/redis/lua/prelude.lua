@@ -110,3 +110,11 @@ end
 local function write_head(number, attempt, started, worker)
   redis.call('XADD', log_key(number), attempt .. '-0', 'kind', 'run', 'time', started, 'worker', worker)
 end
+
+-- Redis has lost its tail, and instances are about to bring back what they still hold. What is read or decided before
+-- they have would be wrong.
+local function held()
+  if redis.call('EXISTS', base .. ':hold') == 1 then
+    return redis.error_reply('HOLD waiting for what instances bring back')
+  end
+end

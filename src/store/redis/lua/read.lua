@@ -2,6 +2,9 @@
 -- Answers {record…, entries as XRANGE gives them, '1' where they reach to the end of the stream,
 -- '' or where the log is that was moved away, what was packed of it}.
 
+if held() then
+  return held()
+end
 local number = ARGV[1]
 local moved = redis.call('HGET', job_key(number), 'moved')
 if moved then
@@ -10,7 +13,7 @@ end
 
 local key, after, most, enough = log_key(number), ARGV[2], tonumber(ARGV[3]), math.max(1, tonumber(ARGV[4]))
 local entries, bytes, step, whole = {}, 0, 2, '1'
-while #entries < most and bytes < enough do
+while #entries < most and bytes <= enough do
   -- Few at first, because one can be 64 KiB; then more, because most are a line.
   local found = redis.call('XRANGE', key, '(' .. after, '+', 'COUNT', step)
   for _, entry in ipairs(found) do

@@ -1,5 +1,8 @@
 -- The classes that have jobs waiting. Answers {requires, place of the head, score of the head, jobs} for each.
 
+if held() then
+  return held()
+end
 local classes = redis.call('HGETALL', base .. ':classes')
 local ready = {}
 for i = 1, #classes, 2 do

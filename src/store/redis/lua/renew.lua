@@ -1,6 +1,9 @@
 -- Renews the leases that a worker has. ARGV: now, worker, lease in milliseconds, then number, nonce, attempt of each.
 -- Answers the positions, from 1, of those that are not its own.
 
+if held() then
+  return held()
+end
 local deadline, worker = digits(clock(ARGV[1]) + tonumber(ARGV[3])), ARGV[2]
 local lost = {}
 for i = 4, #ARGV, 3 do

@@ -1,6 +1,9 @@
 -- Removes jobs that are over and need not be kept, oldest end first. Their files are for who looks after `removed`.
 -- ARGV: now, age in milliseconds, jobs kept, jobs at the most. Answers {number, nonce} for each.
 
+if held() then
+  return held()
+end
 local horizon, kept, most = clock(ARGV[1]) - tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
 local over = base .. ':over'
 local surplus = redis.call('ZCARD', over) - kept

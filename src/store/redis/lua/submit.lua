@@ -3,6 +3,9 @@
 -- nonce, account, spec, class, requires, priority, queue limit, key (the last two may be empty).
 -- Answers, for each: {'new', number, now}, {'known', number, record…}, {'full'} or {'account_full'}.
 
+if held() then
+  return held()
+end
 local now = clock(ARGV[1])
 local most, most_of_account = tonumber(ARGV[2]), tonumber(ARGV[3])
 local partitions, partition = tonumber(ARGV[4]), tonumber(ARGV[5])
