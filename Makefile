@@ -4,13 +4,15 @@
 CARGO ?= cargo
 GANGLINE = target/release/gangline
 
-.PHONY: help up build image test lint bench setup
+.PHONY: help up build image test chaos lint bench setup
 
 help:
 	@echo 'make up      build, then run dispatcher and one worker (ARGS="--open" and the like are passed on)'
 	@echo 'make build   the release binary, $(GANGLINE)'
 	@echo 'make image   the container image, gangline; "docker compose up" then runs a whole installation'
 	@echo 'make test    every test'
+	@echo 'make chaos   300 trials in which dispatchers, workers, Redis and the ways between them fail (an hour;'
+	@echo '             TRIALS=, SEED= and FAULT= say how many, which, and of what)'
 	@echo 'make lint    formatting, lints, and what docker-compose.yml and the Kubernetes manifests say'
 	@echo 'make bench   micro-benchmarks; "$(GANGLINE) bench" measures a running server'
 
@@ -29,6 +31,13 @@ test: setup
 	GANGLINE_TEST_STORE=redis $(CARGO) test --locked --test it
 	.venv/bin/python tests/deploy/test_check.py
 	.venv/bin/python tests/deploy/check.py --gangline target/debug/gangline
+
+# About nine seconds a trial on two cores. The seed of the first is printed, each next one has the next seed.
+TRIALS ?= 300
+chaos: NEEDS += redis-server:redis-server
+chaos: .tools
+	GANGLINE_CHAOS_TRIALS=$(TRIALS) $(if $(SEED),GANGLINE_CHAOS_SEED=$(SEED)) $(if $(FAULT),GANGLINE_CHAOS_FAULT=$(FAULT)) \
+		$(CARGO) test --locked --test it faults::chaos -- --nocapture
 
 lint: setup
 	$(CARGO) fmt --check

@@ -4,12 +4,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use gangline::protocol::{Cursor, JobId};
 use gangline::store::Store;
 use gangline::store::error::{AppendError, StoreError, SubmitError};
-use gangline::store::jobs::{NewJob, QueueLimits, Submitted};
+use gangline::store::jobs::{Change, NewJob, QueueLimits, Submitted};
 use gangline::store::log::{Appended, AttemptWrite, LogPage};
 use serde_json::json;
 
@@ -76,7 +77,7 @@ async fn story(stage: Stage, seed: u32) -> Verdict {
         if done() {
             break;
         }
-        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        tokio::time::sleep(Duration::from_millis(10)).await;
     }
     let listed = peer.get("job", &json!({"opt": "list", "limit": 1000}), "jobs").await;
     history.kept = listed["jobs"].as_array().unwrap().iter().map(|job| job["jobId"].as_str().unwrap().into()).collect();
@@ -192,7 +193,7 @@ async fn same_worker(stage: Stage, seed: u32) -> Verdict {
         if follower.is_done() {
             break;
         }
-        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        tokio::time::sleep(Duration::from_millis(10)).await;
     }
     let executions = [(1, None), (2, Some(3))].map(|(attempt, done)| Execution { attempt, done }).to_vec();
     let job = JobHistory { id, program, requeue: true, executions, followers: vec![follower.finish()] };
@@ -231,7 +232,7 @@ impl Fault for Forgetful {
 async fn a_store_that_acknowledges_what_it_forgets_is_caught() {
     let seed = rand::random();
     let verdict = tokio::time::timeout(
-        std::time::Duration::from_secs(8),
+        Duration::from_secs(8),
         one_worker(Stage::new().store(|store| faulty(store, Forgetful::default())), seed),
     );
     let verdict = verdict.await.expect("the story ends");
@@ -254,7 +255,7 @@ async fn one_worker(stage: Stage, seed: u32) -> Verdict {
         if followers.iter().all(Following::is_done) {
             break;
         }
-        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        tokio::time::sleep(Duration::from_millis(10)).await;
     }
     let listed = peer.get("job", &json!({"opt": "list"}), "jobs").await;
     let kept = listed["jobs"].as_array().unwrap().iter().map(|job| job["jobId"].as_str().unwrap().into()).collect();
@@ -262,7 +263,7 @@ async fn one_worker(stage: Stage, seed: u32) -> Verdict {
     let executions = vec![Execution { attempt: 1, done: Some(1) }];
     let followers = followers.into_iter().map(Following::finish).collect();
     let job = JobHistory { id, program, requeue: false, executions, followers };
-    check(&History { jobs: vec![job], answered, kept })
+    check(&History { jobs: vec![job], answered, kept, ..History::default() })
 }
 
 /// Reads from one entry too early, every time.
@@ -340,4 +341,76 @@ async fn a_store_that_forgets_a_submit_is_caught() {
     history.kept = listed["jobs"].as_array().unwrap().iter().map(|job| job["jobId"].as_str().unwrap().into()).collect();
     let verdict = check(&history);
     assert_eq!(kinds(&verdict), ["SubmitLost".to_owned()].into(), "{verdict}");
+}
+
+/// Away for a while; and when it is back, leases go on from where they were: no grace.
+struct Impatient {
+    away: Arc<AtomicBool>,
+    grace: bool,
+}
+
+impl Impatient {
+    fn check(&self) -> Result<(), StoreError> {
+        let away = self.away.load(Ordering::Relaxed);
+        if away { Err(StoreError::Unavailable("away".to_owned())) } else { Ok(()) }
+    }
+}
+
+#[async_trait]
+impl Fault for Impatient {
+    async fn append(&self, store: &dyn Store, writes: Vec<AttemptWrite>) -> Result<AppendResults, StoreError> {
+        self.check()?;
+        store.append(writes).await
+    }
+
+    async fn expire(&self, store: &dyn Store) -> Result<Vec<Change>, StoreError> {
+        self.check()?;
+        store.expire().await
+    }
+
+    async fn start_anew(&self, store: &dyn Store, lease: Duration) -> Result<(), StoreError> {
+        self.check()?;
+        if self.grace { store.start_anew(lease).await } else { Ok(()) }
+    }
+}
+
+/// A job goes on while the store is away for longer than its lease.
+async fn outage(grace: bool, seed: u32) -> Verdict {
+    let away = Arc::new(AtomicBool::new(false));
+    let fault = Impatient { away: Arc::clone(&away), grace };
+    let server = Stage::new().manual_clock().store(|store| faulty(store, fault)).start().await;
+    let mut peer = server.admin().await;
+    let program = Program { seed, bursts: 1, lines: 40, rest_ms: 0 };
+    let mut worker = server.worker("w", &json!({})).await;
+    let id = peer.queue(&json!({"command": "x", "onLost": "requeue"})).await;
+    let follower = Following::start("a", server.address, server.admin_token(), &id);
+    let assigned = worker.accepted().await;
+    report(&mut worker, &assigned, program, 0..20).await;
+    worker.stored(&assigned, 20).await;
+    away.store(true, Ordering::Relaxed);
+    server.advance(45);
+    // Its pass comes while the store is away, and the next one when it is back.
+    tokio::time::sleep(Duration::from_millis(700)).await;
+    away.store(false, Ordering::Relaxed);
+    tokio::time::sleep(Duration::from_millis(700)).await;
+    report(&mut worker, &assigned, program, 20..40).await;
+    worker.say(&assigned.end(41, 0)).await;
+    for _ in 0..200 {
+        if follower.is_done() {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let executions = vec![Execution { attempt: 1, done: Some(1) }];
+    let job = JobHistory { id, program, requeue: true, executions, followers: vec![follower.finish()] };
+    check(&History { jobs: vec![job], workers_stayed: true, ..History::default() })
+}
+
+#[tokio::test]
+async fn a_store_without_grace_after_an_outage_is_caught() {
+    let seed = rand::random();
+    let verdict = outage(true, seed).await;
+    assert!(verdict.violations.is_empty(), "seed {seed}: {verdict}");
+    let verdict = outage(false, seed).await;
+    assert!(kinds(&verdict).contains("GivenUp"), "seed {seed}: {verdict}");
 }

@@ -1,9 +1,9 @@
 //! A follower that comes back whatever happens, and writes down all it receives.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -26,18 +26,28 @@ pub(crate) struct Following {
 struct Shared {
     follower: Mutex<Follower>,
     entries: AtomicU64,
+    first_output: OnceLock<Instant>,
 }
+
+/// How long a dispatcher may take to say hello before another one is asked.
+const HELLO_WITHIN: Duration = Duration::from_secs(2);
 
 impl Following {
     /// Follows `job` from its beginning until its end, over as many connections as it takes.
     pub(crate) fn start(name: &str, address: SocketAddr, token: &str, job: &str) -> Self {
+        Self::over(name, vec![address], token, job)
+    }
+
+    /// The same; each connection goes to the next of these addresses.
+    pub(crate) fn over(name: &str, mut addresses: Vec<SocketAddr>, token: &str, job: &str) -> Self {
         let seen = Arc::new(Shared::default());
         seen.follower.lock().name = name.to_owned();
         let bearer = format!("Bearer {token}");
         let (shared, job) = (Arc::clone(&seen), job.to_owned());
         let task = tokio::spawn(async move {
             let mut last: Option<At> = None;
-            while !connection(address, &bearer, &job, &mut last, &shared).await {
+            while !connection(addresses[0], &bearer, &job, &mut last, &shared).await {
+                addresses.rotate_left(1);
                 tokio::time::sleep(Duration::from_millis(30)).await;
             }
         });
@@ -47,6 +57,16 @@ impl Following {
     /// Entries received so far.
     pub(crate) fn entries(&self) -> u64 {
         self.seen.entries.load(Ordering::Relaxed)
+    }
+
+    /// When the first output came.
+    pub(crate) fn first_output(&self) -> Option<Instant> {
+        self.seen.first_output.get().copied()
+    }
+
+    /// Whether it was told, and nothing else since, that there is no such job.
+    pub(crate) fn is_told_gone(&self) -> bool {
+        self.seen.follower.lock().told_gone
     }
 
     /// Whether the job's end has come.
@@ -63,7 +83,8 @@ impl Following {
 
 /// One connection; whether the end has come.
 async fn connection(address: SocketAddr, bearer: &str, job: &str, last: &mut Option<At>, shared: &Shared) -> bool {
-    let Ok(mut peer) = Peer::dial(address, &[("authorization", bearer)]).await else { return false };
+    let dialled = tokio::time::timeout(HELLO_WITHIN, Peer::dial(address, &[("authorization", bearer)])).await;
+    let Ok(Ok(mut peer)) = dialled else { return false };
     let after = last.map_or("0".to_owned(), |(attempt, n)| format!("{attempt}-{n}"));
     let follow = json!({"type": "job", "id": 1, "data": {"opt": "follow", "jobId": job, "after": after}});
     if peer.try_send(Message::text(follow.to_string())).await.is_err() {
@@ -79,19 +100,28 @@ async fn connection(address: SocketAddr, bearer: &str, job: &str, last: &mut Opt
         let data = &frame["data"];
         match (frame["type"].as_str(), read(data)) {
             (Some("job"), Some((at, seen))) => {
+                if matches!(seen, Seen::Output { .. }) {
+                    shared.first_output.get_or_init(Instant::now);
+                }
                 let ended = matches!(seen, Seen::Ended { .. });
                 *last = Some(match &seen {
                     Seen::Truncated { to } => *to,
                     Seen::Began | Seen::Requeued | Seen::Output { .. } | Seen::Ended { .. } => at,
                 });
-                shared.follower.lock().seen.push((at, seen));
+                let mut follower = shared.follower.lock();
+                follower.seen.push((at, seen));
+                follower.told_gone = false;
+                drop(follower);
                 shared.entries.fetch_add(1, Ordering::Relaxed);
                 if ended {
                     return true;
                 }
             }
             // The job, or the server, is not there yet: it comes back.
-            (Some("error"), _) => return false,
+            (Some("error"), _) => {
+                shared.follower.lock().told_gone = data["code"] == "not_found";
+                return false;
+            }
             (_, _) => (),
         }
     }

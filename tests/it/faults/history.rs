@@ -42,6 +42,8 @@ pub(crate) struct Follower {
     pub(crate) seen: Vec<(At, Seen)>,
     /// Connections that it had.
     pub(crate) connections: usize,
+    /// The last it was told is that there is no such job.
+    pub(crate) told_gone: bool,
 }
 
 /// A run of a job's program, as the program itself wrote it down.
@@ -77,6 +79,10 @@ pub(crate) struct History {
     pub(crate) answered: Vec<Answered>,
     /// The ids that the server knows at the end.
     pub(crate) kept: BTreeSet<String>,
+    /// The store lost more than the others still held: a job may be gone, if that is said.
+    pub(crate) may_forget: bool,
+    /// No worker was away for as long as a lease: none of their jobs may be given up.
+    pub(crate) workers_stayed: bool,
 }
 
 /// A promise that was broken.
@@ -106,8 +112,12 @@ pub(crate) enum Violation {
     MadeUp { job: String },
     /// A job that was accepted is not there any more.
     SubmitLost { key: String, id: String },
+    /// A job was taken for lost though its worker was there all the time.
+    GivenUp { job: String },
     /// The same key gave two jobs.
     KeySplit { key: String },
+    /// After everything was mended, a stream did not go on in time.
+    Stalled { job: String, follower: String, after: String },
 }
 
 /// What came of a check.
@@ -120,15 +130,19 @@ pub(crate) struct Verdict {
     pub(crate) connections: usize,
     pub(crate) followers: usize,
     pub(crate) jobs: usize,
+    /// Entries that followers were told are gone.
+    pub(crate) truncated: u64,
+    /// Jobs that are gone, as was said.
+    pub(crate) forgotten: usize,
 }
 
 impl fmt::Display for Verdict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { violations, entries, bytes, executions, connections, followers, jobs } = self;
+        let Self { violations, entries, bytes, executions, connections, followers, jobs, truncated, forgotten } = self;
         write!(
             f,
             "{jobs} jobs in {executions} executions; {followers} followers over {connections} connections got {entries} \
-             entries, {bytes} bytes; {} violations",
+             entries, {bytes} bytes; {truncated} entries and {forgotten} jobs are said to be gone; {} violations",
             violations.len()
         )?;
         violations.iter().take(20).try_for_each(|violation| write!(f, "\n  {violation:?}"))
@@ -139,19 +153,29 @@ impl fmt::Display for Verdict {
 pub(crate) fn check(history: &History) -> Verdict {
     let mut verdict = Verdict { jobs: history.jobs.len(), ..Verdict::default() };
     let mut keys: BTreeMap<&str, &str> = BTreeMap::new();
+    let mut forgotten = BTreeSet::new();
     for Answered { key, id } in &history.answered {
-        if !history.kept.contains(id) {
+        let told = |job: &JobHistory| job.id == *id && job.followers.iter().all(|follower| follower.told_gone);
+        if !history.kept.contains(id) && history.may_forget && history.jobs.iter().any(told) {
+            forgotten.insert(id);
+        } else if !history.kept.contains(id) {
             verdict.violations.insert(Violation::SubmitLost { key: key.clone(), id: id.clone() });
         }
         if *keys.entry(key).or_insert(id) != id.as_str() {
             verdict.violations.insert(Violation::KeySplit { key: key.clone() });
         }
     }
-    for job in &history.jobs {
-        check_executions(job, &mut verdict);
+    verdict.forgotten = forgotten.len();
+    for job in history.jobs.iter().filter(|job| !forgotten.contains(&job.id)) {
+        check_executions(job, history.may_forget, &mut verdict);
+        let given_up = |(_, seen): &(At, Seen)| matches!(seen, Seen::Requeued | Seen::Ended { completed: false });
+        if history.workers_stayed && job.followers.iter().flat_map(|follower| &follower.seen).any(given_up) {
+            verdict.violations.insert(Violation::GivenUp { job: job.id.clone() });
+        }
+        let written = Written::of(job);
         let mut places: BTreeMap<At, &Seen> = BTreeMap::new();
         for follower in &job.followers {
-            check_follower(job, follower, &mut verdict);
+            check_follower(job, &written, follower, &mut verdict);
             for (at, seen) in &follower.seen {
                 if !matches!(seen, Seen::Truncated { .. }) && *places.entry(*at).or_insert(seen) != seen {
                     verdict.violations.insert(Violation::Disagreement { job: job.id.clone(), at: *at });
@@ -162,11 +186,11 @@ pub(crate) fn check(history: &History) -> Verdict {
     verdict
 }
 
-fn check_executions(job: &JobHistory, verdict: &mut Verdict) {
+fn check_executions(job: &JobHistory, may_forget: bool, verdict: &mut Verdict) {
     verdict.executions += job.executions.len();
     let attempts: BTreeSet<u32> = job.executions.iter().map(|execution| execution.attempt).collect();
     let again = job.executions.len() > attempts.len() || (!job.requeue && job.executions.len() > 1);
-    if again {
+    if again && !may_forget {
         let executions = job.executions.len();
         verdict.violations.insert(Violation::RanTwice { job: job.id.clone(), executions });
     }
@@ -184,12 +208,75 @@ fn done(job: &JobHistory, attempt: u32) -> Option<u32> {
     job.executions.iter().find(|execution| execution.attempt == attempt && execution.done.is_some())?.done
 }
 
-fn check_follower(job: &JobHistory, follower: &Follower, verdict: &mut Verdict) {
+/// What a job's program writes, as far as anybody saw it.
+#[derive(Default)]
+struct Written {
+    stdout: Vec<u8>,
+    stderr: Vec<u8>,
+    /// By attempt, how much of both streams there was when it was done.
+    done: BTreeMap<u32, (usize, usize)>,
+}
+
+impl Written {
+    fn of(job: &JobHistory) -> Self {
+        let (mut stdout, mut stderr) = (0, 0);
+        for (_, seen) in job.followers.iter().flat_map(|follower| &follower.seen) {
+            if let Seen::Output { stream, offset, bytes } = seen {
+                let end = usize::try_from(*offset).unwrap_or(usize::MAX).saturating_add(bytes.len());
+                match stream {
+                    Stream::Stdout => stdout = stdout.max(end),
+                    Stream::Stderr => stderr = stderr.max(end),
+                }
+            }
+        }
+        let attempts: BTreeSet<u32> = job.executions.iter().map(|execution| execution.attempt).collect();
+        let mut done: BTreeMap<u32, u32> = BTreeMap::new();
+        done.extend(attempts.into_iter().filter_map(|attempt| Some((attempt, self::done(job, attempt)?))));
+        let most = done.values().max().map_or(0, |bursts| bursts * job.program.lines);
+        let mut written = Self::default();
+        for (count, (stream, bytes)) in (0..).zip(job.program.writes()) {
+            for (attempt, _) in done.iter().filter(|(_, bursts)| **bursts * job.program.lines == count) {
+                written.done.insert(*attempt, (written.stdout.len(), written.stderr.len()));
+            }
+            if count >= most && written.stdout.len() >= stdout && written.stderr.len() >= stderr {
+                return written;
+            }
+            match stream {
+                Stream::Stdout => written.stdout.extend(bytes),
+                Stream::Stderr => written.stderr.extend(bytes),
+            }
+        }
+        for attempt in done.keys() {
+            written.done.entry(*attempt).or_insert((written.stdout.len(), written.stderr.len()));
+        }
+        written
+    }
+
+    /// What an attempt can have written to a stream. One that did not get to its end wrote up to any place.
+    fn by(&self, attempt: u32, stream: Stream) -> &[u8] {
+        let done = self.done.get(&attempt);
+        match stream {
+            Stream::Stdout => &self.stdout[..done.map_or(self.stdout.len(), |done| done.0)],
+            Stream::Stderr => &self.stderr[..done.map_or(self.stderr.len(), |done| done.1)],
+        }
+    }
+}
+
+/// How far a stream of an attempt has come.
+#[derive(Default)]
+struct Place {
+    next: usize,
+    /// Entries are said to be gone since the last one.
+    may_jump: bool,
+    wrong: bool,
+}
+
+fn check_follower(job: &JobHistory, written: &Written, follower: &Follower, verdict: &mut Verdict) {
     let name = || (job.id.clone(), follower.name.clone());
     verdict.followers += 1;
     verdict.connections += follower.connections;
     verdict.entries += follower.seen.len();
-    let mut streams: BTreeMap<(u32, Stream), Vec<u8>> = BTreeMap::new();
+    let mut places: BTreeMap<(u32, Stream), Place> = BTreeMap::new();
     let mut last: Option<At> = None;
     let mut ended = None;
     for (at, seen) in &follower.seen {
@@ -220,31 +307,34 @@ fn check_follower(job: &JobHistory, follower: &Follower, verdict: &mut Verdict) 
             Seen::Began | Seen::Requeued => (),
             Seen::Output { stream, offset, bytes } => {
                 verdict.bytes += bytes.len();
-                let so_far = streams.entry((at.0, *stream)).or_default();
-                if *offset != so_far.len() as u64 {
-                    let (job, follower) = name();
+                let (attempt, stream) = (at.0, *stream);
+                let (job, follower) = name();
+                let place = places.entry((attempt, stream)).or_default();
+                let offset = usize::try_from(*offset).unwrap_or(usize::MAX);
+                if place.may_jump && offset > place.next {
+                    place.next = offset;
+                }
+                place.may_jump = false;
+                if offset != place.next {
+                    let (job, follower) = (job.clone(), follower.clone());
                     verdict.violations.insert(Violation::Misplaced { job, follower, at });
                 }
-                so_far.extend(bytes);
+                let right = written.by(attempt, stream).get(place.next..).unwrap_or_default();
+                let same = bytes.iter().zip(right).take_while(|(got, wrote)| got == wrote).count();
+                if same < bytes.len() && !std::mem::replace(&mut place.wrong, true) {
+                    let offset = place.next + same;
+                    verdict.violations.insert(Violation::Wrong { job, follower, stream, attempt, offset });
+                }
+                place.next += bytes.len();
             }
             Seen::Ended { completed } => ended = Some((at.0, *completed)),
-            Seen::Truncated { to } => last = Some(*to),
-        }
-    }
-    for ((attempt, stream), bytes) in &streams {
-        // One that did not get to its end wrote up to any place.
-        let bursts = done(job, *attempt).unwrap_or(job.program.bursts);
-        let written = job.program.stopped_after(bursts).written(*stream);
-        let same = bytes.iter().zip(&written).take_while(|(got, wrote)| got == wrote).count();
-        if same < bytes.len() {
-            let (job, follower) = name();
-            verdict.violations.insert(Violation::Wrong {
-                job,
-                follower,
-                stream: *stream,
-                attempt: *attempt,
-                offset: same,
-            });
+            Seen::Truncated { to } => {
+                verdict.truncated += to.1 + 1 - at.1;
+                last = Some(*to);
+                for stream in [Stream::Stdout, Stream::Stderr] {
+                    places.entry((at.0, stream)).or_default().may_jump = true;
+                }
+            }
         }
     }
     match ended {
@@ -255,10 +345,12 @@ fn check_follower(job: &JobHistory, follower: &Follower, verdict: &mut Verdict) 
         // What a completed run wrote is all there; what a lost one wrote is there up to some place.
         Some((attempt, true)) => {
             for stream in [Stream::Stdout, Stream::Stderr] {
-                let got = streams.get(&(attempt, stream)).map_or(0, Vec::len);
-                let bursts = done(job, attempt).unwrap_or_default();
-                let missing = job.program.stopped_after(bursts).written(stream).len().saturating_sub(got);
-                if missing > 0 {
+                let Place { next, may_jump, .. } = places.remove(&(attempt, stream)).unwrap_or_default();
+                let missing = match written.done.get(&attempt) {
+                    Some(_) => written.by(attempt, stream).len().saturating_sub(next),
+                    None => 0,
+                };
+                if missing > 0 && !may_jump {
                     let (job, follower) = name();
                     verdict.violations.insert(Violation::Lost { job, follower, stream, missing });
                 }
@@ -284,7 +376,7 @@ mod tests {
             *offset += bytes.len() as u64;
         }
         seen.push(((1, 7), Seen::Ended { completed: true }));
-        let follower = Follower { name: "f".to_owned(), seen, connections: 1 };
+        let follower = Follower { name: "f".to_owned(), seen, connections: 1, told_gone: false };
         History {
             jobs: vec![JobHistory {
                 id: "j".to_owned(),
@@ -295,6 +387,8 @@ mod tests {
             }],
             answered: vec![Answered { key: "k".to_owned(), id: "j".to_owned() }],
             kept: ["j".to_owned()].into(),
+            may_forget: false,
+            workers_stayed: true,
         }
     }
 
@@ -322,7 +416,8 @@ mod tests {
     #[test]
     fn every_kind_of_harm_is_found() {
         type Spoil = fn(&mut History);
-        let harms: [(&str, Spoil); 13] = [
+        let harms: [(&str, Spoil); 14] = [
+            ("GivenUp", |h| seen(h)[7].1 = Seen::Ended { completed: false }),
             ("Repeated", |h| {
                 let again = seen(h)[3].clone();
                 seen(h).insert(4, again);
@@ -366,6 +461,7 @@ mod tests {
             let mut other = history.jobs[0].followers[0].clone();
             other.name = "g".to_owned();
             other.seen[0].1 = Seen::Requeued;
+            history.workers_stayed = false;
             history.jobs[0].followers.push(other);
         });
         assert_eq!(found, ["Disagreement"]);
@@ -374,6 +470,7 @@ mod tests {
     #[test]
     fn a_second_attempt_is_fine_where_it_may_be_and_an_attempt_runs_once() {
         let requeued = |history: &mut History| {
+            history.workers_stayed = false;
             let job = &mut history.jobs[0];
             job.requeue = true;
             job.executions.insert(0, Execution { attempt: 1, done: None });
@@ -399,6 +496,6 @@ mod tests {
             seen.drain(1..4);
             seen.insert(1, ((1, 1), Seen::Truncated { to: (1, 3) }));
         });
-        assert!(!found.contains(&"Gap".to_owned()), "{found:?}");
+        assert!(found.is_empty(), "{found:?}");
     }
 }

@@ -24,16 +24,15 @@ const FACTOR: u64 = 16_807;
 const MODULUS: u64 = 2_147_483_647;
 
 impl Program {
-    /// The same program where it stopped after so many bursts.
-    pub(crate) fn stopped_after(self, bursts: u32) -> Self {
-        Self { bursts, ..self }
-    }
-
     /// What it writes, one write a piece.
     pub(crate) fn pieces(self) -> Vec<(Stream, Vec<u8>)> {
+        self.writes().collect()
+    }
+
+    /// The same, computed as it is asked for.
+    pub(crate) fn writes(self) -> impl Iterator<Item = (Stream, Vec<u8>)> {
         let mut x = self.first();
-        let mut pieces = Vec::new();
-        for _ in 0..self.bursts * self.lines {
+        (0..self.bursts * self.lines).map(move |_| {
             x = x * FACTOR % MODULUS;
             let width = usize::try_from(x % 97 + 1).expect("below 98");
             let mut line = String::new();
@@ -57,13 +56,12 @@ impl Program {
                     Stream::Stdout
                 }
             };
-            pieces.push((stream, bytes));
-        }
-        pieces
+            (stream, bytes)
+        })
     }
 
     /// All it writes to one stream.
-    pub(crate) fn written(self, stream: Stream) -> Vec<u8> {
+    fn written(self, stream: Stream) -> Vec<u8> {
         self.pieces().into_iter().filter(|(of, _)| *of == stream).flat_map(|(_, bytes)| bytes).collect()
     }
 
