@@ -28,7 +28,7 @@ image:
 # The black-box stories are told twice, because they hold on both stores.
 test: setup
 	$(CARGO) test --locked
-	GANGLINE_TEST_STORE=redis $(CARGO) test --locked --test it
+	GANGLINE_TEST_STORE=redis $(CARGO) test --locked --test it -- --skip faults::chaos
 	.venv/bin/python tests/deploy/test_check.py
 	.venv/bin/python tests/deploy/check.py --gangline target/debug/gangline
 
