@@ -178,7 +178,8 @@ impl Writer {
         let Some(mut follow) = self.follows.remove(&job) else { return Ok(()) };
         let turn = match follow.source {
             Source::Tail => self.pull_tail(&mut follow).await?,
-            Source::Store => self.read_store(&mut follow).await?,
+            // Boxed: it has much to remember on its way through the store and the files, and most who follow wait.
+            Source::Store => Box::pin(self.read_store(&mut follow)).await?,
         };
         self.follows.insert(job, follow);
         match turn {
