@@ -165,7 +165,8 @@ pub(super) async fn run(dispatcher: Dispatcher, agent: Arc<Agent>) {
                 }
                 for ((job_id, attempt), n) in settling.settled(seen, dispatcher.0.store.lives()) {
                     let ack = AgentJobOrder::Ack(Ack { job_id, attempt, n, stable: n, window_bytes });
-                    if agent.outbox().push(Item::Frame(encode(&ack).into())).await.is_err() {
+                    // Thousands may be due at once.
+                    if agent.outbox().push_late(Item::Frame(encode(&ack).into())).await.is_err() {
                         agent.intake.close();
                     }
                 }
@@ -205,7 +206,8 @@ pub(super) async fn run(dispatcher: Dispatcher, agent: Arc<Agent>) {
                     let n = appended.last_n;
                     let stable = settling.add(now, &*dispatcher.0.store, (job_id, attempt), n, write.end.is_some());
                     let ack = AgentJobOrder::Ack(Ack { job_id, attempt, n, stable, window_bytes });
-                    if agent.outbox().push(Item::Frame(encode(&ack).into())).await.is_err() {
+                    // Thousands may be due at once.
+                    if agent.outbox().push_late(Item::Frame(encode(&ack).into())).await.is_err() {
                         agent.intake.close();
                     }
                 }

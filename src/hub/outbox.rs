@@ -94,11 +94,24 @@ impl Outbox {
     /// # Errors
     /// The writer has ended; the item is dropped.
     pub async fn push(&self, item: Item) -> Result<(), Closed> {
+        self.push_into(1, item).await
+    }
+
+    /// The same for what can wait longer than all else: half the room stays free for those who must not wait.
+    ///
+    /// # Errors
+    /// The connection is gone.
+    pub async fn push_late(&self, item: Item) -> Result<(), Closed> {
+        self.push_into(2, item).await
+    }
+
+    /// Waits for room in the first `share`th of the queue.
+    async fn push_into(&self, share: usize, item: Item) -> Result<(), Closed> {
         let mut item = item;
         loop {
             // Registered before the look, so that room made in between is not missed.
             let room = self.room.notified();
-            match self.offer(item) {
+            match self.offer(share, item) {
                 Offered::Taken => return Ok(()),
                 Offered::Closed => return Err(Closed),
                 Offered::Full(back) => item = back,
@@ -110,7 +123,7 @@ impl Outbox {
     /// Queues an item of someone who must not wait. On a full queue the connection is closed with
     /// 4002: its peer has not read for so long that it is better off coming back and resuming.
     pub fn push_now(&self, item: Item) {
-        if let Offered::Full(_) = self.offer(item) {
+        if let Offered::Full(_) = self.offer(1, item) {
             self.close(CloseCode::NoProgress);
         }
     }
@@ -177,12 +190,12 @@ impl Outbox {
         Some(taken)
     }
 
-    fn offer(&self, item: Item) -> Offered {
+    fn offer(&self, share: usize, item: Item) -> Offered {
         let mut inner = self.inner.lock();
         if inner.closed || inner.close.is_some() {
             return Offered::Closed;
         }
-        if inner.queue.len() >= inner.room {
+        if inner.queue.len() >= inner.room / share {
             return Offered::Full(item);
         }
         inner.queue.push_back(item);
@@ -201,6 +214,23 @@ enum Offered {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn what_can_wait_leaves_room_for_what_cannot() {
+        let outbox = Outbox::default();
+        let item = || Item::Ping;
+        for _ in 0..REPLIES / 2 {
+            outbox.push_late(item()).await.unwrap();
+        }
+        let mut late = std::pin::pin!(outbox.push_late(item()));
+        assert!(futures_util::poll!(&mut late).is_pending());
+        for _ in 0..REPLIES / 2 {
+            outbox.push_now(item());
+        }
+        assert!(!outbox.is_closing(), "nobody was sent away");
+        outbox.take_now().unwrap();
+        late.await.unwrap();
+    }
 
     const JOB: JobId = JobId { number: 1, nonce: 0 };
 
