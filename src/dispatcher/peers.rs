@@ -33,6 +33,9 @@ const TICK: Duration = Duration::from_millis(500);
 /// How often, in ticks, everything is looked at that a doorbell could have told.
 const SWEEP_TICKS: u32 = 4;
 
+/// Output that a doorbell carries at the most.
+const NEWS_BYTES: usize = 64 * 1024;
+
 /// Bytes of a log that one look reads at a time.
 const READ_BYTES: usize = 256 * 1024;
 
@@ -295,7 +298,10 @@ impl Dispatcher {
         if let Some(Peers { bus, .. }) = &self.0.peers
             && !bus.is_alone()
         {
-            let news = if bus.is_wanted(job) { write_log_news(job, entries) } else { Vec::new() };
+            let bytes: usize = entries.iter().map(Entry::output_len).sum();
+            // More is read from the store: doorbells that wait are not to fill the memory.
+            let carries = bytes <= NEWS_BYTES && bus.is_wanted(job);
+            let news = if carries { write_log_news(job, entries) } else { Vec::new() };
             bus.tell_log(job, news);
         }
     }

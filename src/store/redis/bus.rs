@@ -14,6 +14,7 @@ use std::time::Duration;
 use dashmap::DashMap;
 use futures_util::StreamExt;
 use redis::aio::{PubSubSink, PubSubStream};
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{Notify, mpsc};
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 use tracing::{debug, warn};
@@ -26,6 +27,12 @@ use crate::store::error::StoreError;
 
 /// Messages that may wait to be sent, and changes of what is listened to. Beyond it they are dropped.
 const WAITING: usize = 16 * 1024;
+
+/// Messages that may wait to be heard: one carries some 64 KiB of a log at the most.
+const UNHEARD: usize = 1_024;
+
+/// Logs that are known to be wanted. Beyond it all are forgotten, and asked about again with their next news.
+const WANTED: usize = 16 * 1024;
 
 /// Messages in one go.
 const AT_ONCE: usize = 512;
@@ -95,7 +102,7 @@ impl Bus {
         let options = &store.0.options;
         let (send, outgoing) = mpsc::channel(WAITING);
         let (listen, listens) = mpsc::channel(WAITING);
-        let (tell, heard) = mpsc::channel(WAITING);
+        let (tell, heard) = mpsc::channel(UNHEARD);
         let bus = Self(Arc::new(Inner {
             send,
             listen,
@@ -197,7 +204,12 @@ async fn publish(bus: Bus, link: Link, mut outgoing: mpsc::Receiver<Outgoing>) {
                                 bus.0.joined.notify_one();
                             }
                         }
-                        Some(job) if count > 0 => drop(bus.0.wanted.insert(*job, ())),
+                        Some(job) if count > 0 => {
+                            if bus.0.wanted.len() >= WANTED {
+                                bus.0.wanted.clear();
+                            }
+                            bus.0.wanted.insert(*job, ());
+                        }
                         Some(job) => drop(bus.0.wanted.remove(job)),
                     }
                 }
@@ -277,6 +289,7 @@ impl Subscription<'_> {
         let mut ticks = interval(PROBE_EVERY);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut lived = Instant::now();
+        let mut missed = false;
         loop {
             tokio::select! {
                 message = stream.next() => {
@@ -286,9 +299,13 @@ impl Subscription<'_> {
                         continue;
                     }
                     let heard = self.heard(message.get_channel_name(), message.get_payload_bytes());
-                    // A listener that does not keep up holds up the stream of doorbells, and nothing else.
-                    if let Some(heard) = heard && tell.send(heard).await.is_err() {
-                        return "nobody listens";
+                    // Never waited for, because what comes meanwhile would pile up in front of this: a listener that
+                    // does not keep up is told to look for itself.
+                    if let Some(heard) = heard && let Err(refused) = tell.try_send(heard) {
+                        match refused {
+                            TrySendError::Full(_) => missed = true,
+                            TrySendError::Closed(_) => return "nobody listens",
+                        }
                     }
                 }
                 listen = listens.recv() => {
@@ -320,6 +337,9 @@ impl Subscription<'_> {
                         return "it brought nothing, not even what this instance said itself";
                     }
                     self.bus.send(Outgoing::Probe(probe.clone()));
+                    if missed {
+                        missed = tell.try_send(Heard::Anew).is_err();
+                    }
                 }
             }
         }

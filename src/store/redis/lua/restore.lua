@@ -84,6 +84,10 @@ elseif status == RUNNING then
   redis.call('ZADD', leases_key(worker), digits(now + lease), place(number))
   redis.call('SADD', base .. ':busy', worker)
 else
-  redis.call('ZADD', base .. ':over', redis.call('HGET', key, 'completed') or digits(now), place(number))
+  local ended = redis.call('HGET', key, 'completed') or digits(now)
+  redis.call('ZADD', base .. ':over', ended, place(number))
+  if redis.call('EXISTS', log_key(number)) == 1 then
+    redis.call('ZADD', base .. ':finished', ended, place(number))
+  end
 end
 return 1
