@@ -419,9 +419,12 @@ impl Dispatcher {
     fn learn(&self, worker: &Worker) -> bool {
         let inner = &self.0;
         let Some(agent) = inner.fleet.agent(&worker.id) else { return inner.fleet.learn(worker, self.online_since()) };
-        if worker.instance != self.instance() {
-            // It has registered elsewhere since.
+        if worker.boot > agent.boot {
             agent.close(CloseCode::Superseded);
+        } else if worker.instance != self.instance() {
+            // It has registered elsewhere since, or the store has lost that it did here: where this connection is its
+            // latest it comes again.
+            agent.close(CloseCode::StoreUnavailable);
         }
         agent.set_drained(worker.draining);
         false

@@ -131,6 +131,7 @@ impl Agent {
         let key = (job_id, attempt);
         // It was run here, and the store has lost that: it is told again how it ended, and not run again.
         if let Some(held) = self.jobs.take_done(key) {
+            held.recall();
             held.resend(&self.outbox, 1);
             self.jobs.held.lock().insert(key, held);
         }
@@ -181,10 +182,11 @@ impl Jobs {
         self.held.lock().values().cloned().collect()
     }
 
-    /// The dispatcher has all there is to know of the job.
+    /// The dispatcher has all there is to know of the job, or wants to hear no more of it. How it ended is remembered either
+    /// way: a store that has lost its tail may ask again for what it had, acknowledged or not.
     pub(crate) fn remove(&self, key: Key) {
         let removed = self.held.lock().remove(&key);
-        if let Some(held) = removed.filter(|held| held.is_told() && !held.is_forgotten()) {
+        if let Some(held) = removed.filter(|held| held.has_ended()) {
             held.keep_little();
             let mut done = self.done.lock();
             done.push_back(held);

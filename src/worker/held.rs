@@ -239,6 +239,13 @@ impl Held {
         self.schedule(outbox);
     }
 
+    /// A job that was let go of is wanted again.
+    pub(crate) fn recall(&self) {
+        let mut sending = self.log.lock();
+        sending.forgotten = false;
+        sending.doubted = false;
+    }
+
     /// Takes an acknowledgement; says whether the job is done with.
     pub(crate) fn ack(&self, n: u64, stable: u64, window: u64) -> bool {
         let (room, delivered) = {

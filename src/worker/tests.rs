@@ -383,6 +383,22 @@ async fn jobs_that_are_someone_elses_die_in_silence() {
 }
 
 #[tokio::test]
+async fn what_was_let_go_of_after_its_end_is_told_again_and_not_run_again() {
+    let stage = Stage::start().await;
+    let mut dispatcher = stage.register(json!([])).await;
+    let program = json!({"command": "echo $$"});
+    dispatcher.assign(JOB, program.clone()).await;
+    dispatcher.expect("accept").await;
+    let (said, end) = (dispatcher.expect("output").await, dispatcher.expect("end").await);
+    drop(dispatcher);
+    // The store had the end, its acknowledgement was lost; then the store has lost it, too.
+    let mut dispatcher = stage.register(json!([{"jobId": JOB, "attempt": 1, "verdict": "drop", "nextN": 0}])).await;
+    dispatcher.assign(JOB, program).await;
+    dispatcher.expect("accept").await;
+    assert_eq!((dispatcher.expect("output").await, dispatcher.expect("end").await), (said, end));
+}
+
+#[tokio::test]
 async fn a_terminal_has_a_size_takes_keys_and_ends_input_with_a_key() {
     let stage = Stage::start().await;
     let mut dispatcher = stage.register(json!([])).await;

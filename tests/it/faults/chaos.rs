@@ -50,11 +50,12 @@ impl fmt::Display for Theme {
     }
 }
 
-/// What the ordinary run tries: a dispatcher, a worker and Redis die, and no instance hears another. A cut append-only
-/// file is not among it: `make chaos` still finds jobs that run twice after one.
-const SAMPLE: [Theme; 4] = [
+/// What the ordinary run tries: a dispatcher, a worker and Redis die, Redis forgets what it had not synced, and no
+/// instance hears another.
+const SAMPLE: [Theme; 5] = [
     Theme::One(Fault::KillDispatcher),
     Theme::One(Fault::KillRedis),
+    Theme::One(Fault::CutRedis),
     Theme::One(Fault::KillWorker),
     Theme::NoDoorbells,
 ];

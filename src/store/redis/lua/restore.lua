@@ -25,6 +25,10 @@ if tonumber(redis.call('GET', base .. ':numbers') or 0) < tonumber(ARGV[15]) the
   redis.call('SET', base .. ':numbers', ARGV[15])
 end
 local job = redis.call('HMGET', key, 'nonce', 'attempt', 'status', 'worker', 'out', 'err', 'started')
+if job[1] == nonce and name ~= '' and redis.call('HSETNX', base .. ':keys', account .. ' ' .. name, number) == 1 then
+  -- Another instance was first, and did not know of the key.
+  redis.call('HSET', key, 'key', name)
+end
 if job[1] then
   if job[1] ~= nonce or age(job[2], job[3]) >= age(attempt, status) then
     return 0
