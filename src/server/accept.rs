@@ -3,11 +3,16 @@
 //! A handshake is the connection's own business: however slow, it holds up nobody else.
 
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use axum::extract::ConnectInfo;
+use hyper::Request;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
+use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -56,7 +61,7 @@ pub(super) async fn run(listener: &TcpListener, front: Front) -> TaskTracker {
                 last_id += 1;
                 // The WebSocket that it may become goes on in the same span, and adds whose it is.
                 let span = info_span!("connection", id = last_id, %peer, account = Empty, role = Empty, worker = Empty);
-                connections.spawn(connection(stream, front.clone()).instrument(span));
+                connections.spawn(connection(stream, peer, front.clone()).instrument(span));
             }
             Err(error) if is_the_peers(&error) => debug!(%error, "a connection ended before it was accepted"),
             Err(error) => {
@@ -67,14 +72,14 @@ pub(super) async fn run(listener: &TcpListener, front: Front) -> TaskTracker {
     }
 }
 
-async fn connection(stream: TcpStream, front: Front) {
+async fn connection(stream: TcpStream, peer: SocketAddr, front: Front) {
     // Frames are small and must leave at once; a socket that refuses is merely slower.
     let _ = stream.set_nodelay(true);
     let metrics = Arc::clone(&front.metrics);
     metrics.accepted.inc();
     let presence = Presence::of(&metrics.connections);
     let Some(acceptor) = &front.acceptor else {
-        return serve(Counted::new(stream, presence, metrics), &front).await;
+        return serve(Counted::new(stream, presence, metrics), peer, &front).await;
     };
     // Boxed: a connection in the clear is not to pay for it.
     let shaken = tokio::select! {
@@ -83,17 +88,21 @@ async fn connection(stream: TcpStream, front: Front) {
         shaken = Box::pin(tls::accept(acceptor, stream)) => shaken,
     };
     match shaken {
-        Some(stream) => Box::pin(serve(Counted::new(stream, presence, metrics), &front)).await,
+        Some(stream) => Box::pin(serve(Counted::new(stream, presence, metrics), peer, &front)).await,
         None => metrics.failed_handshakes.inc(),
     }
 }
 
-async fn serve<S>(stream: S, front: &Front)
+async fn serve<S>(stream: S, peer: SocketAddr, front: &Front)
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
     let shutdown = &front.shutdown;
-    let service = TowerToHyperService::new(front.router.clone());
+    let router = TowerToHyperService::new(front.router.clone());
+    let service = service_fn(move |mut request: Request<Incoming>| {
+        request.extensions_mut().insert(ConnectInfo(peer));
+        router.call(request)
+    });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEADERS_WITHIN)

@@ -10,6 +10,7 @@
 pub mod accounts;
 #[cfg(test)]
 mod contract;
+pub mod documents;
 pub mod error;
 pub mod health;
 pub mod jobs;
@@ -23,6 +24,7 @@ pub mod workers;
 
 pub use self::redis::RedisStore;
 pub use accounts::AccountStore;
+pub use documents::DocumentStore;
 pub use error::StoreError;
 pub use health::HealthStore;
 pub use jobs::JobStore;
@@ -31,6 +33,6 @@ pub use sqlite::SqliteStore;
 pub use workers::WorkerStore;
 
 /// Everything that Gangline keeps.
-pub trait Store: JobStore + LogStore + WorkerStore + AccountStore + HealthStore + Send + Sync {}
+pub trait Store: JobStore + LogStore + WorkerStore + AccountStore + DocumentStore + HealthStore + Send + Sync {}
 
-impl<T: JobStore + LogStore + WorkerStore + AccountStore + HealthStore + Send + Sync> Store for T {}
+impl<T: JobStore + LogStore + WorkerStore + AccountStore + DocumentStore + HealthStore + Send + Sync> Store for T {}

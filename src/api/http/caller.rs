@@ -13,27 +13,39 @@ use crate::model::{Job, Role};
 use crate::protocol::JobRef;
 
 /// Whoever sent a request: proven by its token, or anonymous under `--open`.
-pub(super) struct Caller(pub(super) Identity);
+pub(in crate::api) struct Caller(pub(in crate::api) Identity);
 
 impl FromRequestParts<Dispatcher> for Caller {
     type Rejection = HttpError;
 
     async fn from_request_parts(parts: &mut Parts, dispatcher: &Dispatcher) -> Result<Self, HttpError> {
-        let settings = dispatcher.settings();
-        let text = |name| parts.headers.get(name).map(|value| value.to_str().unwrap_or_default());
-        // Under `--open` nothing but this keeps any web page from acting as an administrator.
-        if !origin_allowed(text(header::ORIGIN), text(header::HOST), &settings.allowed_origins, settings.open) {
-            return Err(HttpError::forbidden("this origin may not connect"));
-        }
-        let who = match bearer(&parts.headers) {
-            Some(token) => dispatcher.auth().authenticate(token).await?,
-            None if settings.open => Identity::anonymous(),
-            None => return Err(HttpError::unauthorized()),
-        };
+        let who = identify(dispatcher, &parts.headers, bearer(&parts.headers)).await?;
         match who.role {
             Role::User | Role::Admin | Role::Worker => Ok(Self(who)),
             Role::Plugin => Err(HttpError::forbidden("plugins speak the WebSocket only")),
         }
+    }
+}
+
+/// Whose token this is; under `--open` nobody needs one.
+///
+/// # Errors
+/// `forbidden` for a page of another origin, `unauthorized` without a token or with a wrong one, or the store.
+pub(in crate::api) async fn identify(
+    dispatcher: &Dispatcher,
+    headers: &HeaderMap,
+    token: Option<&str>,
+) -> Result<Identity, HttpError> {
+    let settings = dispatcher.settings();
+    let text = |name| headers.get(name).map(|value| value.to_str().unwrap_or_default());
+    // Under `--open` nothing but this keeps any web page from acting as an administrator.
+    if !origin_allowed(text(header::ORIGIN), text(header::HOST), &settings.allowed_origins, settings.open) {
+        return Err(HttpError::forbidden("this origin may not connect"));
+    }
+    match token {
+        Some(token) => Ok(dispatcher.auth().authenticate(token).await?),
+        None if settings.open => Ok(Identity::anonymous()),
+        None => Err(HttpError::unauthorized()),
     }
 }
 
@@ -42,7 +54,7 @@ impl Caller {
     ///
     /// # Errors
     /// `not_found` where there is none, or it is another's: which of the two is not told.
-    pub(super) async fn job(&self, dispatcher: &Dispatcher, named: &str) -> Result<Arc<Job>, HttpError> {
+    pub(in crate::api) async fn job(&self, dispatcher: &Dispatcher, named: &str) -> Result<Arc<Job>, HttpError> {
         let named: JobRef = named.parse().map_err(|_| HttpError::not_found("job"))?;
         let visible = |job: &Arc<Job>| match self.0.role {
             Role::Admin | Role::Worker => true,
@@ -57,7 +69,7 @@ impl Caller {
 /// The token of an `Authorization` header: `Bearer <token>` in any letter case, or the bare token.
 ///
 /// An empty string, which is no token of anyone's, stands for a header that holds none.
-pub(super) fn bearer(headers: &HeaderMap) -> Option<&str> {
+pub(in crate::api) fn bearer(headers: &HeaderMap) -> Option<&str> {
     let value = headers.get(header::AUTHORIZATION)?.to_str().unwrap_or_default().trim();
     match value.split_once(char::is_whitespace) {
         Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => Some(token.trim_start()),

@@ -10,7 +10,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'.').remove(b'-').remove(b'_').remove(b'~');
 
 /// Makes an answer a file named `name`, which a browser saves.
-pub(super) fn attach(headers: &mut HeaderMap, name: &str) {
+pub(in crate::api) fn attach(headers: &mut HeaderMap, name: &str) {
     // The first form is for old clients; it has no way to escape anything safely.
     let plain: String =
         name.chars().map(|c| if c.is_ascii_graphic() && !matches!(c, '"' | '\\' | '%') { c } else { '_' }).collect();

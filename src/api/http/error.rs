@@ -4,17 +4,18 @@ use axum::Json;
 use axum::extract::rejection::{PathRejection, QueryRejection};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use serde_json::json;
+use serde_json::{Value, json};
 use tracing::warn;
 
 use crate::auth::AuthError;
 use crate::blobs::{BlobError, PutError};
+use crate::dispatcher::DispatchError;
 use crate::protocol::{ErrorCode, WireError};
 use crate::store::StoreError;
 
 /// An answer that says what is wrong.
 #[derive(Debug)]
-pub(super) struct HttpError {
+pub(in crate::api) struct HttpError {
     status: StatusCode,
     // Boxed to keep every `Result` of this room small.
     error: Box<WireError>,
@@ -39,31 +40,31 @@ fn status(code: ErrorCode) -> StatusCode {
 
 impl HttpError {
     /// No such thing, or not the caller's to see.
-    pub(super) fn not_found(what: &str) -> Self {
+    pub(in crate::api) fn not_found(what: &str) -> Self {
         WireError::new(ErrorCode::NotFound, format!("no such {what}")).into()
     }
 
     /// The role may not do this.
-    pub(super) fn forbidden(why: &str) -> Self {
+    pub(in crate::api) fn forbidden(why: &str) -> Self {
         WireError::new(ErrorCode::Forbidden, why).into()
     }
 
     /// No credentials.
-    pub(super) fn unauthorized() -> Self {
+    pub(in crate::api) fn unauthorized() -> Self {
         WireError::new(ErrorCode::Unauthorized, "a token is required: Authorization: Bearer …").into()
     }
 
-    pub(super) fn no_route() -> Self {
+    pub(in crate::api) fn no_route() -> Self {
         Self::not_found("route")
     }
 
-    pub(super) fn method_not_allowed() -> Self {
+    pub(in crate::api) fn method_not_allowed() -> Self {
         let error = WireError::new(ErrorCode::UnknownType, "this method is not allowed here");
         Self { status: StatusCode::METHOD_NOT_ALLOWED, ..error.into() }
     }
 
     /// No byte of the `Range` is among the `len` there are.
-    pub(super) fn range_not_satisfiable(len: u64) -> Self {
+    pub(in crate::api) fn range_not_satisfiable(len: u64) -> Self {
         let error = WireError::new(ErrorCode::BadFrame, format!("the range begins beyond the {len} bytes there are"));
         let this = Self { status: StatusCode::RANGE_NOT_SATISFIABLE, ..error.field("range").into() };
         this.with(header::CONTENT_RANGE, &format!("bytes */{len}"))
@@ -75,10 +76,33 @@ impl HttpError {
     }
 }
 
+impl HttpError {
+    /// With another status than goes with its code.
+    pub(in crate::api) fn as_status(self, status: StatusCode) -> Self {
+        Self { status, ..self }
+    }
+
+    /// The answer's status.
+    pub(in crate::api) fn status(&self) -> StatusCode {
+        self.status
+    }
+
+    /// As an answer whose body another system's document prescribes.
+    pub(in crate::api) fn answer(self, body: impl FnOnce(StatusCode, &WireError) -> Value) -> Response {
+        let headers: HeaderMap = self.header.into_iter().collect();
+        (self.status, headers, Json(body(self.status, &self.error))).into_response()
+    }
+}
+
 impl IntoResponse for HttpError {
     fn into_response(self) -> Response {
-        let headers: HeaderMap = self.header.into_iter().collect();
-        (self.status, headers, Json(json!({ "error": self.error }))).into_response()
+        self.answer(|_, error| json!({ "error": error }))
+    }
+}
+
+impl From<DispatchError> for HttpError {
+    fn from(error: DispatchError) -> Self {
+        error.to_wire().into()
     }
 }
 

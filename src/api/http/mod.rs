@@ -5,14 +5,14 @@
 //! Not here: frames (`api::ws`), what a role may do with jobs (`dispatcher`).
 
 mod artifacts;
-mod caller;
-mod disposition;
-mod error;
+pub(super) mod caller;
+pub(super) mod disposition;
+pub(super) mod error;
 mod health;
 mod internal;
 mod output;
-mod ranges;
-mod uploads;
+pub(super) mod ranges;
+pub(super) mod uploads;
 
 use axum::Router;
 use axum::extract::{MatchedPath, Request, State};
@@ -25,10 +25,12 @@ use crate::blobs::NEIGHBOURS_ROUTE;
 use crate::dispatcher::Dispatcher;
 
 use self::error::HttpError;
+use super::compat;
 
-/// All routes but the WebSocket's. Routes that are added to it later answer a wrong method by
+/// All routes but the WebSocket's, those of the older systems too. Routes that are added to it later answer a wrong method by
 /// themselves.
 pub fn router(dispatcher: Dispatcher) -> Router {
+    let (older, _) = compat::routes().split_for_parts();
     Router::new()
         .route("/", get(health::front_page))
         .route("/healthz", get(health::healthz))
@@ -41,6 +43,7 @@ pub fn router(dispatcher: Dispatcher) -> Router {
         .route("/api/jobs/{job}/artifacts/{*path}", get(artifacts::get).put(artifacts::put))
         .route(NEIGHBOURS_ROUTE, get(internal::list))
         .route(&format!("{NEIGHBOURS_ROUTE}/{{*path}}"), get(internal::get))
+        .merge(older)
         .method_not_allowed_fallback(async || HttpError::method_not_allowed())
         .fallback(async || HttpError::no_route())
         .layer(axum::middleware::map_response(never_guess))

@@ -13,9 +13,9 @@ use super::HttpError;
 
 /// Which part of a body goes out.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Part {
+pub(in crate::api) struct Part {
     /// First byte, and one past the last.
-    pub(super) range: Range<u64>,
+    pub(in crate::api) range: Range<u64>,
     /// Of so many.
     len: u64,
     whole: bool,
@@ -26,7 +26,7 @@ impl Part {
     ///
     /// # Errors
     /// 416: the range holds none of the bytes.
-    pub(super) fn asked(headers: &HeaderMap, len: u64, etag: Option<&str>) -> Result<Self, HttpError> {
+    pub(in crate::api) fn asked(headers: &HeaderMap, len: u64, etag: Option<&str>) -> Result<Self, HttpError> {
         let whole = Self { range: 0..len, len, whole: true };
         let text = |name: HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
         // The peer has a part of something that may be another by now.
@@ -49,7 +49,7 @@ impl Part {
     }
 
     /// The answer that carries this part as `body`.
-    pub(super) fn response(&self, content_type: &'static str, body: Body) -> Response {
+    pub(in crate::api) fn response(&self, content_type: &'static str, body: Body) -> Response {
         let Range { start, end } = self.range;
         let mut response = body.into_response();
         let headers = response.headers_mut();
@@ -66,7 +66,7 @@ impl Part {
 }
 
 /// Whether the peer already has what is known by `etag`.
-pub(super) fn has_already(headers: &HeaderMap, etag: &str) -> bool {
+pub(in crate::api) fn has_already(headers: &HeaderMap, etag: &str) -> bool {
     let known = headers.get_all(header::IF_NONE_MATCH).into_iter().filter_map(|value| value.to_str().ok());
     known
         .flat_map(|value| value.split(','))

@@ -34,7 +34,7 @@ const DRAIN_BYTES: usize = 16 * 1024 * 1024;
 const DRAIN_FOR: Duration = Duration::from_secs(5);
 
 /// Takes a file: the field `file` of a multipart body, or the body itself with `?filename=`.
-pub(super) async fn put(
+pub(in crate::api) async fn put(
     State(dispatcher): State<Dispatcher>,
     caller: Caller,
     query: Result<Query<HashMap<String, String>>, QueryRejection>,
@@ -77,7 +77,7 @@ pub(super) async fn put(
 }
 
 /// Hands an upload out to whoever knows its address and has a token.
-pub(super) async fn get(
+pub(in crate::api) async fn get(
     State(dispatcher): State<Dispatcher>,
     _caller: Caller,
     path: Result<Path<(String, String)>, PathRejection>,
@@ -93,7 +93,7 @@ pub(super) async fn get(
 }
 
 /// Passes the body of a request to `put`, unless it says by itself that it is over the limit.
-pub(super) async fn take<T>(
+pub(in crate::api) async fn take<T>(
     request: Request,
     limit: u64,
     put: impl AsyncFnOnce(&mut axum::body::BodyDataStream) -> Result<T, PutError>,

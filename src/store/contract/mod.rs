@@ -2,6 +2,7 @@
 //!
 //! An engine joins with one line: a name, and a function that opens an empty store.
 
+mod documents;
 mod lists;
 mod logs;
 mod loss;
@@ -57,6 +58,10 @@ macro_rules! contract {
                 an_account_goes_by_name_and_email,
                 tokens_end_with_their_account,
                 the_signing_key_stays;
+            documents: a_document_changes_only_as_it_was_read,
+                documents_change_all_or_none,
+                a_document_expires,
+                of_many_who_take_the_last_one_only_one_does;
         );
     };
     ($engine:ident, $open:expr; $($room:ident: $($story:ident),+;)+) => {

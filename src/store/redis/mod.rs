@@ -10,6 +10,7 @@
 mod archive;
 pub mod bus;
 mod check;
+mod documents;
 mod instances;
 mod jobs;
 mod link;

@@ -51,6 +51,7 @@ scripts! {
     Running => "running.lua",
     Skip => "skip.lua",
     Submit => "submit.lua",
+    WriteDocuments => "write_documents.lua",
 }
 
 /// The names by which Redis knows the scripts.

@@ -10,6 +10,7 @@
 
 mod append;
 mod checkpoint;
+mod documents;
 mod engine;
 mod failure;
 mod health;
@@ -69,6 +70,7 @@ impl Default for SqliteOptions {
 #[derive(Debug)]
 pub struct SqliteStore {
     health: Arc<Health>,
+    clock: Clock,
     /// `None` once it is closing.
     ends: Option<Ends>,
     readers: Vec<JoinHandle<()>>,
@@ -100,7 +102,7 @@ impl SqliteStore {
         let fail = |failure: Failure| OpenError::database(&path, &failure);
         let live = load::live(&conn, clock.now(), options.lease).map_err(fail)?;
         let counters = load::counters(&conn).map_err(fail)?;
-        let engine = Engine::new(conn, live, counters, clock, options.output_bytes);
+        let engine = Engine::new(conn, live, counters, clock.clone(), options.output_bytes);
         let checkpointer = Checkpointer::start(&path).map_err(fail)?;
         let (read, readers) = readers::start(&path).map_err(fail)?;
         let (write, inbox) = mpsc::channel(writer::INBOX);
@@ -109,7 +111,7 @@ impl SqliteStore {
         let told = Arc::clone(&health);
         let writer = thread.spawn(move || writer::run(engine, inbox, checkpointer, &told));
         let writer = writer.map_err(|error| fail(Failure::unreadable(error)))?;
-        Ok(Self { health, ends: Some(Ends { write, read }), readers, writer: Some(writer), lock })
+        Ok(Self { health, clock, ends: Some(Ends { write, read }), readers, writer: Some(writer), lock })
     }
 
     /// Does what is still waiting, moves everything into the file, and lets others at it. Blocks until then.

@@ -126,16 +126,17 @@ pub(super) fn database(path: &Path, durability: Durability) -> Result<Connection
     let fail = |failure: Failure| OpenError::database(path, &failure);
     let conn = connect(path).map_err(fail)?;
     let found = version(&conn).map_err(fail)?;
-    if found.is_some_and(|found| found > schema::VERSION) {
+    let done = found.map_or(Some(0), |found| usize::try_from(found).ok());
+    let Some(missing) = done.and_then(|done| schema::STEPS.get(done..)) else {
         let (path, found) = (path.to_owned(), found.unwrap_or_default());
-        return Err(OpenError::Newer { path, found, known: schema::VERSION });
-    }
+        return Err(OpenError::Newer { path, found, known: version_of(schema::STEPS.len()) });
+    };
     if found.is_some() {
         check(path, &conn).map_err(fail)?;
     }
     prepare(&conn, durability).map_err(fail)?;
-    if found.is_none() {
-        create(&conn).map_err(fail)?;
+    if !missing.is_empty() {
+        complete(&conn, missing).map_err(fail)?;
     }
     Ok(conn)
 }
@@ -186,11 +187,19 @@ fn prepare(conn: &Connection, durability: Durability) -> Run<()> {
     Ok(())
 }
 
-fn create(conn: &Connection) -> Run<()> {
+/// Makes the tables that a file does not have yet, all or none.
+fn complete(conn: &Connection, missing: &[&str]) -> Run<()> {
     let transaction = conn.unchecked_transaction()?;
-    transaction.execute_batch(schema::CREATE)?;
+    for step in missing {
+        transaction.execute_batch(step)?;
+    }
     transaction.pragma_update(None, "application_id", schema::APPLICATION_ID)?;
-    transaction.pragma_update(None, "user_version", schema::VERSION)?;
+    transaction.pragma_update(None, "user_version", version_of(schema::STEPS.len()))?;
     transaction.commit()?;
     Ok(())
+}
+
+/// A few steps are far below the limit of an `i32`.
+fn version_of(steps: usize) -> i32 {
+    i32::try_from(steps).unwrap_or(i32::MAX)
 }

@@ -9,8 +9,8 @@
 /// Marks a file as ours: "GNGL".
 pub(super) const APPLICATION_ID: i32 = 0x474e_474c;
 
-/// What `user_version` says of a file with these tables.
-pub(super) const VERSION: i32 = 1;
+/// What makes a file's tables what they are: `user_version` says how many of these were done.
+pub(super) const STEPS: [&str; 2] = [CREATE, DOCUMENTS];
 
 /// Bytes a page. Measured: against 4 KiB output streams faster by a third and small commits cost the same; 16 KiB
 /// gains nothing further.
@@ -22,8 +22,8 @@ pub(super) const WRITER_CACHE_KIB: i64 = 16 * 1024;
 /// What the write-ahead log gives back to the disk when it starts over: all above this.
 pub(super) const LOG_KEPT_BYTES: i64 = 128 * 1024 * 1024;
 
-/// A new file, in one go.
-pub(super) const CREATE: &str = "
+/// The first tables.
+const CREATE: &str = "
 CREATE TABLE meta (
     name  TEXT PRIMARY KEY,
     value BLOB NOT NULL
@@ -94,4 +94,19 @@ CREATE TABLE tokens (
     created_at INTEGER NOT NULL,
     record     TEXT    NOT NULL
 ) WITHOUT ROWID;
+";
+
+/// Small documents of the older systems' front doors, and the counter of their versions.
+const DOCUMENTS: &str = "
+CREATE TABLE documents (
+    collection TEXT    NOT NULL,
+    key        TEXT    NOT NULL,
+    version    INTEGER NOT NULL,
+    value      TEXT    NOT NULL,
+    expires_at INTEGER,
+    PRIMARY KEY (collection, key)
+) WITHOUT ROWID;
+CREATE INDEX documents_by_expiry ON documents (expires_at) WHERE expires_at IS NOT NULL;
+CREATE TABLE document_versions (last INTEGER NOT NULL);
+INSERT INTO document_versions VALUES (0);
 ";

@@ -272,7 +272,9 @@ async fn nothing_is_searched_for_in_the_file() {
 #[test]
 fn large_rows_are_kept_small_and_come_back_as_they_were() {
     let conn = rusqlite::Connection::open_in_memory().unwrap();
-    conn.execute_batch(schema::CREATE).unwrap();
+    for step in schema::STEPS {
+        conn.execute_batch(step).unwrap();
+    }
     let line = Bytes::from("a line of a build, much like the one before it\n".repeat(4_000));
     let noise = noise(100_000);
     let output = |n, bytes: Bytes, offset| Entry {

@@ -7,10 +7,11 @@ use async_trait::async_trait;
 
 use super::engine::{Engine, Full};
 use super::failure::Failure;
-use super::{SqliteStore, health, query, registry};
+use super::{SqliteStore, documents, health, query, registry};
 use crate::model::{Account, AccountName, ApiToken, Job, ReadyClass, Worker};
 use crate::protocol::job::Status;
 use crate::protocol::{Attempt, Cursor, JobId, JobRef, WorkerId};
+use crate::store::documents::{Collection, Document, DocumentStore, DocumentWrite};
 use crate::store::error::{AppendError, StoreError, SubmitError};
 use crate::store::jobs::{Cancelled, Change, Claim, JobFilter, NewJob, QueueLimits, Retention, Submitted};
 use crate::store::log::{Appended, AttemptWrite, Gone, LogPage};
@@ -216,5 +217,23 @@ impl AccountStore for SqliteStore {
 
     async fn signing_key(&self, fresh: [u8; 32]) -> Result<[u8; 32], StoreError> {
         self.on_writer(0, move |engine| registry::signing_key(engine.connection(), fresh)).await
+    }
+}
+
+#[async_trait]
+impl DocumentStore for SqliteStore {
+    async fn document(&self, collection: Collection, key: &str) -> Result<Option<Document>, StoreError> {
+        let (key, now) = (key.to_owned(), self.clock.now());
+        self.on_reader(move |conn| documents::document(conn, collection, &key, now)).await
+    }
+
+    async fn documents(&self, collection: Collection) -> Result<Vec<Document>, StoreError> {
+        let now = self.clock.now();
+        self.on_reader(move |conn| documents::documents(conn, collection, now)).await
+    }
+
+    async fn write_documents(&self, writes: Vec<DocumentWrite>) -> Result<bool, StoreError> {
+        let bytes = writes.iter().filter_map(|write| write.value.as_ref()).map(String::len).sum();
+        self.on_writer(bytes, move |engine| documents::write(engine.connection(), &writes, engine.clock.now())).await
     }
 }

@@ -10,6 +10,7 @@ pub(crate) mod process;
 pub(crate) mod redis;
 pub(crate) mod server;
 pub(crate) mod store;
+pub(crate) mod web;
 pub(crate) mod worker;
 
 use std::net::SocketAddr;
@@ -17,6 +18,7 @@ use std::time::Duration;
 
 pub(crate) use peer::Peer;
 pub(crate) use server::TestServer;
+pub(crate) use web::{Reply, Web};
 pub(crate) use worker::{Assigned, Worker};
 
 /// How long anything may take that should come at once. Long, because machines that build are

@@ -25,7 +25,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::net::TcpListener;
 
-use super::{Peer, Worker, eventually};
+use super::{Peer, Web, Worker, eventually};
 
 /// A running dispatcher with its own data directory.
 pub(crate) struct TestServer {
@@ -45,6 +45,8 @@ pub(crate) struct Stage {
     clock: Clock,
     wrap: Wrap,
     dir: Option<TempDir>,
+    /// What the keys in Redis begin with; of its own unless another shares it.
+    prefix: Option<String>,
 }
 
 type Wrap = Box<dyn FnOnce(Arc<dyn Store>) -> Arc<dyn Store> + Send>;
@@ -53,6 +55,18 @@ impl TestServer {
     /// With the defaults.
     pub(crate) async fn start() -> Self {
         Stage::new().start().await
+    }
+
+    /// Two dispatchers that share a Redis, whatever else the stories are told on.
+    pub(crate) async fn pair() -> [Self; 2] {
+        let prefix = format!("pair-{}", uuid::Uuid::new_v4());
+        let one = || Stage { prefix: Some(prefix.clone()), ..Stage::new() };
+        [one().start().await, one().start().await]
+    }
+
+    /// Its HTTP side.
+    pub(crate) fn web(&self) -> Web {
+        Web::at(self.address)
     }
 
     /// With settings that differ from the defaults.
@@ -168,7 +182,7 @@ impl Drop for TestServer {
 impl Stage {
     pub(crate) fn new() -> Self {
         let settings = ServerSettings { listen: SocketAddr::from(([127, 0, 0, 1], 0)), ..ServerSettings::default() };
-        Self { settings, clock: Clock::default(), wrap: Box::new(|store| store), dir: None }
+        Self { settings, clock: Clock::default(), wrap: Box::new(|store| store), dir: None, prefix: None }
     }
 
     pub(crate) fn settings(mut self, change: impl FnOnce(&mut ServerSettings)) -> Self {
@@ -201,8 +215,11 @@ impl Stage {
     }
 
     pub(crate) async fn start(self) -> TestServer {
-        let Self { mut settings, clock, wrap, dir } = self;
+        let Self { mut settings, clock, wrap, dir, prefix } = self;
         let dir = dir.unwrap_or_else(|| TempDir::new().expect("a temporary directory"));
+        let own = dir.path().file_name().expect("a name").to_string_lossy().into_owned();
+        let is_shared = prefix.is_some();
+        let prefix = prefix.unwrap_or(own);
         settings.data_dir = dir.path().to_owned();
         let options = SqliteOptions {
             durability: settings.durability,
@@ -211,7 +228,8 @@ impl Stage {
         };
         // Every story must hold with a log that is moved as soon as it is finished.
         settings.archive_after = Duration::ZERO;
-        let shared = tests_use_redis().then(|| redis_store(&dir, &settings, clock.clone()));
+        let redis = is_shared || tests_use_redis();
+        let shared = redis.then(|| redis_store(prefix, &settings, clock.clone()));
         let store: Arc<dyn Store> = match &shared {
             Some(store) => Arc::new(store.clone()),
             None => Arc::new(SqliteStore::open(dir.path(), &options, clock.clone()).expect("the store opens")),
@@ -236,11 +254,12 @@ impl Stage {
         let listener = listener.tap_io(|io| {
             let _ = io.set_nodelay(true);
         });
+        let service = router.into_make_service_with_connect_info::<SocketAddr>();
         let cut = shutdown.cut().clone();
         shutdown.spawn(async move {
             tokio::select! {
                 () = cut.cancelled() => (),
-                served = async { axum::serve(listener, router).await } => served.expect("it serves"),
+                served = async { axum::serve(listener, service).await } => served.expect("it serves"),
             }
         });
         TestServer { address, dispatcher, clock, admin_token, worker_token, shutdown, store: weak, dir: Some(dir) }
@@ -253,8 +272,7 @@ pub(crate) fn tests_use_redis() -> bool {
 }
 
 /// The store of a data directory: its name is what the keys begin with.
-fn redis_store(dir: &TempDir, settings: &ServerSettings, clock: Clock) -> RedisStore {
-    let prefix = dir.path().file_name().expect("a name").to_string_lossy().into_owned();
+fn redis_store(prefix: String, settings: &ServerSettings, clock: Clock) -> RedisStore {
     let output_bytes = settings.limits.output_bytes;
     let options = RedisOptions { url: Secret::new(super::redis::url()), prefix, partitions: 1, output_bytes };
     RedisStore::new(options, clock).expect("a URL that makes sense")

@@ -6,10 +6,11 @@ use std::time::Duration;
 use async_trait::async_trait;
 use gangline::model::{Account, AccountName, ApiToken, Job, ReadyClass, Worker};
 use gangline::protocol::{Attempt, Cursor, JobId, JobRef, WorkerId};
+use gangline::store::documents::{Collection, Document, DocumentWrite};
 use gangline::store::error::{AppendError, StoreError, SubmitError};
 use gangline::store::jobs::{Cancelled, Change, Claim, JobFilter, NewJob, QueueLimits, Retention, Submitted};
 use gangline::store::log::{Appended, AttemptWrite, Gone, LogPage};
-use gangline::store::{AccountStore, HealthStore, JobStore, LogStore, Store, WorkerStore};
+use gangline::store::{AccountStore, DocumentStore, HealthStore, JobStore, LogStore, Store, WorkerStore};
 
 /// The results of one append.
 pub(crate) type AppendResults = Vec<Result<Appended, AppendError>>;
@@ -205,5 +206,18 @@ impl<F: Fault> AccountStore for Faulty<F> {
     }
     async fn signing_key(&self, fresh: [u8; 32]) -> Result<[u8; 32], StoreError> {
         self.store.signing_key(fresh).await
+    }
+}
+
+#[async_trait]
+impl<F: Fault> DocumentStore for Faulty<F> {
+    async fn document(&self, collection: Collection, key: &str) -> Result<Option<Document>, StoreError> {
+        self.store.document(collection, key).await
+    }
+    async fn documents(&self, collection: Collection) -> Result<Vec<Document>, StoreError> {
+        self.store.documents(collection).await
+    }
+    async fn write_documents(&self, writes: Vec<DocumentWrite>) -> Result<bool, StoreError> {
+        self.store.write_documents(writes).await
     }
 }

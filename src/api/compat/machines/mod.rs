@@ -1,0 +1,10 @@
+//! Machines and tasks (family B): accounts, an inventory of machines, GPU tasks on them.
+
+use utoipa_axum::router::OpenApiRouter;
+
+use crate::dispatcher::Dispatcher;
+
+/// Its routes.
+pub(super) fn routes() -> OpenApiRouter<Dispatcher> {
+    OpenApiRouter::new()
+}
