@@ -5,7 +5,7 @@
 //! `jobs` and `workers` try the contract sentence by sentence, with peers that speak it by hand;
 //! `cli` uses the binary as people do, `start` tries what must not start, `tls` with certificates, `wscat` types what
 //! `protocol.md` says. `metrics` holds what is counted to its list, `files` keeps what jobs leave in every place where
-//! it can be kept. `faults` kills, stops and cuts off, and judges what was seen meanwhile.
+//! it can be kept, `openapi` holds the server to the document that it gives of itself. `faults` kills, stops and cuts off, and judges what was seen meanwhile.
 
 #![cfg(test)]
 
@@ -19,6 +19,7 @@ mod golden;
 mod http;
 mod jobs;
 mod metrics;
+mod openapi;
 mod protocol_docs;
 mod readme;
 mod samples;
