@@ -288,7 +288,7 @@ async fn an_account_goes_with_all_that_acts_for_it() {
     // A namesake is somebody else.
     house.clock.advance(Duration::from_millis(1));
     house.auth.add_user(user("ada", Some("correct horse"))).await.unwrap();
-    assert!(matches!(house.auth.authenticate(&access).await, Err(AuthError::Revoked)));
+    assert!(matches!(house.auth.authenticate(&access).await, Err(AuthError::AccountGone)));
 }
 
 #[tokio::test]

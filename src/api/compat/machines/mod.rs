@@ -1,5 +1,8 @@
 //! Machines and tasks (family B): accounts, an inventory of machines, GPU tasks on them.
 
+mod caller;
+mod error;
+
 use utoipa_axum::router::OpenApiRouter;
 
 use crate::dispatcher::Dispatcher;
