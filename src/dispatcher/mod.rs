@@ -22,6 +22,7 @@ mod reaper;
 mod records;
 mod register;
 mod settling;
+mod templates;
 mod upkeep;
 mod workers;
 
@@ -35,6 +36,7 @@ pub use fleet::Agent;
 pub use intake::Intake;
 pub use jobs::{Page, Submission};
 pub use register::Registration;
+pub use templates::{TemplateError, Templates};
 
 use crate::auth::{Auth, Identity, Revoked};
 use crate::base::clock::{Clock, Millis, millis};
@@ -66,6 +68,7 @@ struct Inner {
     introductions: introduction::Introductions,
     metrics: Arc<Metrics>,
     peers: Option<peers::Peers>,
+    templates: Templates,
     revoked: broadcast::Sender<Revoked>,
     shutdown: Shutdown,
 }
@@ -80,6 +83,8 @@ pub struct Parts {
     pub auth: Auth,
     /// Files.
     pub blobs: Blobs,
+    /// What jobs it offers by name.
+    pub templates: Templates,
     /// The time.
     pub clock: Clock,
     /// What it was told.
@@ -94,7 +99,7 @@ impl Dispatcher {
     /// # Errors
     /// The store did not answer.
     pub async fn start(parts: Parts) -> Result<Self, StoreError> {
-        let Parts { store, shared, auth, blobs, clock, settings, shutdown } = parts;
+        let Parts { store, shared, auth, blobs, templates, clock, settings, shutdown } = parts;
         let instance = uuid::Uuid::new_v4().to_string();
         let mut blobs = blobs;
         let (peers, heard) = match shared {
@@ -130,6 +135,7 @@ impl Dispatcher {
             introductions: introduction::Introductions::default(),
             metrics: Arc::default(),
             peers,
+            templates,
             // A connection sweep that misses this many revocations checks every socket anew.
             revoked: broadcast::Sender::new(256),
             shutdown: shutdown.clone(),
@@ -137,6 +143,7 @@ impl Dispatcher {
         shutdown.spawn(matchmaker::run(dispatcher.clone()));
         shutdown.spawn(reaper::run(dispatcher.clone()));
         shutdown.spawn(upkeep::run(dispatcher.clone()));
+        shutdown.spawn(templates::watch(dispatcher.clone()));
         if let Some(heard) = heard {
             shutdown.spawn(peers::run(dispatcher.clone(), heard));
         }
