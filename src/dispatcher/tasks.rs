@@ -42,8 +42,7 @@ impl Dispatcher {
             Role::User => return Err(DispatchError::Forbidden("only administrators see the tasks of others")),
             Role::Worker | Role::Plugin => return Err(DispatchError::Forbidden("this role has no tasks")),
         }
-        let filter =
-            JobFilter { account: Some(account.clone()), status: None, before, limit: PAGE_MOST as usize };
+        let filter = JobFilter { account: Some(account.clone()), status: None, before, limit: PAGE_MOST as usize };
         Ok(self.0.store.jobs(filter).await?)
     }
 
@@ -117,8 +116,7 @@ impl Dispatcher {
         let Some(document) = self.0.store.document(Collection::RemovedJobs, account.as_str()).await? else {
             return Ok((BTreeSet::new(), None));
         };
-        let removed =
-            serde_json::from_str(&document.value).map_err(|error| StoreError::Corrupt(error.to_string()))?;
+        let removed = serde_json::from_str(&document.value).map_err(|error| StoreError::Corrupt(error.to_string()))?;
         Ok((removed, Some(document)))
     }
 }
