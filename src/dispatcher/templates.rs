@@ -144,14 +144,12 @@ pub(super) async fn watch(dispatcher: Dispatcher) {
         let Ok((now, read)) = looked else { continue };
         seen = now;
         match read {
-            Some(Ok(known)) => {
-                if *templates.known() != *known {
-                    info!(templates = known.len(), "templates were read again");
-                    *templates.0.known.write() = known;
-                }
+            Some(Ok(known)) if *templates.known() != *known => {
+                info!(templates = known.len(), "templates were read again");
+                *templates.0.known.write() = known;
             }
             Some(Err(error)) => error!(%error, "templates cannot be read again; the old ones stay"),
-            None => (),
+            Some(Ok(_)) | None => (),
         }
     }
 }

@@ -67,5 +67,5 @@ pub(super) async fn download(
 }
 
 fn gone(why: &str) -> Refusal {
-    HttpError::from(WireError::new(ErrorCode::NotFound, why)).as_status(StatusCode::GONE).into()
+    HttpError::from(WireError::new(ErrorCode::NotFound, why)).with_status(StatusCode::GONE).into()
 }

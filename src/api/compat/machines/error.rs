@@ -1,6 +1,5 @@
 //! Errors in the shape of this family's document: `{"message": "…"}`, and its four sentences about tokens.
 
-use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
 use utoipa::{IntoResponses, ToSchema};
@@ -88,11 +87,6 @@ impl Refusal {
             | AuthError::Crypto
             | AuthError::Store(_) => Self(error.into()),
         }
-    }
-
-    /// The same with another status than usual.
-    pub(super) fn as_status(self, status: StatusCode) -> Self {
-        Self(self.0.as_status(status))
     }
 
     fn of_token(message: &str) -> Self {

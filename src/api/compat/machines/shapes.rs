@@ -99,6 +99,7 @@ pub(super) struct Task {
 }
 
 /// Whose commands are shown in a list.
+#[derive(Clone, Copy)]
 pub(super) enum Commands<'a> {
     /// Everybody's.
     All,
@@ -229,7 +230,7 @@ mod tests {
 
     use super::*;
 
-    fn request(more: serde_json::Value) -> Result<TaskRequest, serde_json::Error> {
+    fn request(more: &serde_json::Value) -> Result<TaskRequest, serde_json::Error> {
         let mut body = json!({"machine_id": "a", "command": "true"});
         body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
         serde_json::from_value(body)
@@ -245,16 +246,17 @@ mod tests {
             (json!("45"), Some(45.0)),
             (json!(null), None),
         ] {
-            assert_eq!(request(json!({ "duration": duration })).unwrap().duration, secs, "{duration}");
+            assert_eq!(request(&json!({ "duration": duration })).unwrap().duration, secs, "{duration}");
         }
         for duration in [json!(0), json!(-5), json!("0"), json!(""), json!("soon"), json!([1]), json!(true)] {
-            assert!(request(json!({ "duration": duration })).is_err(), "{duration}");
+            assert!(request(&json!({ "duration": duration })).is_err(), "{duration}");
         }
     }
 
     #[test]
     fn a_count_and_indices_must_agree() {
-        let spec = |more| Submit::try_from(request(more).unwrap()).map(|submit| submit.spec.requires);
+        let spec =
+            |more: serde_json::Value| Submit::try_from(request(&more).unwrap()).map(|submit| submit.spec.requires);
         assert_eq!(spec(json!({"gpu_count": 2})).unwrap().gpus, Some(2));
         let both = spec(json!({"gpu_count": 2, "gpus": [1, 2]})).unwrap();
         assert_eq!((both.gpus, both.gpu_ids), (None, Some(vec![1, 2])));

@@ -29,7 +29,7 @@ pub(super) async fn request(
     let Body(request) = body?;
     let machine = named(&request.machine_id)?;
     let submitted = dispatcher.submit_to(&who, machine, request.try_into()?).await;
-    let submitted = submitted.map_err(in_their_words)?.reply;
+    let submitted = submitted.map_err(|error| in_their_words(&error))?.reply;
     Ok(Json(Accepted::new(submitted.job_id, submitted.status)))
 }
 
@@ -100,7 +100,7 @@ fn named(machine: &str) -> Result<WorkerId, DispatchError> {
 }
 
 /// Fields of a spec under the names that a task request has for them.
-fn in_their_words(error: DispatchError) -> Refusal {
+fn in_their_words(error: &DispatchError) -> Refusal {
     let mut error = error.to_wire();
     error.field = error.field.map(|field| match field.as_str() {
         "requires.gpus" => "gpu_count".to_owned(),
