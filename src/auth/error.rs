@@ -20,9 +20,12 @@ pub enum AuthError {
     /// Issued later than now, by more than clocks may differ.
     #[error("the token is from the future")]
     NotYetValid,
-    /// Its account is gone, or has a new password.
+    /// Its account has a new password.
     #[error("the token was revoked")]
     Revoked,
+    /// Its account was removed.
+    #[error("the token's account is gone")]
+    AccountGone,
     /// No such account, an account without a password, or a wrong one: deliberately one answer.
     #[error("wrong account or password")]
     WrongPassword,
@@ -77,9 +80,12 @@ impl AuthError {
     /// What a peer is told.
     pub fn to_wire(&self) -> WireError {
         let (code, field) = match self {
-            Self::WrongToken | Self::Expired | Self::NotYetValid | Self::Revoked | Self::WrongPassword => {
-                (ErrorCode::Unauthorized, None)
-            }
+            Self::WrongToken
+            | Self::Expired
+            | Self::NotYetValid
+            | Self::Revoked
+            | Self::AccountGone
+            | Self::WrongPassword => (ErrorCode::Unauthorized, None),
             Self::TooManyLogins { retry_after } => {
                 return WireError::new(ErrorCode::RateLimited, self.to_string()).retry_after(millis(*retry_after));
             }

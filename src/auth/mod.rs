@@ -121,7 +121,7 @@ impl Auth {
     /// Whose token this is.
     ///
     /// # Errors
-    /// `WrongToken`, `Expired`, `NotYetValid` or `Revoked`; `Store` where it could not be found out.
+    /// `WrongToken`, `Expired`, `NotYetValid`, `Revoked` or `AccountGone`; `Store` where it could not be found out.
     pub async fn authenticate(&self, token: &str) -> Result<Identity, AuthError> {
         match Presented::parse(token) {
             Some(presented) => self.authenticate_api_token(&presented).await,
@@ -165,7 +165,7 @@ impl Auth {
 
     async fn authenticate_access_token(&self, token: &str) -> Result<Identity, AuthError> {
         let claims = self.keys().await?.read(token, self.0.clock.now())?;
-        let account = self.0.store.account(claims.sub.as_str()).await?.ok_or(AuthError::Revoked)?;
+        let account = self.0.store.account(claims.sub.as_str()).await?.ok_or(AuthError::AccountGone)?;
         // The second half is a guard against an account whose email is another's former name.
         if account.tokens_valid_from != claims.epoch || account.name != claims.sub {
             return Err(AuthError::Revoked);

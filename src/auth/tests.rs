@@ -279,7 +279,7 @@ async fn an_account_goes_with_all_that_acts_for_it() {
 
     let revoked = house.auth.remove_user("ada").await.unwrap();
     assert!(revoked.hits(&access_socket) && revoked.hits(&api_socket));
-    assert!(matches!(house.auth.authenticate(&access).await, Err(AuthError::Revoked)));
+    assert!(matches!(house.auth.authenticate(&access).await, Err(AuthError::AccountGone)));
     assert!(matches!(house.auth.authenticate(&api).await, Err(AuthError::WrongToken)));
     assert_eq!(code(house.auth.remove_user("ada").await), (ErrorCode::NotFound, Some("account".to_owned())));
     let names: Vec<_> = house.auth.users().await.unwrap().into_iter().map(|user| user.account).collect();

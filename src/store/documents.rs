@@ -23,6 +23,8 @@ pub enum Collection {
     Bookings,
     /// Uploads that come in pieces, by id.
     PartialUploads,
+    /// Jobs that were taken off their account's list, by account.
+    RemovedJobs,
 }
 
 impl Collection {
@@ -34,6 +36,7 @@ impl Collection {
             Self::RefreshFamilies => "refresh_families",
             Self::Bookings => "bookings",
             Self::PartialUploads => "partial_uploads",
+            Self::RemovedJobs => "removed_jobs",
         }
     }
 }

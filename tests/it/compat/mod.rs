@@ -1,0 +1,4 @@
+//! The five older systems, each by its own document.
+
+mod fractals;
+mod machines;
