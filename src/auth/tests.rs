@@ -1,5 +1,6 @@
 //! Who gets in, who does not any more, and what an administrator can change.
 
+use std::net::{IpAddr, Ipv4Addr};
 use std::os::unix::fs::PermissionsExt;
 
 use base64::Engine as _;
@@ -15,6 +16,8 @@ use crate::store::sqlite::{SqliteOptions, SqliteStore};
 
 const START: Millis = 1_700_000_000_000;
 const TTL: Duration = Duration::from_secs(3600);
+/// Where everybody is.
+const HERE: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
 /// An `Auth` over an empty store, and the hands that tests need.
 struct House {
@@ -132,12 +135,12 @@ async fn only_a_hash_of_the_secret_is_kept() {
 #[tokio::test]
 async fn a_password_buys_an_access_token() {
     let house = House::new().with_user("ada", "correct horse").await;
-    let (who, token) = house.auth.login("ada", "correct horse").await.unwrap();
+    let (who, token) = house.auth.login("ada", "correct horse", HERE).await.unwrap();
     assert_eq!((who.role, who.expires_at), (Role::User, Some(START + 3_600_000)));
     assert_eq!(house.again().authenticate(&token).await.unwrap(), who, "the key outlives the process");
 
     for (account, password) in [("ada", "correct hors"), ("ada", ""), ("grace", "correct horse"), ("", "")] {
-        let refused = house.auth.login(account, password).await.unwrap_err();
+        let refused = house.auth.login(account, password, HERE).await.unwrap_err();
         assert_eq!(refused.to_wire().message, "wrong account or password", "{account}");
     }
 }
@@ -146,7 +149,7 @@ async fn a_password_buys_an_access_token() {
 async fn an_account_without_a_password_cannot_log_in() {
     let house = House::new();
     house.auth.bootstrap(house.dir.path()).await.unwrap();
-    assert!(matches!(house.auth.login("admin", "").await, Err(AuthError::WrongPassword)));
+    assert!(matches!(house.auth.login("admin", "", HERE).await, Err(AuthError::WrongPassword)));
 }
 
 #[tokio::test]
@@ -154,11 +157,11 @@ async fn an_email_is_another_name_with_the_same_budget() {
     let house = House::new();
     let ada = UserAdd { email: Some("Ada@example.com".to_owned()), ..user("ada", Some("correct horse")) };
     house.auth.add_user(ada).await.unwrap();
-    house.auth.login("ada@EXAMPLE.com", "correct horse").await.unwrap();
+    house.auth.login("ada@EXAMPLE.com", "correct horse", HERE).await.unwrap();
     for _ in 0..9 {
-        assert!(matches!(house.auth.login("ada", "wrong").await, Err(AuthError::WrongPassword)));
+        assert!(matches!(house.auth.login("ada", "wrong", HERE).await, Err(AuthError::WrongPassword)));
     }
-    let error = house.auth.login("ada@example.com", "correct horse").await.unwrap_err().to_wire();
+    let error = house.auth.login("ada@example.com", "correct horse", HERE).await.unwrap_err().to_wire();
     assert_eq!((error.code, error.retry), (ErrorCode::RateLimited, true));
     assert!(error.retry_after_ms.is_some_and(|ms| (1..=6000).contains(&ms)), "{error:?}");
 }
@@ -166,7 +169,7 @@ async fn an_email_is_another_name_with_the_same_budget() {
 #[tokio::test]
 async fn an_access_token_runs_out_half_a_minute_late() {
     let house = House::new().with_user("ada", "correct horse").await;
-    let (who, token) = house.auth.login("ada", "correct horse").await.unwrap();
+    let (who, token) = house.auth.login("ada", "correct horse", HERE).await.unwrap();
     house.clock.advance(TTL + Duration::from_secs(30));
     house.auth.authenticate(&token).await.unwrap();
     assert_eq!(who.closes_at(), Some(house.clock.now()));
@@ -178,7 +181,7 @@ async fn an_access_token_runs_out_half_a_minute_late() {
 async fn a_token_from_the_future_is_refused_beyond_the_skew_of_clocks() {
     let house = House::new().with_user("ada", "correct horse").await;
     house.clock.advance(Duration::from_secs(120));
-    let (_, token) = house.auth.login("ada", "correct horse").await.unwrap();
+    let (_, token) = house.auth.login("ada", "correct horse", HERE).await.unwrap();
     let earlier = |secs: u64| Auth::new(house.store.clone(), Clock::manual(START + secs * 1000), TTL);
     earlier(60).authenticate(&token).await.unwrap();
     assert!(matches!(earlier(59).authenticate(&token).await, Err(AuthError::NotYetValid)));
@@ -187,7 +190,7 @@ async fn a_token_from_the_future_is_refused_beyond_the_skew_of_clocks() {
 #[tokio::test]
 async fn forged_access_tokens_are_refused() {
     let house = House::new().with_user("ada", "correct horse").await;
-    let (_, token) = house.auth.login("ada", "correct horse").await.unwrap();
+    let (_, token) = house.auth.login("ada", "correct horse", HERE).await.unwrap();
     let [header, claims, signature] = token.split('.').collect::<Vec<_>>().try_into().unwrap();
     let encode = |value: &Value| BASE64.encode(value.to_string());
     let claimed: Value = serde_json::from_slice(&BASE64.decode(claims).unwrap()).unwrap();
@@ -234,18 +237,18 @@ async fn forged_access_tokens_are_refused() {
 #[tokio::test]
 async fn a_new_password_ends_access_tokens_at_once_and_no_others() {
     let house = House::new().with_user("ada", "correct horse").await.with_user("grace", "battery staple").await;
-    let (before, old) = house.auth.login("ada", "correct horse").await.unwrap();
-    let (other, _) = house.auth.login("grace", "battery staple").await.unwrap();
+    let (before, old) = house.auth.login("ada", "correct horse", HERE).await.unwrap();
+    let (other, _) = house.auth.login("grace", "battery staple", HERE).await.unwrap();
     let api = house.token(Role::User, "ada", None).await;
     let api_socket = house.auth.authenticate(&api).await.unwrap();
 
     let change = UserPassword { account: "ada".to_owned(), password: "horse battery".to_owned() };
     let revoked = house.auth.set_password(change).await.unwrap();
     // The clock has not moved: it is not the time of issue that counts.
-    let (after, new) = house.auth.login("ada", "horse battery").await.unwrap();
+    let (after, new) = house.auth.login("ada", "horse battery", HERE).await.unwrap();
 
     assert!(matches!(house.auth.authenticate(&old).await, Err(AuthError::Revoked)));
-    assert!(matches!(house.auth.login("ada", "correct horse").await, Err(AuthError::WrongPassword)));
+    assert!(matches!(house.auth.login("ada", "correct horse", HERE).await, Err(AuthError::WrongPassword)));
     for token in [&new, &api] {
         house.auth.authenticate(token).await.unwrap();
     }
@@ -265,7 +268,7 @@ async fn a_token_can_be_revoked_by_id_or_by_itself() {
         assert!(matches!(house.auth.authenticate(&token).await, Err(AuthError::WrongToken)));
         assert_eq!(code(house.auth.revoke_token(&token).await), (ErrorCode::NotFound, Some("token".to_owned())));
     }
-    let (_, access) = house.auth.login("ada", "correct horse").await.unwrap();
+    let (_, access) = house.auth.login("ada", "correct horse", HERE).await.unwrap();
     assert_eq!(code(house.auth.revoke_token(&access).await).0, ErrorCode::BadFrame);
 }
 
@@ -273,7 +276,7 @@ async fn a_token_can_be_revoked_by_id_or_by_itself() {
 async fn an_account_goes_with_all_that_acts_for_it() {
     let house = House::new().with_user("ada", "correct horse").await;
     house.auth.bootstrap(house.dir.path()).await.unwrap();
-    let (access_socket, access) = house.auth.login("ada", "correct horse").await.unwrap();
+    let (access_socket, access) = house.auth.login("ada", "correct horse", HERE).await.unwrap();
     let api = house.token(Role::User, "ada", None).await;
     let api_socket = house.auth.authenticate(&api).await.unwrap();
 

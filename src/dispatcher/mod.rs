@@ -8,16 +8,19 @@
 //! Invariants: nothing is shown to anyone before the store has it; no instance places work on
 //! another's worker.
 
+mod broker;
 mod error;
 mod fleet;
 mod follow;
 mod intake;
 mod introduction;
 mod jobs;
+mod logins;
 mod logs;
 mod matchmaker;
 mod measure;
 mod peers;
+mod photos;
 mod reaper;
 mod records;
 mod register;
@@ -30,10 +33,12 @@ use std::sync::Arc;
 use tokio::sync::broadcast;
 use tracing::debug;
 
+pub use broker::{Brokered, NewClient};
 pub use error::DispatchError;
 pub use fleet::Agent;
 pub use intake::Intake;
 pub use jobs::{Page, Submission};
+pub use photos::{PHOTO_BYTES, PhotoError};
 pub use register::Registration;
 
 use crate::auth::{Auth, Identity, Revoked};
@@ -65,6 +70,8 @@ struct Inner {
     queue: matchmaker::Queue,
     introductions: introduction::Introductions,
     metrics: Arc<Metrics>,
+    /// Who is handed out next; see [`broker`].
+    brokering: tokio::sync::Mutex<()>,
     peers: Option<peers::Peers>,
     revoked: broadcast::Sender<Revoked>,
     shutdown: Shutdown,
@@ -129,6 +136,7 @@ impl Dispatcher {
             queue,
             introductions: introduction::Introductions::default(),
             metrics: Arc::default(),
+            brokering: tokio::sync::Mutex::default(),
             peers,
             // A connection sweep that misses this many revocations checks every socket anew.
             revoked: broadcast::Sender::new(256),

@@ -10,7 +10,7 @@ pub mod job;
 pub mod spec;
 pub mod worker;
 
-pub use account::{Account, AccountName, ApiToken, Role, TokenId};
+pub use account::{Account, AccountName, ApiToken, Contact, Photo, PhotoKind, Role, TokenId};
 pub use class::{Capacity, ReadyClass};
 pub use entry::{Entry, EntryKind};
 pub use job::{Job, Outcome};

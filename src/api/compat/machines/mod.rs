@@ -1,5 +1,6 @@
 //! Machines and tasks (family B): accounts, an inventory of machines, GPU tasks on them.
 
+mod accounts;
 mod caller;
 mod error;
 
@@ -9,5 +10,5 @@ use crate::dispatcher::Dispatcher;
 
 /// Its routes.
 pub(super) fn routes() -> OpenApiRouter<Dispatcher> {
-    OpenApiRouter::new()
+    OpenApiRouter::new().merge(accounts::routes())
 }
