@@ -85,13 +85,14 @@ impl Auth {
 
     /// Adds an account whose fields were checked.
     pub(super) async fn add(&self, account: Account) -> Result<(), AuthError> {
-        let name = account.name.clone();
+        let (name, email) = (account.name.clone(), account.email.clone());
         if self.0.store.add_account(account).await? {
             return Ok(());
         }
-        match self.0.store.account(name.as_str()).await? {
-            Some(_) => Err(AuthError::NameTaken),
-            None => Err(AuthError::EmailTaken),
+        let is_known = async |name: &str| self.0.store.account(name).await.map(|account| account.is_some());
+        match email {
+            Some(email) if !is_known(name.as_str()).await? && is_known(&email).await? => Err(AuthError::EmailTaken),
+            Some(_) | None => Err(AuthError::NameTaken),
         }
     }
 

@@ -227,10 +227,15 @@ impl Dispatcher {
         let offer: Offer = from_json(kept)?;
         let name = kept.key.strip_prefix(CLIENTS).unwrap_or_default();
         let account = self.store().account(name).await?;
-        let account = account.filter(|account| account.name.as_str() == name && account.created_at == offer.since);
-        let (Some(contact), Some(left)) = (account.as_ref().and_then(contact), offer.available.checked_sub(1)) else {
+        let Some(account) =
+            account.filter(|account| account.name.as_str() == name && account.created_at == offer.since)
+        else {
+            // Nobody's any more. Who is faster has removed it, or is its namesake.
+            let gone = offer_write(&kept.key, Some(kept), &Offer { available: 0, ..offer })?;
+            self.store().write_documents(vec![gone]).await?;
             return Ok(None);
         };
+        let (Some(contact), Some(left)) = (contact(&account), offer.available.checked_sub(1)) else { return Ok(None) };
         let taken = offer_write(&kept.key, Some(kept), &Offer { available: left, ..offer })?;
         Ok(Some(Candidate { contact, taken }))
     }
