@@ -72,7 +72,7 @@ async fn the_document_holds_route_by_route() {
 
     // The document's own spelling.
     let reply = web.post("/login", "", json!({"email": "ada@example.org", "passord": PASSWORD})).await;
-    assert_eq!(reply.json.as_object().map(|body| body.len()), Some(1), "{}", reply.text);
+    assert_eq!(reply.json.as_object().map(serde_json::Map::len), Some(1), "{}", reply.text);
     let key = reply.json["token"].as_str().expect("a token");
 
     // As the Python client writes the header.
