@@ -17,6 +17,7 @@ mod introduction;
 mod jobs;
 mod logins;
 mod logs;
+mod machines;
 mod matchmaker;
 mod measure;
 mod peers;
@@ -25,6 +26,8 @@ mod reaper;
 mod records;
 mod register;
 mod settling;
+mod tasks;
+mod templates;
 mod upkeep;
 mod workers;
 
@@ -38,8 +41,10 @@ pub use error::DispatchError;
 pub use fleet::Agent;
 pub use intake::Intake;
 pub use jobs::{Page, Submission};
+pub use machines::gpus_of_job;
 pub use photos::{PHOTO_BYTES, PhotoError};
 pub use register::Registration;
+pub use templates::{TemplateError, Templates};
 
 use crate::auth::{Auth, Identity, Revoked};
 use crate::base::clock::{Clock, Millis, millis};
@@ -73,6 +78,7 @@ struct Inner {
     /// Who is handed out next; see [`broker`].
     brokering: tokio::sync::Mutex<()>,
     peers: Option<peers::Peers>,
+    templates: Templates,
     revoked: broadcast::Sender<Revoked>,
     shutdown: Shutdown,
 }
@@ -87,6 +93,8 @@ pub struct Parts {
     pub auth: Auth,
     /// Files.
     pub blobs: Blobs,
+    /// What jobs it offers by name.
+    pub templates: Templates,
     /// The time.
     pub clock: Clock,
     /// What it was told.
@@ -101,7 +109,7 @@ impl Dispatcher {
     /// # Errors
     /// The store did not answer.
     pub async fn start(parts: Parts) -> Result<Self, StoreError> {
-        let Parts { store, shared, auth, blobs, clock, settings, shutdown } = parts;
+        let Parts { store, shared, auth, blobs, templates, clock, settings, shutdown } = parts;
         let instance = uuid::Uuid::new_v4().to_string();
         let mut blobs = blobs;
         let (peers, heard) = match shared {
@@ -138,6 +146,7 @@ impl Dispatcher {
             metrics: Arc::default(),
             brokering: tokio::sync::Mutex::default(),
             peers,
+            templates,
             // A connection sweep that misses this many revocations checks every socket anew.
             revoked: broadcast::Sender::new(256),
             shutdown: shutdown.clone(),
@@ -145,6 +154,7 @@ impl Dispatcher {
         shutdown.spawn(matchmaker::run(dispatcher.clone()));
         shutdown.spawn(reaper::run(dispatcher.clone()));
         shutdown.spawn(upkeep::run(dispatcher.clone()));
+        shutdown.spawn(templates::watch(dispatcher.clone()));
         if let Some(heard) = heard {
             shutdown.spawn(peers::run(dispatcher.clone(), heard));
         }

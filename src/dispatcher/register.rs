@@ -1,5 +1,6 @@
 //! Workers coming, reporting and going.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use tracing::{info, warn};
@@ -37,7 +38,7 @@ pub struct Registration {
 }
 
 impl Dispatcher {
-    /// Lets a worker register: compares what it holds with what the store says it runs. It gets no
+    /// Lets a worker register that connected from this address: compares what it holds with what the store says it runs. It gets no
     /// orders before [`Dispatcher::registered`].
     ///
     /// # Errors
@@ -46,6 +47,7 @@ impl Dispatcher {
         &self,
         who: &Identity,
         register: Register,
+        from: IpAddr,
         outbox: &Arc<Outbox>,
     ) -> Result<Registration, DispatchError> {
         if who.role != Role::Worker && who.credential != Credential::Open {
@@ -58,7 +60,7 @@ impl Dispatcher {
         let now = self.0.clock.now();
         let resume = register.resume.clone();
         let before = self.0.store.worker(&register.worker_id).await?;
-        let mut worker = worker_of(register, contact, now, self.instance());
+        let mut worker = worker_of(register, contact, from, now, self.instance());
         worker.draining = before.as_ref().is_some_and(|before| before.draining);
         if !self.0.store.register(worker.clone()).await? {
             return Err(DispatchError::Conflict(format!(
@@ -305,7 +307,7 @@ fn stale(job: JobId, stale: Attempt, current: Attempt) -> DispatchError {
     crate::store::error::AppendError::Stale { job, stale, current }.into()
 }
 
-fn worker_of(register: Register, contact: Option<Contact>, now: u64, instance: &str) -> Worker {
+fn worker_of(register: Register, contact: Option<Contact>, from: IpAddr, now: u64, instance: &str) -> Worker {
     let Register {
         worker_id,
         boot,
@@ -343,6 +345,7 @@ fn worker_of(register: Register, contact: Option<Contact>, now: u64, instance: &
         gpus,
         slots,
         labels,
+        ip: Some(from),
         containers: images.is_some(),
         draining: false,
         last_seen: now,

@@ -8,6 +8,7 @@ pub mod class;
 pub mod entry;
 pub mod job;
 pub mod spec;
+pub mod template;
 pub mod worker;
 
 pub use account::{Account, AccountName, ApiToken, Contact, Photo, PhotoKind, Role, TokenId};
@@ -15,4 +16,5 @@ pub use class::{Capacity, ReadyClass};
 pub use entry::{Entry, EntryKind};
 pub use job::{Job, Outcome};
 pub use spec::{InvalidSpec, JobSpec, Program, Requires};
+pub use template::Template;
 pub use worker::Worker;

@@ -85,6 +85,19 @@ pub struct JobSpec {
     /// Glob patterns of files to keep.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub artifacts: Vec<String>,
+    /// Where the rest of this came from, if a template was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub template: Option<Box<FromTemplate>>,
+}
+
+/// How a job was asked for by a template's name.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FromTemplate {
+    /// The template.
+    pub name: String,
+    /// Its parameters, as they were given.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub params: BTreeMap<String, serde_json::Value>,
 }
 
 /// What a worker must have; also the key of the queue that the job waits in.
@@ -152,6 +165,23 @@ impl JobSpec {
             grace_ms: None,
             requeue: None,
             artifacts: Vec::new(),
+            template: None,
+        }
+    }
+
+    /// As it may be submitted once more: by its template, where it came from one.
+    pub fn as_submitted(&self) -> wire::JobSpec {
+        let spec = wire::JobSpec::from(self);
+        match &self.template {
+            None => spec,
+            Some(template) => wire::JobSpec {
+                command: None,
+                args: None,
+                image: None,
+                template: Some(template.name.clone()),
+                params: template.params.clone(),
+                ..spec
+            },
         }
     }
 
@@ -161,7 +191,7 @@ impl JobSpec {
     }
 }
 
-/// Checks a submitted spec. A `template` must have been resolved before.
+/// Checks a submitted spec. A `template` is filled in elsewhere: see [`super::Template::fill`].
 impl TryFrom<wire::JobSpec> for JobSpec {
     type Error = InvalidSpec;
 
@@ -250,6 +280,7 @@ impl TryFrom<wire::JobSpec> for JobSpec {
             grace_ms: millis("graceSecs", grace_secs, true)?,
             requeue,
             artifacts,
+            template: None,
         })
     }
 }
@@ -310,6 +341,7 @@ impl TryFrom<wire::Requires> for Requires {
     }
 }
 
+/// What a worker runs: whichever template it came from plays no part any more.
 impl From<&JobSpec> for wire::JobSpec {
     fn from(spec: &JobSpec) -> Self {
         #[expect(clippy::cast_precision_loss, reason = "at most 10¹² milliseconds")]

@@ -1,6 +1,7 @@
 //! A worker's record.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
@@ -35,6 +36,9 @@ pub struct Worker {
     pub slots: u32,
     /// Its labels.
     pub labels: BTreeMap<String, String>,
+    /// The address that it was last connected from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ip: Option<IpAddr>,
     /// Whether it has a container engine.
     pub containers: bool,
     /// Whether it takes no new jobs.

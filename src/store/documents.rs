@@ -25,6 +25,8 @@ pub enum Collection {
     Bookings,
     /// Uploads that come in pieces, by id.
     PartialUploads,
+    /// Jobs that were taken off their account's list, by account.
+    RemovedJobs,
 }
 
 impl Collection {
@@ -37,6 +39,7 @@ impl Collection {
             Self::LoginAttempts => "login_attempts",
             Self::Bookings => "bookings",
             Self::PartialUploads => "partial_uploads",
+            Self::RemovedJobs => "removed_jobs",
         }
     }
 }

@@ -47,6 +47,8 @@ pub(crate) struct Agent {
     pub(crate) cgroups: Option<Cgroups>,
     /// Variables that jobs do not see.
     pub(crate) hidden: Vec<OsString>,
+    /// The PATH of jobs that do not set one, where it is not the agent's own.
+    pub(crate) search_path: Option<OsString>,
     /// The latest word on what the machine uses.
     pub(crate) usage: watch::Receiver<Option<Usage>>,
     /// Owns the jobs' tasks.

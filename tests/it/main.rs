@@ -5,7 +5,7 @@
 //! `jobs` and `workers` try the contract sentence by sentence, with peers that speak it by hand;
 //! `cli` uses the binary as people do, `start` tries what must not start, `tls` with certificates, `wscat` types what
 //! `protocol.md` says. `metrics` holds what is counted to its list, `files` keeps what jobs leave in every place where
-//! it can be kept. `compat` replays the documents of the older systems. `faults` kills, stops and cuts off, and judges what was seen meanwhile.
+//! it can be kept, `compat` speaks as programs for the five older systems do. `faults` kills, stops and cuts off, and judges what was seen meanwhile.
 
 #![cfg(test)]
 

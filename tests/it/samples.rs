@@ -277,6 +277,7 @@ fn worker() -> WorkerRecord {
         worker_id: worker_id(),
         status: WorkerStatus::Busy,
         draining: false,
+        ip: Some(std::net::Ipv4Addr::new(192, 0, 2, 7).into()),
         hostname: "gpu-box-1.lan".to_owned(),
         os: "linux".to_owned(),
         arch: "x86_64".to_owned(),

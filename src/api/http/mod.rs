@@ -4,7 +4,7 @@
 //! frame. Bodies stream in both directions, so that memory does not grow with the size of a file.
 //! Not here: frames (`api::ws`), what a role may do with jobs (`dispatcher`).
 
-mod artifacts;
+pub(super) mod artifacts;
 pub(super) mod caller;
 pub(super) mod disposition;
 pub(super) mod error;

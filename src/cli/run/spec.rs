@@ -50,6 +50,9 @@ pub(super) fn of(
         cwd: args.cwd.clone(),
         name: args.name.clone(),
         tags: args.tags.clone(),
+        template: args.template.clone(),
+        // Numbers, too: the dispatcher knows which type each has.
+        params: args.params.iter().map(|param| (param.key.clone(), param.value.clone().into())).collect(),
         stdin: args.interactive,
         tty,
         requires: Requires {
@@ -130,6 +133,16 @@ mod tests {
         assert_eq!((spec.timeout_secs, spec.grace_secs, spec.priority), (Some(600.0), Some(0.0), -3));
         assert_eq!((spec.on_lost, spec.max_attempts), (OnLost::Requeue, Some(5)));
         assert_eq!(spec.tty, Tty::Size { cols: 100, rows: 30 });
+    }
+
+    #[test]
+    fn a_template_stands_in_the_place_of_a_command() {
+        let spec = spec(&["--template", "fractal", "--param", "width=64", "--param", "x=-0.5"], None).unwrap();
+        assert_eq!((spec.template.as_deref(), &spec.params["width"]), (Some("fractal"), &"64".into()));
+        assert_eq!((spec.command, spec.args, &spec.params["x"]), (None, None, &"-0.5".into()));
+        for wrong in [&["--template", "t", "x"][..], &["--param", "a=b", "x"], &["--template", "t", "--image", "i"]] {
+            assert!(Cli::try_parse_from([&["gangline", "run"], wrong].concat()).is_err(), "{wrong:?}");
+        }
     }
 
     #[test]

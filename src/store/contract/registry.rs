@@ -17,6 +17,7 @@ fn worker(id: &str, boot: u64) -> Worker {
         gpus: Vec::new(),
         slots: 4,
         labels: [("zone".to_owned(), "a".to_owned())].into(),
+        ip: Some("192.0.2.7".parse().unwrap()),
         containers: false,
         draining: false,
         last_seen: 1_000_000,

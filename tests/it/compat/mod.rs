@@ -1,5 +1,7 @@
-//! The older systems' documents, replayed route by route by peers that know nothing else.
+//! The five older systems, each replayed by its own document.
 
 mod accounts;
 mod broker;
+mod fractals;
+mod machines;
 mod panel;

@@ -1,9 +1,8 @@
 //! Errors in the shape of this family's document: `{"message": "…"}`, and its four sentences about tokens.
 
-use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
-use utoipa::ToSchema;
+use utoipa::{IntoResponses, ToSchema};
 
 use crate::api::http::error::HttpError;
 use crate::auth::AuthError;
@@ -22,6 +21,42 @@ pub(super) struct Message {
     message: String,
     /// The field at fault, where it is one.
     field: Option<String>,
+}
+
+/// How any route of this family may refuse, for the description of the routes.
+#[derive(IntoResponses)]
+#[expect(dead_code, reason = "statuses are made where errors are; here they are described")]
+pub(super) enum Refusals {
+    /// The field at fault is named.
+    #[response(status = 400)]
+    Bad(Message),
+    /// No token, or one that does not open the door.
+    #[response(status = 401)]
+    Token(Message),
+    /// Not for this account, or not from this page.
+    #[response(status = 403)]
+    Forbidden(Message),
+    /// No such thing, or not the caller's to see.
+    #[response(status = 404)]
+    NotFound(Message),
+    /// It is in a state that does not allow this.
+    #[response(status = 409)]
+    Conflict(Message),
+    /// The body is too large.
+    #[response(status = 413)]
+    TooLarge(Message),
+    /// The body is no JSON by its header.
+    #[response(status = 415)]
+    NotJson(Message),
+    /// No worker could ever meet this.
+    #[response(status = 422)]
+    Unsatisfiable(Message),
+    /// Too much at once; `Retry-After` says when to come again.
+    #[response(status = 429)]
+    TooMany(Message),
+    /// The store cannot be reached.
+    #[response(status = 503)]
+    Unavailable(Message),
 }
 
 impl Refusal {
@@ -55,11 +90,6 @@ impl Refusal {
             | AuthError::Crypto
             | AuthError::Store(_) => Self(error.into()),
         }
-    }
-
-    /// The same with another status than usual.
-    pub(super) fn as_status(self, status: StatusCode) -> Self {
-        Self(self.0.as_status(status))
     }
 
     fn of_token(message: &str) -> Self {

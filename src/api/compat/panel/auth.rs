@@ -70,7 +70,7 @@ pub(super) async fn login(
 
 /// Uses a refresh token up for the next tokens. It is the bearer; a body is not read.
 #[utoipa::path(
-    get,
+    method(get, post),
     path = "/auth/refresh",
     tag = "panel",
     responses((status = 200, description = "The next tokens", body = Tokens), Refusals)
@@ -79,15 +79,4 @@ pub(super) async fn refresh(State(dispatcher): State<Dispatcher>, headers: Heade
     check_origin(&dispatcher, &headers)?;
     let token = bearer(&headers).filter(|token| !token.is_empty()).ok_or_else(HttpError::unauthorized)?;
     Ok(Json(dispatcher.refresh_login(token).await?.into()))
-}
-
-/// The same.
-#[utoipa::path(
-    post,
-    path = "/auth/refresh",
-    tag = "panel",
-    responses((status = 200, description = "The next tokens", body = Tokens), Refusals)
-)]
-pub(super) async fn refresh_by_post(state: State<Dispatcher>, headers: HeaderMap) -> Result<Json<Tokens>, Refusal> {
-    refresh(state, headers).await
 }

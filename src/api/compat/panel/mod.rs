@@ -12,5 +12,5 @@ use crate::dispatcher::Dispatcher;
 
 /// Its routes.
 pub(super) fn routes() -> OpenApiRouter<Dispatcher> {
-    OpenApiRouter::new().routes(routes!(auth::login)).routes(routes!(auth::refresh, auth::refresh_by_post))
+    OpenApiRouter::new().routes(routes!(auth::login)).routes(routes!(auth::refresh))
 }

@@ -109,7 +109,7 @@ pub(super) async fn register(
 
 /// Ends the login that the token came of, everywhere at once; of an API token, the token.
 #[utoipa::path(
-    post,
+    method(get, post),
     path = "/api/auth/logout",
     tag = "machines",
     responses((status = 200, description = "Logged out", body = Done), Refusals)
@@ -117,17 +117,6 @@ pub(super) async fn register(
 pub(super) async fn logout(State(dispatcher): State<Dispatcher>, Caller(who): Caller) -> Result<Json<Done>, Refusal> {
     dispatcher.log_out(&who).await?;
     Ok(Json(Done { message: "logged out" }))
-}
-
-/// The same.
-#[utoipa::path(
-    get,
-    path = "/api/auth/logout",
-    tag = "machines",
-    responses((status = 200, description = "Logged out", body = Done), Refusals)
-)]
-pub(super) async fn logout_by_get(state: State<Dispatcher>, caller: Caller) -> Result<Json<Done>, Refusal> {
-    logout(state, caller).await
 }
 
 /// A fresh token of the same login.

@@ -16,11 +16,11 @@ pub(super) fn routes() -> OpenApiRouter<Dispatcher> {
     OpenApiRouter::new()
         .routes(routes!(auth::login))
         .routes(routes!(auth::register))
-        .routes(routes!(auth::logout, auth::logout_by_get))
+        .routes(routes!(auth::logout))
         .routes(routes!(auth::session))
         .routes(routes!(user::info))
         .routes(routes!(user::set_profile))
         .routes(routes!(user::set_password))
-        .routes(routes!(photo::set, photo::set_by_put))
+        .routes(routes!(photo::set))
         .routes(routes!(photo::get))
 }

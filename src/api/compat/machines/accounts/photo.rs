@@ -46,7 +46,7 @@ pub(super) fn url_of(account: &AccountName, id: Uuid) -> String {
 
 /// Gives oneself a picture; with the header `with_file: false`, none.
 #[utoipa::path(
-    post,
+    method(post, put),
     path = "/api/user/set_photo",
     tag = "machines",
     params(("with_file" = Option<bool>, Header, description = "false takes the picture away")),
@@ -61,23 +61,6 @@ pub(super) async fn set(
     let picture = if is_without_file(request.headers()) { None } else { Some(picture(request).await?) };
     dispatcher.set_photo(&who.account, picture).await.map_err(of_photo)?;
     user(&dispatcher, &who).await
-}
-
-/// The same.
-#[utoipa::path(
-    put,
-    path = "/api/user/set_photo",
-    tag = "machines",
-    params(("with_file" = Option<bool>, Header, description = "false takes the picture away")),
-    request_body(content = Photo, content_type = "multipart/form-data"),
-    responses((status = 200, description = "Taken", body = User), Refusals)
-)]
-pub(super) async fn set_by_put(
-    state: State<Dispatcher>,
-    caller: Caller,
-    request: Request,
-) -> Result<Json<User>, Refusal> {
-    set(state, caller, request).await
 }
 
 /// Shows a picture. No token is asked for, because a page's image sends none.
@@ -110,7 +93,7 @@ async fn picture(mut request: Request) -> Result<Bytes, Refusal> {
     DefaultBodyLimit::max(PHOTO_BYTES + AROUND).apply(&mut request);
     let multipart = Multipart::from_request(request, &()).await.map_err(|error| {
         HttpError::from(WireError::bad_field("content-type", error.body_text()))
-            .as_status(StatusCode::UNSUPPORTED_MEDIA_TYPE)
+            .with_status(StatusCode::UNSUPPORTED_MEDIA_TYPE)
     })?;
     let file = tokio::time::timeout(WITHIN, file(multipart)).await;
     file.map_err(|_| WireError::bad_field("file", "file did not come in time"))?
