@@ -8,17 +8,20 @@
 //! Invariants: nothing is shown to anyone before the store has it; no instance places work on
 //! another's worker.
 
+mod broker;
 mod error;
 mod fleet;
 mod follow;
 mod intake;
 mod introduction;
 mod jobs;
+mod logins;
 mod logs;
 mod machines;
 mod matchmaker;
 mod measure;
 mod peers;
+mod photos;
 mod reaper;
 mod records;
 mod register;
@@ -34,11 +37,13 @@ use std::sync::Arc;
 use tokio::sync::broadcast;
 use tracing::debug;
 
+pub use broker::{Brokered, NewClient};
 pub use error::DispatchError;
 pub use fleet::Agent;
 pub use intake::Intake;
 pub use jobs::{Page, Submission};
 pub use machines::gpus_of_job;
+pub use photos::{PHOTO_BYTES, PhotoError};
 pub use register::Registration;
 pub use templates::{TemplateError, Templates};
 
@@ -77,6 +82,8 @@ struct Inner {
     /// Submits, by account.
     submits: Rate,
     metrics: Arc<Metrics>,
+    /// Who is handed out next; see [`broker`].
+    brokering: tokio::sync::Mutex<()>,
     peers: Option<peers::Peers>,
     templates: Templates,
     revoked: broadcast::Sender<Revoked>,
@@ -147,6 +154,7 @@ impl Dispatcher {
             introductions: introduction::Introductions::default(),
             submits,
             metrics: Arc::default(),
+            brokering: tokio::sync::Mutex::default(),
             peers,
             templates,
             // A connection sweep that misses this many revocations checks every socket anew.

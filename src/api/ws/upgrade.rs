@@ -12,6 +12,7 @@ use tracing::{Instrument, Span};
 
 use super::registry::Registry;
 use super::session::{self, Opening};
+use crate::api::http::address::ClientAddress;
 use crate::auth::{Identity, origin_allowed};
 use crate::dispatcher::Dispatcher;
 use crate::model::Role;
@@ -50,7 +51,9 @@ pub async fn upgrade(
     ws: WebSocketUpgrade,
 ) -> Response {
     let metrics = Arc::clone(state.dispatcher.metrics());
-    let response = open(state, peer.ip(), &headers, ws).await;
+    let proxies = &state.dispatcher.settings().trusted_proxies;
+    let ClientAddress(from) = ClientAddress::of(Some(&ConnectInfo(peer)), &headers, proxies);
+    let response = open(state, from, &headers, ws).await;
     metrics.request(ROUTE, response.status().as_u16());
     response
 }
