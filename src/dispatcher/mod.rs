@@ -8,17 +8,20 @@
 //! Invariants: nothing is shown to anyone before the store has it; no instance places work on
 //! another's worker.
 
+mod broker;
 mod error;
 mod fleet;
 mod follow;
 mod intake;
 mod introduction;
 mod jobs;
+mod logins;
 mod logs;
 mod machines;
 mod matchmaker;
 mod measure;
 mod peers;
+mod photos;
 mod reaper;
 mod records;
 mod register;
@@ -33,11 +36,13 @@ use std::sync::Arc;
 use tokio::sync::broadcast;
 use tracing::debug;
 
+pub use broker::{Brokered, NewClient};
 pub use error::DispatchError;
 pub use fleet::Agent;
 pub use intake::Intake;
 pub use jobs::{Page, Submission};
 pub use machines::gpus_of_job;
+pub use photos::{PHOTO_BYTES, PhotoError};
 pub use register::Registration;
 pub use templates::{TemplateError, Templates};
 
@@ -70,6 +75,8 @@ struct Inner {
     queue: matchmaker::Queue,
     introductions: introduction::Introductions,
     metrics: Arc<Metrics>,
+    /// Who is handed out next; see [`broker`].
+    brokering: tokio::sync::Mutex<()>,
     peers: Option<peers::Peers>,
     templates: Templates,
     revoked: broadcast::Sender<Revoked>,
@@ -137,6 +144,7 @@ impl Dispatcher {
             queue,
             introductions: introduction::Introductions::default(),
             metrics: Arc::default(),
+            brokering: tokio::sync::Mutex::default(),
             peers,
             templates,
             // A connection sweep that misses this many revocations checks every socket anew.

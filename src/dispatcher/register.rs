@@ -6,12 +6,12 @@ use std::sync::Arc;
 use tracing::{info, warn};
 
 use super::fleet::Agent;
-use super::{DispatchError, Dispatcher, intake};
+use super::{DispatchError, Dispatcher, broker, intake};
 use crate::auth::{Credential, Identity};
 use crate::hub::Outbox;
 use crate::metrics::Returned;
 use crate::model::worker::Gpu;
-use crate::model::{Job, Outcome, Role, Worker};
+use crate::model::{Contact, Job, Outcome, Role, Worker};
 use crate::protocol::agent::{
     AgentOrder, AgentOutput, AttemptEnd, AttemptGone, AttemptRef, Heartbeat, Lost, Register, Registered, Reject,
     Resume, ResumeVerdict, Verdict,
@@ -56,10 +56,11 @@ impl Dispatcher {
         if !(1..=SLOTS_MOST).contains(&register.slots) {
             return Err(WireError::bad_field("slots", format!("slots must be 1 to {SLOTS_MOST}")).into());
         }
+        let contact = broker::contact_of(register.pub_key.clone(), register.address.clone())?;
         let now = self.0.clock.now();
         let resume = register.resume.clone();
         let before = self.0.store.worker(&register.worker_id).await?;
-        let mut worker = worker_of(register, from, now, self.instance());
+        let mut worker = worker_of(register, contact, from, now, self.instance());
         worker.draining = before.as_ref().is_some_and(|before| before.draining);
         if !self.0.store.register(worker.clone()).await? {
             return Err(DispatchError::Conflict(format!(
@@ -306,7 +307,7 @@ fn stale(job: JobId, stale: Attempt, current: Attempt) -> DispatchError {
     crate::store::error::AppendError::Stale { job, stale, current }.into()
 }
 
-fn worker_of(register: Register, from: IpAddr, now: u64, instance: &str) -> Worker {
+fn worker_of(register: Register, contact: Option<Contact>, from: IpAddr, now: u64, instance: &str) -> Worker {
     let Register {
         worker_id,
         boot,
@@ -321,6 +322,8 @@ fn worker_of(register: Register, from: IpAddr, now: u64, instance: &str) -> Work
         labels,
         version,
         images,
+        pub_key: _,
+        address: _,
         resume: _,
     } = register;
     let mut gpus: Vec<Gpu> = gpus
@@ -347,5 +350,6 @@ fn worker_of(register: Register, from: IpAddr, now: u64, instance: &str) -> Work
         draining: false,
         last_seen: now,
         instance: instance.to_owned(),
+        contact,
     }
 }

@@ -11,7 +11,7 @@ pub mod spec;
 pub mod template;
 pub mod worker;
 
-pub use account::{Account, AccountName, ApiToken, Role, TokenId};
+pub use account::{Account, AccountName, ApiToken, Contact, Photo, PhotoKind, Role, TokenId};
 pub use class::{Capacity, ReadyClass};
 pub use entry::{Entry, EntryKind};
 pub use job::{Job, Outcome};

@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use serde::{Deserialize, Serialize};
 
 use crate::base::clock::Millis;
+use crate::model::account::Contact;
 use crate::protocol::WorkerId;
 
 /// What is known of a worker.
@@ -47,6 +48,9 @@ pub struct Worker {
     /// The dispatcher that it is, or was last, connected to.
     #[serde(default)]
     pub instance: String,
+    /// How clients that it is brokered to reach it; none: it is not brokered.
+    #[serde(default)]
+    pub contact: Option<Contact>,
 }
 
 /// A GPU.

@@ -17,8 +17,10 @@ pub enum Collection {
     BrokerClients,
     /// Sets of clients that were handed out, by token.
     BrokerSessions,
-    /// Refresh tokens, by family.
+    /// Logins that can be refreshed, and logins that are over, by the login's id.
     RefreshFamilies,
+    /// How many logins were tried lately, by a hash of the account's name.
+    LoginAttempts,
     /// Jobs that a polling worker took without saying which it is, by number.
     Bookings,
     /// Uploads that come in pieces, by id.
@@ -34,6 +36,7 @@ impl Collection {
             Self::BrokerClients => "broker_clients",
             Self::BrokerSessions => "broker_sessions",
             Self::RefreshFamilies => "refresh_families",
+            Self::LoginAttempts => "login_attempts",
             Self::Bookings => "bookings",
             Self::PartialUploads => "partial_uploads",
             Self::RemovedJobs => "removed_jobs",

@@ -113,6 +113,8 @@ impl Agent {
             labels: self.labels.clone(),
             version: self.version.clone(),
             images: None,
+            pub_key: None,
+            address: None,
             resume: self.jobs.all().iter().filter_map(|job| job.resume()).collect(),
         }
     }

@@ -415,6 +415,8 @@ fn from_worker() -> Vec<Sample> {
                 labels: map(&[("zone", "eu-1")]),
                 version: "0.1.0".to_owned(),
                 images: Some(vec!["rust:1.95".to_owned()]),
+                pub_key: Some("ssh-ed25519 AAAAC3Nz".to_owned()),
+                address: Some("203.0.113.7:9000".to_owned()),
                 resume: vec![Resume { job_id: job_id(), attempt: 1, last_n: 42, state: ResumeState::Running }],
             })),
         ),

@@ -1,4 +1,7 @@
-//! The five older systems, each by its own document.
+//! The five older systems, each replayed by its own document.
 
+mod accounts;
+mod broker;
 mod fractals;
 mod machines;
+mod panel;

@@ -1,7 +1,10 @@
 //! `/sign-up` and `/sign-in`.
 
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+
 use axum::Json;
-use axum::extract::{FromRequest, Request, State};
+use axum::extract::{ConnectInfo, FromRequest, Request, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -12,8 +15,8 @@ use super::error::{Refusal, Refusals};
 use crate::api::compat::json::Body;
 use crate::api::http::caller::check_origin;
 use crate::api::http::error::HttpError;
+use crate::auth::NewAccount;
 use crate::dispatcher::Dispatcher;
-use crate::protocol::auth::UserAdd;
 
 /// Name and password.
 #[derive(Deserialize, ToSchema)]
@@ -54,13 +57,14 @@ pub(super) struct SignedIn {
 )]
 pub(super) async fn sign_up(
     State(dispatcher): State<Dispatcher>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
     headers: HeaderMap,
     body: Result<Body<Credentials>, HttpError>,
 ) -> Result<(StatusCode, Json<SignedUp>), Refusal> {
     check_origin(&dispatcher, &headers)?;
     let Body(Credentials { username, password }) = body?;
-    let user = UserAdd { account: username.clone(), role: None, email: None, password: Some(password) };
-    dispatcher.auth().add_user(user).await?;
+    let new = NewAccount { account: username.clone(), email: None, password, profile: BTreeMap::new() };
+    dispatcher.auth().register(new, peer.ip()).await?;
     Ok((StatusCode::CREATED, Json(SignedUp { username })))
 }
 
@@ -72,13 +76,17 @@ pub(super) async fn sign_up(
     request_body = Option<Credentials>,
     responses((status = 200, description = "A token", body = SignedIn), Refusals)
 )]
-pub(super) async fn sign_in(State(dispatcher): State<Dispatcher>, request: Request) -> Result<Json<SignedIn>, Refusal> {
+pub(super) async fn sign_in(
+    State(dispatcher): State<Dispatcher>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    request: Request,
+) -> Result<Json<SignedIn>, Refusal> {
     check_origin(&dispatcher, request.headers())?;
     let Credentials { username, password } = match basic(request.headers()) {
         Some(credentials) => credentials,
         None => Body::from_request(request, &dispatcher).await?.0,
     };
-    let (who, token) = dispatcher.auth().login(&username, &password).await?;
+    let (who, token) = dispatcher.auth().login(&username, &password, peer.ip()).await?;
     Ok(Json(SignedIn { jwt: token.clone(), token, username: who.account.to_string() }))
 }
 

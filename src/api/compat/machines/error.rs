@@ -77,11 +77,14 @@ impl Refusal {
             | AuthError::ReservedName
             | AuthError::BadEmail
             | AuthError::BadPassword
+            | AuthError::PasswordLength
+            | AuthError::BadProfile { .. }
             | AuthError::BadTtl
             | AuthError::NameTaken
             | AuthError::EmailTaken
             | AuthError::NoAccount
             | AuthError::NoToken
+            | AuthError::NotALogin
             | AuthError::NotRevocable
             | AuthError::LastAdministrator
             | AuthError::Crypto

@@ -1,5 +1,6 @@
 //! Machines and tasks (family B): accounts, an inventory of machines, GPU tasks on them.
 
+mod accounts;
 mod caller;
 mod error;
 mod inventory;
@@ -14,6 +15,7 @@ use crate::dispatcher::Dispatcher;
 /// Its routes.
 pub(super) fn routes() -> OpenApiRouter<Dispatcher> {
     OpenApiRouter::new()
+        .merge(accounts::routes())
         .routes(routes!(inventory::info))
         .routes(routes!(tasks::request))
         .routes(routes!(tasks::cancel))
