@@ -9,6 +9,7 @@
 //! another's worker.
 
 mod error;
+mod excerpt;
 mod fleet;
 mod follow;
 mod intake;
@@ -18,9 +19,12 @@ mod logs;
 mod matchmaker;
 mod measure;
 mod peers;
+mod polling;
+mod reader;
 mod reaper;
 mod records;
 mod register;
+mod results;
 mod settling;
 mod upkeep;
 mod workers;
@@ -31,10 +35,14 @@ use tokio::sync::broadcast;
 use tracing::debug;
 
 pub use error::DispatchError;
+pub use excerpt::Excerpt;
 pub use fleet::Agent;
 pub use intake::Intake;
 pub use jobs::{Page, Submission};
+pub use polling::PollingWorker;
+pub use reader::{LogReader, Piece};
 pub use register::Registration;
+pub use results::BroughtBack;
 
 use crate::auth::{Auth, Identity, Revoked};
 use crate::base::clock::{Clock, Millis, millis};

@@ -344,5 +344,6 @@ fn worker_of(register: Register, now: u64, instance: &str) -> Worker {
         draining: false,
         last_seen: now,
         instance: instance.to_owned(),
+        polls_from: None,
     }
 }

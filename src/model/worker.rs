@@ -1,6 +1,7 @@
 //! A worker's record.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
@@ -43,6 +44,9 @@ pub struct Worker {
     /// The dispatcher that it is, or was last, connected to.
     #[serde(default)]
     pub instance: String,
+    /// Where it registered from, if it polls for jobs over HTTP; none: it is, or was, connected.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub polls_from: Option<IpAddr>,
 }
 
 /// A GPU.

@@ -19,8 +19,10 @@ pub enum Collection {
     BrokerSessions,
     /// Refresh tokens, by family.
     RefreshFamilies,
-    /// Jobs that a polling worker took without saying which it is, by number.
+    /// Attempts that were handed to a polling worker, by number and attempt.
     Bookings,
+    /// Polling workers that are being given a job right now, by id.
+    PollTurns,
     /// Uploads that come in pieces, by id.
     PartialUploads,
 }
@@ -33,6 +35,7 @@ impl Collection {
             Self::BrokerSessions => "broker_sessions",
             Self::RefreshFamilies => "refresh_families",
             Self::Bookings => "bookings",
+            Self::PollTurns => "poll_turns",
             Self::PartialUploads => "partial_uploads",
         }
     }

@@ -21,6 +21,7 @@ fn worker(id: &str, boot: u64) -> Worker {
         draining: false,
         last_seen: 1_000_000,
         instance: String::new(),
+        polls_from: None,
     }
 }
 
