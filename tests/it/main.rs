@@ -4,12 +4,13 @@
 //! and `readme` hold the documents to the code; `fuzz` throws at the codec what no sane peer sends. `connections`,
 //! `jobs` and `workers` try the contract sentence by sentence, with peers that speak it by hand;
 //! `cli` uses the binary as people do, `start` tries what must not start, `tls` with certificates, `wscat` types what
-//! `protocol.md` says. `metrics` holds what is counted to its list, `files` keeps what jobs leave in every place where
+//! `protocol.md` says. `compat` replays the documents of five older systems. `metrics` holds what is counted to its list, `files` keeps what jobs leave in every place where
 //! it can be kept. `faults` kills, stops and cuts off, and judges what was seen meanwhile.
 
 #![cfg(test)]
 
 mod cli;
+mod compat;
 mod connections;
 mod faults;
 mod files;

@@ -48,7 +48,14 @@ impl<E: Into<HttpError>> From<E> for Refusal {
 
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
-        self.0.answer(|status, error| json!({ "error": error.message, "statusCode": status.as_u16() }))
+        self.0.answer(|status, error| {
+            // There is no place for the field's name but the message.
+            let message = match &error.field {
+                Some(field) if !error.message.contains(field.as_str()) => format!("{field}: {}", error.message),
+                Some(_) | None => error.message.clone(),
+            };
+            json!({ "error": message, "statusCode": status.as_u16() })
+        })
     }
 }
 

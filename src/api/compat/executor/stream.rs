@@ -1,6 +1,6 @@
 //! A job's output as server-sent events, as it comes.
 //!
-//! `id:` is the log's cursor and `data:` the frame that the WebSocket's followers get; a client that comes back says with
+//! `id:` is the log's cursor and `data:` what the WebSocket's followers get; a client that comes back says with
 //! `Last-Event-ID` what it has. One that reads slowly holds nobody up: the log waits for it.
 
 use std::convert::Infallible;
@@ -10,7 +10,9 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use futures_util::stream::{self, Stream, StreamExt};
+use serde::Deserialize;
 use serde_json::json;
+use serde_json::value::RawValue;
 use tracing::debug;
 
 use super::refusal::{Asker, Parameters, Refusal, parameter};
@@ -92,6 +94,13 @@ fn events(reader: LogReader) -> impl Stream<Item = Result<Event, Infallible>> {
     })
 }
 
+/// A frame, of which only the payload is told.
+#[derive(Deserialize)]
+struct Frame<'a> {
+    #[serde(borrow)]
+    data: &'a RawValue,
+}
+
 /// Output and the end are events; that the job began, or went back to the queue, is not.
 fn event(Sendable { at, status, frame }: Sendable) -> Option<Event> {
     let name = match status {
@@ -99,5 +108,6 @@ fn event(Sendable { at, status, frame }: Sendable) -> Option<Event> {
         Some(status) if is_over(status) => "end",
         Some(_) => return None,
     };
-    Some(Event::default().event(name).id(at.to_string()).data(frame.as_str()))
+    let Frame { data } = serde_json::from_str(&frame).ok()?;
+    Some(Event::default().event(name).id(at.to_string()).data(data.get()))
 }

@@ -1,0 +1,4 @@
+//! The five older systems' surfaces, each replayed from its own document.
+
+mod executor;
+mod executor_programs;
