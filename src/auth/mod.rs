@@ -28,9 +28,10 @@ use tokio::sync::{Mutex, OnceCell};
 
 use self::access::Keys;
 use self::api_token::Presented;
-use self::login::Attempts;
+use self::login::PER_MINUTE;
 use self::password::Passwords;
 use crate::base::clock::{Clock, Millis, millis};
+use crate::base::rate::Rate;
 use crate::model::{AccountName, Role, TokenId};
 use crate::protocol::limits::EXPIRY_LEEWAY;
 use crate::store::Store;
@@ -51,7 +52,8 @@ struct Inner {
     /// Read from the store at the first use.
     keys: OnceCell<Keys>,
     passwords: Passwords,
-    attempts: Attempts,
+    /// Logins, good ones included, by account.
+    attempts: Rate,
     /// Held while an account is read, judged and written: two administrators who remove each
     /// other at the same moment must not both succeed. Async, because the store is.
     changes: Mutex<()>,
@@ -111,7 +113,7 @@ impl Auth {
             access_token_ttl,
             keys: OnceCell::new(),
             passwords: Passwords::new(),
-            attempts: Attempts::new(),
+            attempts: Rate::per_minute(PER_MINUTE),
             changes: Mutex::new(()),
         }))
     }

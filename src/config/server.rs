@@ -1,9 +1,11 @@
 //! What a dispatcher can be told.
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use ipnet::IpNet;
 use serde::Deserialize;
 
 use super::BlobsUrl;
@@ -56,6 +58,8 @@ pub struct ServerSettings {
     pub open: bool,
     /// Whether `open` is allowed on an address that others can reach.
     pub open_anywhere: bool,
+    /// Proxies whose `X-Forwarded-For` says where a request comes from.
+    pub trusted_proxies: Vec<IpNet>,
     /// Origins of pages, beside the server's own, that may connect.
     pub allowed_origins: Vec<String>,
     /// What an answered submit survives.
@@ -100,6 +104,14 @@ pub struct Limits {
     pub follows: usize,
     /// Connections at a time.
     pub connections: usize,
+    /// HTTP requests a second and address; 1,000.
+    pub requests_per_second: NonZeroU32,
+    /// HTTP requests of one address at once; 5,000.
+    pub request_burst: NonZeroU32,
+    /// Jobs a second that one account may submit, administrators aside; 1,000, and five times as many at once.
+    pub submits_per_second: NonZeroU32,
+    /// Jobs at a time that a worker is given, whatever it asks for; 10,000.
+    pub worker_jobs: u32,
     /// Jobs that may be pending.
     pub queue: u64,
     /// Jobs of one account that may be pending.
@@ -124,6 +136,7 @@ impl Default for ServerSettings {
             data_dir: PathBuf::from("gangline-data"),
             open: false,
             open_anywhere: false,
+            trusted_proxies: Vec::new(),
             allowed_origins: Vec::new(),
             durability: Durability::default(),
             redis: None,
@@ -150,6 +163,10 @@ impl Default for Limits {
             frame_burst: limits::FRAME_BURST,
             follows: limits::FOLLOWS_PER_CONNECTION,
             connections: 20_000,
+            requests_per_second: NonZeroU32::new(1_000).expect("it is not 0"),
+            request_burst: NonZeroU32::new(5_000).expect("it is not 0"),
+            submits_per_second: NonZeroU32::new(1_000).expect("it is not 0"),
+            worker_jobs: 10_000,
             queue: 1_000_000,
             account_queue: 100_000,
             output_bytes: 256 * 1024 * 1024,
@@ -174,6 +191,7 @@ pub(super) fn resolve(
         tls_key,
         open,
         open_anywhere,
+        trusted_proxies,
         allowed_origins,
         durability,
         redis,
@@ -203,6 +221,7 @@ pub(super) fn resolve(
         data_dir,
         open: open.unwrap_or(default.open),
         open_anywhere: open_anywhere.unwrap_or(default.open_anywhere),
+        trusted_proxies,
         allowed_origins,
         durability: durability.unwrap_or(default.durability),
         redis: redis.map(|url| RedisSettings {
@@ -254,6 +273,7 @@ fn check(settings: &ServerSettings) -> Result<(), ConfigError> {
         ("worker-frame-bytes", limits.worker_frame_bytes, 2 * limits::CHUNK_BYTES),
         ("follows", limits.follows, 1),
         ("connections", limits.connections, 2),
+        ("worker-jobs", limits.worker_jobs as usize, 1),
     ];
     match at_least.into_iter().find(|(_, value, least)| value < least) {
         Some((name, value, least)) => refuse(format!("limits.{name} must be {least} or more, not {value}")),
@@ -275,6 +295,10 @@ fn resolve_limits(options: LimitOptions) -> Limits {
         frame_burst,
         follows,
         connections,
+        requests_per_second,
+        request_burst,
+        submits_per_second,
+        worker_jobs,
         queue,
         account_queue,
         output_bytes,
@@ -294,6 +318,10 @@ fn resolve_limits(options: LimitOptions) -> Limits {
         frame_burst: frame_burst.unwrap_or(default.frame_burst),
         follows: follows.unwrap_or(default.follows),
         connections: connections.unwrap_or(default.connections),
+        requests_per_second: requests_per_second.unwrap_or(default.requests_per_second),
+        request_burst: request_burst.unwrap_or(default.request_burst),
+        submits_per_second: submits_per_second.unwrap_or(default.submits_per_second),
+        worker_jobs: worker_jobs.unwrap_or(default.worker_jobs),
         queue: queue.unwrap_or(default.queue),
         account_queue: account_queue.unwrap_or(default.account_queue),
         output_bytes: output_bytes.map_or(default.output_bytes, |size| size.0),

@@ -13,7 +13,7 @@ use crate::hub::{Ring, follow::Source};
 use crate::metrics;
 use crate::model::job::is_over;
 use crate::model::spec::{Gpus, millis};
-use crate::model::{Job, JobSpec, Outcome};
+use crate::model::{Job, JobSpec, Outcome, Role};
 use crate::protocol::agent::{AgentInput, AgentJobOrder, AgentResize, CancelAttempt};
 use crate::protocol::job::{Cancel, JobRecord, List, Reason, Status, Submit, Submitted};
 use crate::protocol::limits::{PAGE, PAGE_MOST};
@@ -77,6 +77,11 @@ impl Dispatcher {
         check_satisfiable(&spec)?;
         if key.as_ref().is_some_and(|key| key.is_empty() || key.len() > KEY_MOST) {
             return Err(WireError::bad_field("key", format!("key must be 1 to {KEY_MOST} bytes")).into());
+        }
+        // Administrators are whoever runs the place, and everybody under `--open`.
+        if who.role != Role::Admin {
+            let count = self.0.submits.count(who.account.as_str());
+            count.map_err(|retry_after| DispatchError::TooManySubmits { retry_after })?;
         }
         let limits = &self.0.settings.limits;
         let queue = QueueLimits { total: limits.queue, account: limits.account_queue };

@@ -29,6 +29,7 @@ mod settling;
 mod upkeep;
 mod workers;
 
+use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use tokio::sync::broadcast;
@@ -46,6 +47,7 @@ pub use results::BroughtBack;
 
 use crate::auth::{Auth, Identity, Revoked};
 use crate::base::clock::{Clock, Millis, millis};
+use crate::base::rate::Rate;
 use crate::base::shutdown::Shutdown;
 use crate::blobs::{Blobs, Neighbours};
 use crate::config::ServerSettings;
@@ -56,6 +58,9 @@ use crate::model::job::is_over;
 use crate::store::jobs::Change;
 use crate::store::redis::bus::Bus;
 use crate::store::{RedisStore, Store, StoreError};
+
+/// So many seconds' worth of submits may come at once.
+const BURST: NonZeroU32 = NonZeroU32::new(5).expect("it is not 0");
 
 /// See the module.
 #[derive(Clone)]
@@ -72,6 +77,8 @@ struct Inner {
     fleet: fleet::Fleet,
     queue: matchmaker::Queue,
     introductions: introduction::Introductions,
+    /// Submits, by account.
+    submits: Rate,
     metrics: Arc<Metrics>,
     peers: Option<peers::Peers>,
     revoked: broadcast::Sender<Revoked>,
@@ -125,6 +132,8 @@ impl Dispatcher {
         for class in store.ready().await? {
             queue.add(&class.requires);
         }
+        let submits = settings.limits.submits_per_second;
+        let submits = Rate::per_second(submits, submits.saturating_mul(BURST));
         let dispatcher = Self(Arc::new(Inner {
             store,
             auth,
@@ -136,6 +145,7 @@ impl Dispatcher {
             fleet,
             queue,
             introductions: introduction::Introductions::default(),
+            submits,
             metrics: Arc::default(),
             peers,
             // A connection sweep that misses this many revocations checks every socket anew.

@@ -230,11 +230,9 @@ impl Dispatcher {
     }
 
     async fn is_busy(&self, id: &WorkerId) -> Result<Busy, StoreError> {
-        for job in self.0.store.running_on(id).await? {
-            let booked = self.0.store.document(Collection::Bookings, &booking_key(&job)).await?;
-            return Ok(if booked.is_some() { Busy::Yes } else { Busy::Undelivered(job) });
-        }
-        Ok(Busy::No)
+        let Some(job) = self.0.store.running_on(id).await?.pop() else { return Ok(Busy::No) };
+        let booked = self.0.store.document(Collection::Bookings, &booking_key(&job)).await?;
+        Ok(if booked.is_some() { Busy::Yes } else { Busy::Undelivered(job) })
     }
 
     /// Gives a worker a job, unless another poll is at it.

@@ -110,7 +110,7 @@ mod tests {
         assert_eq!(waiting_for(&pinned, &[worker("a")]), "worker z to connect (it is not known here)");
 
         let polling = Facts { polls: true, ..worker("a") };
-        assert!(waiting_for(&plain, &[polling.clone()]).contains("poll take only a script"));
+        assert!(waiting_for(&plain, std::slice::from_ref(&polling)).contains("poll take only a script"));
         let polled = Requires { polled: true, ..plain.clone() };
         assert_eq!(waiting_for(&polled, &[polling]), "a free slot on worker a, or its turn in the queue");
 

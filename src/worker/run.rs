@@ -86,7 +86,7 @@ pub fn name(settings: &WorkerSettings) -> Result<WorkerId, WorkerError> {
 
 /// Locks the directory, removes what an earlier run left, and looks at the machine.
 async fn set_up(settings: &WorkerSettings, address: &Address, shutdown: &Shutdown) -> Result<Arc<Agent>, WorkerError> {
-    let id = name(&settings)?;
+    let id = name(settings)?;
     let home = Home::open(&settings.data_dir, &id)?;
     let failed = |source| WorkerError::DataDir { path: home.dir().to_owned(), source };
     let clock = Clock::default();

@@ -31,7 +31,7 @@ impl<T: DeserializeOwned, S: Sync> FromRequest<S> for Body<T> {
 pub(super) async fn read<T: DeserializeOwned>(request: Request, most: usize) -> Result<T, HttpError> {
     if !is_json(request.headers()) {
         let error = WireError::bad_field("content-type", "the body must be application/json");
-        return Err(HttpError::from(error).as_status(StatusCode::UNSUPPORTED_MEDIA_TYPE));
+        return Err(HttpError::from(error).with_status(StatusCode::UNSUPPORTED_MEDIA_TYPE));
     }
     let declared = request.headers().get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
     let too_large = || WireError::new(ErrorCode::TooLarge, format!("the body is larger than {most} bytes"));

@@ -14,7 +14,7 @@ use utoipa_axum::router::OpenApiRouter;
 
 use crate::dispatcher::Dispatcher;
 
-/// All their routes, and what OpenAPI says of them.
+/// All their routes, and what `OpenAPI` says of them.
 pub(super) fn routes() -> OpenApiRouter<Dispatcher> {
     OpenApiRouter::new()
         .merge(broker::routes())

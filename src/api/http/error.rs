@@ -78,7 +78,7 @@ impl HttpError {
 
 impl HttpError {
     /// With another status than goes with its code.
-    pub(in crate::api) fn as_status(self, status: StatusCode) -> Self {
+    pub(in crate::api) fn with_status(self, status: StatusCode) -> Self {
         Self { status, ..self }
     }
 

@@ -12,16 +12,38 @@ use axum::extract::{DefaultBodyLimit, FromRequest, Multipart, Path, Query, Reque
 use axum::http::{HeaderMap, header};
 use axum::response::Response;
 use futures_util::{Stream, StreamExt};
-use serde_json::{Value, json};
+use serde::Serialize;
 
 use super::HttpError;
 use super::caller::Caller;
 use super::disposition::attach;
+use super::openapi::Refused;
 use super::ranges::Part;
 use crate::blobs::{PutError, Upload};
 use crate::dispatcher::Dispatcher;
 use crate::model::Role;
 use crate::protocol::WireError;
+
+/// A form with a file in it.
+#[derive(utoipa::ToSchema)]
+#[expect(dead_code, reason = "it says what the form looks like")]
+struct FileForm {
+    /// The file.
+    #[schema(value_type = String, format = Binary)]
+    file: Vec<u8>,
+}
+
+/// Where an upload is kept.
+#[derive(Serialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct UploadReply {
+    /// Its address, for the `fileUrl` of a job.
+    file_url: String,
+    /// Its name.
+    filename: String,
+    /// Its length.
+    bytes: u64,
+}
 
 /// What may come beside the file in a multipart body: other fields, headers of parts.
 const BESIDE: u64 = 1024 * 1024;
@@ -34,12 +56,21 @@ const DRAIN_BYTES: usize = 16 * 1024 * 1024;
 const DRAIN_FOR: Duration = Duration::from_secs(5);
 
 /// Takes a file: the field `file` of a multipart body, or the body itself with `?filename=`.
-pub(in crate::api) async fn put(
+#[utoipa::path(
+    post, path = "/api/uploads", tag = "files", security(("token" = [])),
+    params(("filename" = Option<String>, Query, description = "The file's name; a raw body needs it")),
+    request_body(
+        content((FileForm = "multipart/form-data"), (String = "application/octet-stream")),
+        description = "The field `file` of a form, or the file itself",
+    ),
+    responses((status = 200, description = "The file is kept", body = UploadReply), Refused),
+)]
+pub(super) async fn put(
     State(dispatcher): State<Dispatcher>,
     caller: Caller,
     query: Result<Query<HashMap<String, String>>, QueryRejection>,
     request: Request,
-) -> Result<Json<Value>, HttpError> {
+) -> Result<Json<UploadReply>, HttpError> {
     match caller.0.role {
         Role::User | Role::Admin => (),
         Role::Worker | Role::Plugin => return Err(HttpError::forbidden("uploads are made by those who submit jobs")),
@@ -57,10 +88,22 @@ pub(in crate::api) async fn put(
         };
         take(request, limit, async |body| blobs.put_upload(filename, body, limit).await).await?
     };
-    Ok(Json(json!({ "fileUrl": url, "filename": filename, "bytes": bytes })))
+    Ok(Json(UploadReply { file_url: url, filename, bytes }))
 }
 
 /// Hands an upload out to whoever knows its address and has a token.
+#[utoipa::path(
+    get, path = "/uploads/{id}/{name}", tag = "files", security(("token" = [])),
+    params(
+        ("id" = String, Path, description = "From the upload's address"),
+        ("name" = String, Path, description = "From the upload's address"),
+    ),
+    responses(
+        (status = 200, description = "The file", content_type = "*/*"),
+        (status = 206, description = "The part of it that `Range` asks for", content_type = "*/*"),
+        Refused,
+    ),
+)]
 pub(in crate::api) async fn get(
     State(dispatcher): State<Dispatcher>,
     _caller: Caller,

@@ -49,7 +49,7 @@ pub(super) async fn execute(
     let who = asker.submits()?;
     if !is_multipart(request.headers()) {
         let error = WireError::bad_field("content-type", "the body must be multipart/form-data");
-        return Err(HttpError::from(error).as_status(StatusCode::UNSUPPORTED_MEDIA_TYPE).into());
+        return Err(HttpError::from(error).with_status(StatusCode::UNSUPPORTED_MEDIA_TYPE).into());
     }
     let Form { upload, mut fields } = form(&dispatcher, request, &["commands", "mode"]).await?;
     let mode = match fields.get("mode").map(|mode| mode.trim()) {
@@ -94,5 +94,5 @@ pub(super) async fn execute(
 
 fn no_local_worker() -> Refusal {
     let error = WireError::new(ErrorCode::Conflict, "this server has no worker of its own; use mode=distributed");
-    HttpError::from(error).as_status(StatusCode::SERVICE_UNAVAILABLE).into()
+    HttpError::from(error).with_status(StatusCode::SERVICE_UNAVAILABLE).into()
 }

@@ -1,10 +1,9 @@
 //! Jobs are made, handed to polling workers, looked up and listed.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::{ConnectInfo, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 
@@ -12,6 +11,7 @@ use super::refusal::{Asker, Parameters, Refusal, limit, parameter};
 use super::shapes::{AssignedJob, Assignment, Create, Done, ErrorShape, JobShape, Jobs, Nothing};
 use super::workers::filled;
 use crate::api::compat::json::Body;
+use crate::api::http::address::ClientAddress;
 use crate::api::http::caller::Caller;
 use crate::api::http::error::HttpError;
 use crate::auth::Identity;
@@ -72,13 +72,13 @@ pub(super) async fn create(
 pub(super) async fn get_job(
     State(dispatcher): State<Dispatcher>,
     Asker(who): Asker,
-    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    ClientAddress(address): ClientAddress,
     query: Parameters,
 ) -> Result<Response, Refusal> {
     let query = query?;
     let named = parameter(&query, &["workerId", "worker_id"]).map(str::parse).transpose();
     let named: Option<WorkerId> = named.map_err(|_| Refusal::not_found("Worker"))?;
-    let given = dispatcher.poll(&who, named.as_ref(), peer.ip().to_canonical()).await;
+    let given = dispatcher.poll(&who, named.as_ref(), address).await;
     let Some(job) = given.map_err(|error| Refusal::from(error).or_not_found("Worker"))? else {
         let nothing = Nothing { success: false, message: "No idle workers available", job: None };
         return Ok((StatusCode::ACCEPTED, Json(nothing)).into_response());

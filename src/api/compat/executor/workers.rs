@@ -1,13 +1,12 @@
 //! Workers register, live, and are listed.
 
-use std::net::SocketAddr;
-
 use axum::Json;
-use axum::extract::{ConnectInfo, State};
+use axum::extract::State;
 
 use super::refusal::{Asker, Parameters, Refusal, limit, parameter};
 use super::shapes::{ErrorShape, Heard, Heartbeat, Register, Registered, Workers};
 use crate::api::compat::json::Body;
+use crate::api::http::address::ClientAddress;
 use crate::api::http::error::HttpError;
 use crate::dispatcher::{Dispatcher, PollingWorker};
 use crate::protocol::WorkerId;
@@ -30,7 +29,7 @@ const WORD_MOST: usize = 256;
 pub(super) async fn register(
     State(dispatcher): State<Dispatcher>,
     Asker(who): Asker,
-    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    ClientAddress(address): ClientAddress,
     body: Result<Body<Register>, HttpError>,
 ) -> Result<Json<Registered>, Refusal> {
     let Body(Register { worker_id, hostname, os, cpu_count, version }) = body?;
@@ -45,7 +44,7 @@ pub(super) async fn register(
         cpu_count: cpu_count.unwrap_or(0),
         version: word("version", version.unwrap_or_default())?,
     };
-    dispatcher.register_polling(&who, worker, peer.ip().to_canonical()).await?;
+    dispatcher.register_polling(&who, worker, address).await?;
     Ok(Json(Registered {
         success: true,
         message: format!("Worker {id} registered successfully"),
