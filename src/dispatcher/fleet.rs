@@ -287,6 +287,12 @@ impl Agent {
         self.state.lock().held.len()
     }
 
+    /// Slots that it has.
+    pub(super) fn slots(&self) -> usize {
+        // Far below what `usize` holds on every platform this builds for.
+        self.state.lock().facts.total.slots as usize
+    }
+
     /// Slots that are free.
     pub(super) fn free_slots(&self) -> u32 {
         self.state.lock().facts.free.slots

@@ -107,6 +107,11 @@ async fn round(dispatcher: &Dispatcher) -> bool {
     for agent in agents {
         let Some(mut plan) = agent.plan(&classes) else { continue };
         plan.limit = plan.limit.div_ceil(share);
+        if dispatcher.0.peers.is_some() {
+            // All at once, jobs would go round in step: Redis waits while they are handed out, and this instance while
+            // Redis writes. By halves, one goes on beside the other. The next round takes the rest.
+            plan.limit = plan.limit.min(agent.slots().div_ceil(2));
+        }
         let claim = Claim {
             worker: agent.id.clone(),
             classes: plan.classes.clone(),

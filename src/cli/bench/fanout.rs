@@ -17,6 +17,7 @@ use super::report::{Report, per_second};
 use super::target::{Meter, Target};
 use super::worker::Order;
 use crate::config::Span;
+use crate::link::Address;
 use crate::protocol::limits::WINDOW_BYTES;
 
 /// Digits of a moment in an entry: nanoseconds since the run began.
@@ -49,6 +50,9 @@ pub(super) struct FanoutArgs {
     /// How long they are written at that pace
     #[arg(long, value_name = "TIME", default_value = "10s")]
     paced: Span,
+    /// Another instance of the same system, over which the followers are spread, too; may be repeated
+    #[arg(long, value_name = "URL", conflicts_with = "limit")]
+    also: Vec<Address>,
     /// Measure a server, too, that passes on and does nothing else
     #[arg(long)]
     limit: bool,
@@ -209,12 +213,12 @@ async fn once(
     let follow = log.follow()?;
     let timed = matches!(speed, Speed::Paced(_));
     let mut followers = JoinSet::new();
-    for peer in followers::open(target, &follow, args.followers, time).await? {
+    for peer in followers::open(target, &args.also, &follow, args.followers, time).await? {
         let shared = Arc::clone(&shared);
         followers.spawn(async move { follower(peer, &shared, entries, timed).await });
     }
     // Kept, and not read.
-    let _stalled = followers::open(target, &follow, args.stalled, time).await?;
+    let _stalled = followers::open(target, &args.also, &follow, args.stalled, time).await?;
 
     let began = Instant::now();
     let writing = write(&mut log, args, entries, speed, &shared);

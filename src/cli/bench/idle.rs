@@ -22,7 +22,7 @@ pub(super) struct IdleArgs {
 }
 
 pub(super) async fn run(target: &Target, args: &IdleArgs, time: Duration, report: &mut Report) -> Result<()> {
-    let server = target.process.context("whose memory? Name the server's process with --pid")?;
+    let server = target.processes.first().copied().context("whose memory? Name the server's process with --pid")?;
     if let Some(started_in) = target.started_in() {
         report.add("fresh server", "start to ready", started_in.as_secs_f64() * 1000.0, "ms")?;
     }
@@ -31,7 +31,7 @@ pub(super) async fn run(target: &Target, args: &IdleArgs, time: Duration, report
     report.add("no connections", "resident memory", mebibytes(before), "MiB")?;
 
     let held = Held::start(target).await?;
-    let peers = followers::open(target, &held.follow()?, args.connections, time).await?;
+    let peers = followers::open(target, &[], &held.follow()?, args.connections, time).await?;
     sleep(SETTLE).await;
     let case = format!("{} connections", args.connections);
     let growth = server.resident()?.saturating_sub(before);

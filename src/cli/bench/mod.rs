@@ -42,9 +42,9 @@ pub(super) struct BenchArgs {
     /// Longest time that one measurement takes
     #[arg(long, global = true, value_name = "TIME", default_value = "30s")]
     time: Span,
-    /// Process of the server at --url, to show what it uses
+    /// Process of the server at --url, to show what it uses; repeated, what several use together
     #[arg(long, global = true, value_name = "PID")]
-    pid: Option<u32>,
+    pid: Vec<u32>,
 }
 
 #[derive(Debug, clap::Subcommand)]

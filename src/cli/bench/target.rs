@@ -44,7 +44,8 @@ pub(super) struct Target {
     /// Keeps jobs and workers of a run together where others use the server, too.
     pub(super) requires: Requires,
     pub(super) worker: WorkerId,
-    pub(super) process: Option<Process>,
+    /// Those of the server, where they are known.
+    pub(super) processes: Vec<Process>,
     server: Option<Server>,
     /// What ends with the run on a server that goes on.
     lent: Option<Lent>,
@@ -63,8 +64,8 @@ struct Lent {
 }
 
 impl Target {
-    /// A server that runs already. `pid` is its process, where it is on this machine and of interest.
-    pub(super) async fn running(settings: ClientSettings, pid: Option<u32>) -> Result<Self> {
+    /// A server that runs already. `pids` are its processes, where they are on this machine and of interest.
+    pub(super) async fn running(settings: ClientSettings, pids: Vec<u32>) -> Result<Self> {
         let address: Address = settings.url.parse()?;
         ensure!(!address.is_tls(), "bench measures over ws:// and http:// only");
         // Nothing of an earlier run has this name.
@@ -85,7 +86,7 @@ impl Target {
             worker_token: lent.as_ref().map(|lent| Secret::new(lent.token.clone())),
             requires: Requires { worker_id: Some(worker.clone()), ..Requires::default() },
             worker,
-            process: pid.map(Process),
+            processes: pids.into_iter().map(Process).collect(),
             server: None,
             lent,
         })
@@ -125,7 +126,7 @@ impl Target {
             worker_token: None,
             requires: Requires::default(),
             worker: "bench".parse()?,
-            process: Process::of(&server.child),
+            processes: Process::of(&server.child).into_iter().collect(),
             server: Some(server),
             lent: None,
         })
@@ -240,28 +241,36 @@ impl Process {
 /// What processes use of the processors from now on.
 pub(super) struct Meter {
     began: Instant,
-    processes: Vec<(&'static str, Process, Duration)>,
+    processes: Vec<(&'static str, Vec<Process>, Duration)>,
 }
 
 impl Meter {
-    /// Begins with the server, where its process is known, a worker where there is one, and this process.
+    /// Begins with the server, where its processes are known, a worker where there is one, and this process.
     pub(super) fn start(target: &Target, worker: Option<Process>) -> Result<Self> {
-        let own = Some(Process(std::process::id()));
-        let named =
-            [("server's processor", target.process), ("worker's processor", worker), ("generator's processor", own)];
-        let known = named.into_iter().filter_map(|(name, process)| Some((name, process?)));
-        let processes = known.map(|(name, process)| Ok((name, process, process.cpu()?))).collect::<Result<_>>()?;
+        let own = vec![Process(std::process::id())];
+        let named = [
+            ("server's processor", target.processes.clone()),
+            ("worker's processor", worker.into_iter().collect()),
+            ("generator's processor", own),
+        ];
+        let known = named.into_iter().filter(|(_, of)| !of.is_empty());
+        let processes = known.map(|(name, of)| spent(&of).map(|spent| (name, of, spent))).collect::<Result<_>>()?;
         Ok(Self { began: Instant::now(), processes })
     }
 
     /// What each has used, in percent of one processor.
     pub(super) fn used(&self) -> Result<Vec<(&'static str, f64)>> {
         let elapsed = self.began.elapsed().as_secs_f64();
-        let share = |&(name, process, before): &(&'static str, Process, Duration)| {
-            Ok((name, process.cpu()?.saturating_sub(before).as_secs_f64() / elapsed * 100.0))
+        let share = |(name, of, before): &(&'static str, Vec<Process>, Duration)| {
+            Ok((*name, spent(of)?.saturating_sub(*before).as_secs_f64() / elapsed * 100.0))
         };
         self.processes.iter().map(share).collect()
     }
+}
+
+/// Processor time of processes so far, together.
+fn spent(processes: &[Process]) -> Result<Duration> {
+    processes.iter().map(|process| process.cpu()).sum()
 }
 
 /// The number in a job's id.

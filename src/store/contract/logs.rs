@@ -110,6 +110,33 @@ pub(super) async fn a_log_reads_back_in_pages_of_any_size(s: &Subject) {
     assert_eq!((page.top, page.status, page.removed), (at("1-31"), Status::Completed, None));
 }
 
+pub(super) async fn large_chunks_come_back_byte_for_byte(s: &Subject) {
+    let job = s.running("w", shell("true")).await;
+    let lines = "one line is much like the other\n".repeat(1_500);
+    let mut state = 7_u64;
+    let noise = std::iter::repeat_with(|| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        state.to_be_bytes()[0]
+    });
+    let noise: Vec<u8> = noise.take(20_000).collect();
+    let (out, err) = (StreamName::Stdout, StreamName::Stderr);
+    let chunks =
+        [(out, lines.clone().into_bytes()), (err, lines[..20_000].into()), (out, noise), (out, b"end".to_vec())];
+    let output: Vec<_> =
+        (1..).zip(chunks).map(|(n, (stream, bytes))| NewOutput { n, stream, bytes: bytes.into(), time: n }).collect();
+    let write = AttemptWrite { job: job.id, attempt: 1, output, end: None };
+    let written = s.write(write.clone()).await.unwrap();
+    assert!(s.write(write).await.unwrap().entries.is_empty());
+    for max_bytes in [1, 20_000, 50_000, usize::MAX] {
+        assert_eq!(s.log(job.id, max_bytes).await[1..], written.entries, "in pages of {max_bytes} bytes");
+    }
+    assert_eq!((s.job(job.id).await.stdout_bytes, s.job(job.id).await.stderr_bytes), (68_003, 20_000));
+
+    // However it is kept, it counts as what was written.
+    s.say(&job, 5, &["x"]).await.unwrap();
+    assert_eq!(s.story(job.id).await, ["1-0 on w", "1-5 Stdout@68003 x"]);
+}
+
 pub(super) async fn every_cursor_has_its_answer(s: &Subject) {
     let spec = JobSpec { requeue: Some(2), ..shell("true") };
     let job = s.running("w", spec).await;

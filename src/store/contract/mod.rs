@@ -44,6 +44,7 @@ macro_rules! contract {
                 what_is_gone_is_passed_over_and_said_so,
                 an_end_may_be_said_twice,
                 a_log_reads_back_in_pages_of_any_size,
+                large_chunks_come_back_byte_for_byte,
                 every_cursor_has_its_answer,
                 an_older_attempt_stays_readable,
                 too_much_output_is_removed_from_the_front_and_said_so,

@@ -7,7 +7,7 @@ use redis::Value;
 
 use super::record::{self, Stored, reason_code, status_code};
 use super::script::Script;
-use super::{RedisStore, corrupt, jobs};
+use super::{RedisStore, corrupt, jobs, packed};
 use crate::model::{Entry, EntryKind, Job};
 use crate::protocol::job::Status;
 use crate::protocol::{Attempt, Cursor, JobId, StreamName};
@@ -25,6 +25,7 @@ impl RedisStore {
         partition: u32,
         writes: &[(usize, AttemptWrite)],
     ) -> Result<Vec<Result<Appended, AppendError>>, StoreError> {
+        let mut packed = packed::packed(writes).await?.into_iter();
         let mut call = self.call(Script::Append, partition).arg(self.0.options.output_bytes);
         for (_, AttemptWrite { job, attempt, output, end }) in writes {
             call = call.arg(job.number).arg(job.nonce).arg(attempt).arg(output.len());
@@ -33,7 +34,11 @@ impl RedisStore {
                     StreamName::Stdout => "out",
                     StreamName::Stderr => "err",
                 };
-                call = call.arg(chunk.n).arg(stream).arg(chunk.time).arg(&chunk.bytes[..]);
+                call = call.arg(chunk.n).arg(stream).arg(chunk.time);
+                call = match packed.next().flatten() {
+                    None => call.arg("").arg(&chunk.bytes[..]),
+                    Some(packed) => call.arg(chunk.bytes.len()).arg(packed),
+                };
             }
             match end {
                 None => call.push("0"),

@@ -15,6 +15,7 @@ mod instances;
 mod jobs;
 mod link;
 mod log;
+mod packed;
 mod peers;
 mod recent;
 mod record;

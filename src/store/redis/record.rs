@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use redis::Value;
 
-use super::corrupt;
+use super::{corrupt, packed};
 use crate::base::clock::Millis;
 use crate::model::{AccountName, Entry, EntryKind, Job};
 use crate::protocol::job::{Reason, Status};
@@ -240,6 +240,7 @@ pub(super) fn entry(value: Value) -> Result<Entry, StoreError> {
     let [id, fields] = fixed(value)?;
     let at: Cursor = text(id)?.parse().map_err(corrupt)?;
     let (mut kind, mut time, mut worker, mut offset, mut content) = (String::new(), 0, None, 0, Bytes::new());
+    let (mut lz4, mut size) = (None, 0);
     let (mut status, mut reason, mut exit, mut message) = (None, None, None, None);
     let mut fields = array(fields)?.into_iter();
     while let (Some(name), Some(value)) = (fields.next(), fields.next()) {
@@ -249,12 +250,17 @@ pub(super) fn entry(value: Value) -> Result<Entry, StoreError> {
             "worker" => worker = Some(text(value)?.parse().map_err(corrupt)?),
             "offset" => offset = number(value)?,
             "bytes" => content = bytes(value)?.into(),
+            "lz4" => lz4 = Some(bytes(value)?),
+            "size" => size = number(value)?,
             "status" => status = Some(status_of(&text(value)?)?),
             "reason" => reason = Some(text(value)?).filter(|text| !text.is_empty()),
             "exit" => exit = Some(text(value)?).filter(|text| !text.is_empty()),
             "message" => message = Some(text(value)?).filter(|text| !text.is_empty()),
             other => return Err(corrupt(format!("a log entry with a field {other:?}"))),
         }
+    }
+    if let Some(lz4) = lz4 {
+        content = packed::unpacked(&lz4, size)?.into();
     }
     let reason = reason.as_deref().map(reason_of).transpose()?;
     let output = |stream, bytes| EntryKind::Output { stream, offset, bytes };

@@ -1,6 +1,7 @@
 -- Appends what attempts wrote. ARGV: output kept per job in bytes, then for each write
--- number, nonce, attempt, chunks, {n, stream, time, bytes} for each chunk, '0' or
--- '1', n, time, status, reason, exit code, message for the end (the last two may be empty).
+-- number, nonce, attempt, chunks, {n, stream, time, size, bytes} for each chunk (the size only
+-- where the bytes are compressed, else ''), '0' or '1', n, time, status, reason, exit code, message for the end (the
+-- last two may be empty).
 -- Answers, for each: {'ok', last n before, standard output and error before, last n, grace of a cancel or ''},
 -- {'again', n}, {'stale', attempt}, {'gap', expected, given} or {'missing'}.
 
@@ -37,7 +38,7 @@ local answers = {}
 while at < #ARGV do
   local number, nonce, attempt, chunks = next_arg(), next_arg(), next_arg(), tonumber(next_arg())
   local first_chunk = at + 1
-  at = at + 4 * chunks
+  at = at + 5 * chunks
   local ends = next_arg() == '1'
   local end_n, end_time, end_status, end_reason, end_exit, end_message
   if ends then
@@ -60,7 +61,7 @@ while at < #ARGV do
     local last = tonumber(job[4] or 0)
     local expect, from = last + 1, 0
     for i = 0, chunks - 1 do
-      local n = tonumber(ARGV[first_chunk + 4 * i])
+      local n = tonumber(ARGV[first_chunk + 5 * i])
       if n <= last then
         from = i + 1
       elseif n ~= expect then
@@ -82,22 +83,28 @@ while at < #ARGV do
       local piece, first = 0, nil
       local written = 0
       for i = from, chunks - 1 do
-        local a = first_chunk + 4 * i
-        local n, stream, time, bytes = ARGV[a], ARGV[a + 1], ARGV[a + 2], ARGV[a + 3]
+        local a = first_chunk + 5 * i
+        local n, stream, time, packed, bytes = ARGV[a], ARGV[a + 1], ARGV[a + 2], ARGV[a + 3], ARGV[a + 4]
+        local size = packed == '' and #bytes or tonumber(packed)
         local offset
         if stream == 'out' then
-          offset, out = out, out + #bytes
+          offset, out = out, out + size
         else
-          offset, err = err, err + #bytes
+          offset, err = err, err + size
         end
-        if first and piece + #bytes > PIECE then
+        if first and piece + size > PIECE then
           redis.call('RPUSH', writes_key(number), attempt .. ':' .. first .. ':' .. digits(n - 1) .. ':' .. digits(piece))
           piece, first = 0, nil
         end
         first = first or n
-        piece, written = piece + #bytes, written + #bytes
-        redis.call('XADD', log_key(number), attempt .. '-' .. n, 'kind', stream, 'time', time, 'offset', digits(offset),
-          'bytes', bytes)
+        piece, written = piece + size, written + size
+        local id = attempt .. '-' .. n
+        if packed == '' then
+          redis.call('XADD', log_key(number), id, 'kind', stream, 'time', time, 'offset', digits(offset), 'bytes', bytes)
+        else
+          redis.call('XADD', log_key(number), id, 'kind', stream, 'time', time, 'offset', digits(offset), 'lz4', bytes,
+            'size', packed)
+        end
       end
       if from < chunks then
         redis.call('RPUSH', writes_key(number), attempt .. ':' .. first .. ':' .. digits(expect - 1) .. ':' .. digits(piece))

@@ -19,7 +19,11 @@ while #entries < most and bytes <= enough do
   for _, entry in ipairs(found) do
     entries[#entries + 1] = entry
     local fields = entry[2]
-    bytes = bytes + (fields[7] == 'bytes' and #fields[8] or 0)
+    if fields[7] == 'bytes' then
+      bytes = bytes + #fields[8]
+    elseif fields[7] == 'lz4' then
+      bytes = bytes + tonumber(fields[10])
+    end
   end
   whole = #found < step and '1' or '0'
   if whole == '1' then
