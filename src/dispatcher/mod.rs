@@ -26,6 +26,7 @@ mod records;
 mod register;
 mod results;
 mod settling;
+mod standing;
 mod upkeep;
 mod workers;
 
@@ -44,6 +45,7 @@ pub use polling::PollingWorker;
 pub use reader::{LogReader, Piece};
 pub use register::Registration;
 pub use results::BroughtBack;
+pub use standing::Standing;
 
 use crate::auth::{Auth, Identity, Revoked};
 use crate::base::clock::{Clock, Millis, millis};
@@ -77,6 +79,7 @@ struct Inner {
     fleet: fleet::Fleet,
     queue: matchmaker::Queue,
     introductions: introduction::Introductions,
+    looks: standing::Looks,
     /// Submits, by account.
     submits: Rate,
     metrics: Arc<Metrics>,
@@ -145,6 +148,7 @@ impl Dispatcher {
             fleet,
             queue,
             introductions: introduction::Introductions::default(),
+            looks: standing::Looks::default(),
             submits,
             metrics: Arc::default(),
             peers,

@@ -1,5 +1,6 @@
 //! A job's spec once it has been checked: what cannot be wrong any more.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -159,11 +160,11 @@ impl JobSpec {
     }
 
     /// What runs, as one line or script for people and for those who know nothing else.
-    pub fn command_line(&self) -> String {
+    pub fn command_line(&self) -> Cow<'_, str> {
         match &self.program {
-            Program::Shell(script) => script.clone(),
-            Program::Args(args) => args.join(" "),
-            Program::Image => String::new(),
+            Program::Shell(script) => script.into(),
+            Program::Args(args) => args.join(" ").into(),
+            Program::Image => "".into(),
         }
     }
 

@@ -81,10 +81,10 @@ fn forbidden(from: &[String], path: &[String]) -> Option<String> {
     }
 }
 
-/// The `<family>` of a module under `api::compat`.
+/// The `<family>` of a module under `api::compat`; what reads bodies is for all of them.
 fn family(module: &[String]) -> Option<&str> {
     match module {
-        [api, compat, family, ..] if api == "api" && compat == "compat" => Some(family),
+        [api, compat, family, ..] if api == "api" && compat == "compat" && family != "json" => Some(family),
         _ => None,
     }
 }

@@ -1,7 +1,5 @@
 //! Jobs are made, handed to polling workers, looked up and listed.
 
-use std::sync::Arc;
-
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -15,15 +13,11 @@ use crate::api::http::address::ClientAddress;
 use crate::api::http::caller::Caller;
 use crate::api::http::error::HttpError;
 use crate::auth::Identity;
-use crate::dispatcher::{Dispatcher, Excerpt, Submission};
-use crate::model::Job;
+use crate::dispatcher::{Dispatcher, Excerpt, Standing, Submission};
 use crate::model::job::is_over;
 use crate::protocol::job::Submit;
 use crate::protocol::spec::JobSpec;
 use crate::protocol::{JobRef, WorkerId};
-
-/// Bytes of each stream that `status` shows.
-const SHOWN: usize = 1024 * 1024;
 
 /// Bytes of output that a list shows, shared by its jobs.
 const SHOWN_IN_LIST: usize = 4 * 1024 * 1024;
@@ -85,7 +79,7 @@ pub(super) async fn get_job(
     };
     let job = AssignedJob {
         job_id: job.id.to_string(),
-        command: job.spec.command_line(),
+        command: job.spec.command_line().into_owned(),
         file_url: job.spec.file_url.clone().unwrap_or_default(),
         filename: job.spec.filename.clone().unwrap_or_default(),
     };
@@ -97,7 +91,7 @@ pub(super) async fn get_job(
     get, path = "/api/jobs/status", tag = "executor",
     params(("jobId" = String, Query, description = "the job's id or number")),
     responses(
-        (status = 200, body = JobShape),
+        (status = 200, body = JobShape<'_>),
         (status = 400, body = ErrorShape), (status = 401, body = ErrorShape), (status = 403, body = ErrorShape),
         (status = 404, body = ErrorShape), (status = 429, body = ErrorShape), (status = 503, body = ErrorShape),
     )
@@ -106,11 +100,14 @@ pub(super) async fn status(
     State(dispatcher): State<Dispatcher>,
     Asker(who): Asker,
     query: Parameters,
-) -> Result<Json<JobShape>, Refusal> {
+) -> Result<Response, Refusal> {
     let query = query?;
     let named = parameter(&query, &["jobId", "job_id"]).ok_or_else(|| Refusal::field("jobId", "jobId is required"))?;
-    let job = Caller(who).job(&dispatcher, named).await.map_err(|error| Refusal::from(error).or_not_found("Job"))?;
-    Ok(Json(shape(&dispatcher, &job, SHOWN).await?))
+    let job: JobRef = named.parse().map_err(|_| Refusal::not_found("Job"))?;
+    let standing = dispatcher.standing(job).await?.filter(|standing| Caller(who).sees(&standing.job));
+    let standing = standing.ok_or_else(|| Refusal::not_found("Job"))?;
+    let Standing { job, stdout, stderr } = &*standing;
+    Ok(Json(JobShape::of(job, stdout, stderr)).into_response())
 }
 
 /// List jobs, newest first.
@@ -121,7 +118,7 @@ pub(super) async fn status(
         ("before" = Option<String>, Query, description = "only older ones than this job: the last jobId of the page before"),
     ),
     responses(
-        (status = 200, body = Jobs),
+        (status = 200, body = Jobs<'_>),
         (status = 400, body = ErrorShape), (status = 401, body = ErrorShape), (status = 403, body = ErrorShape),
         (status = 429, body = ErrorShape), (status = 503, body = ErrorShape),
     )
@@ -130,32 +127,27 @@ pub(super) async fn list(
     State(dispatcher): State<Dispatcher>,
     asker: Asker,
     query: Parameters,
-) -> Result<Json<Jobs>, Refusal> {
+) -> Result<Response, Refusal> {
     let who = asker.submits()?;
     let query = query?;
     let before = parameter(&query, &["before"]).map(str::parse).transpose();
     let before: Option<JobRef> = before.map_err(|error| Refusal::field("before", format!("before: {error}")))?;
     let (found, count) = dispatcher.newest_jobs(&who, limit(&query)?, before).await?;
     let shown = SHOWN_IN_LIST / 2 / found.len().max(1);
-    let mut jobs = Vec::with_capacity(found.len());
-    for job in found {
-        jobs.push(shape(&dispatcher, &job, shown).await?);
+    let mut written = Vec::with_capacity(found.len());
+    for job in found.iter() {
+        written.push(match is_over(job.status) {
+            true => dispatcher.excerpts(job, shown).await?,
+            false => (Excerpt::default(), Excerpt::default()),
+        });
     }
-    Ok(Json(Jobs { jobs, count }))
+    let shapes = found.iter().zip(&written).map(|(job, (stdout, stderr))| JobShape::of(job, stdout, stderr));
+    Ok(Json(Jobs { jobs: shapes.collect(), count }).into_response())
 }
 
 /// Puts a job into the queue.
 pub(super) async fn submit(dispatcher: &Dispatcher, who: &Identity, spec: JobSpec) -> Result<Submission, Refusal> {
     Ok(dispatcher.submit(who, Submit { spec, ..Submit::default() }, None).await?)
-}
-
-/// The document's job; its output is there once it is over.
-async fn shape(dispatcher: &Dispatcher, job: &Arc<Job>, shown: usize) -> Result<JobShape, Refusal> {
-    let (stdout, stderr) = match is_over(job.status) {
-        true => dispatcher.excerpts(job, shown).await?,
-        false => (Excerpt::default(), Excerpt::default()),
-    };
-    Ok(JobShape::of(job, stdout, stderr))
 }
 
 /// A worker can fetch what is on this server or behind `http://` and `https://`.

@@ -1,10 +1,13 @@
 //! What goes over the wire here, as the family's document has it.
 
+use std::borrow::Cow;
+
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::dispatcher::Excerpt;
 use crate::model::Job;
+use crate::protocol::WorkerId;
 use crate::protocol::job::Status;
 use crate::protocol::worker::{WorkerRecord, WorkerStatus};
 
@@ -249,8 +252,8 @@ pub(super) struct Executed {
 /// Jobs, newest first.
 #[derive(Serialize, ToSchema)]
 #[schema(as = ExecutorJobs)]
-pub(super) struct Jobs {
-    pub(super) jobs: Vec<JobShape>,
+pub(super) struct Jobs<'a> {
+    pub(super) jobs: Vec<JobShape<'a>>,
     /// How many there are in all.
     pub(super) count: u64,
 }
@@ -259,18 +262,18 @@ pub(super) struct Jobs {
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 #[schema(as = ExecutorJob)]
-pub(super) struct JobShape {
+pub(super) struct JobShape<'a> {
     job_id: String,
     /// `pending`, `running`, `completed` or `failed`.
     status: &'static str,
-    worker_id: Option<String>,
-    command: String,
-    filename: Option<String>,
+    worker_id: Option<&'a str>,
+    command: Cow<'a, str>,
+    filename: Option<&'a str>,
     /// Empty until the job is over.
-    stdout: String,
-    stderr: String,
+    stdout: &'a str,
+    stderr: &'a str,
     exit_code: Option<i32>,
-    error_message: Option<String>,
+    error_message: Option<&'a str>,
     created_at: u64,
     started_at: Option<u64>,
     completed_at: Option<u64>,
@@ -282,9 +285,9 @@ pub(super) struct JobShape {
     stderr_truncated: bool,
 }
 
-impl JobShape {
+impl<'a> JobShape<'a> {
     /// A job with what is shown of its output.
-    pub(super) fn of(job: &Job, stdout: Excerpt, stderr: Excerpt) -> Self {
+    pub(super) fn of(job: &'a Job, stdout: &'a Excerpt, stderr: &'a Excerpt) -> Self {
         let status = match job.status {
             Status::Pending => "pending",
             Status::Running => "running",
@@ -292,17 +295,17 @@ impl JobShape {
             // The document knows no other word for a job that did not do what it should.
             Status::Failed | Status::Cancelled => "failed",
         };
-        let cancelled = || (job.status == Status::Cancelled).then(|| "Job was cancelled".to_owned());
+        let cancelled = || (job.status == Status::Cancelled).then_some("Job was cancelled");
         Self {
             job_id: job.id.to_string(),
             status,
-            worker_id: job.worker.as_ref().map(ToString::to_string),
+            worker_id: job.worker.as_ref().map(WorkerId::as_str),
             command: job.spec.command_line(),
-            filename: job.spec.filename.clone(),
-            stdout: stdout.text,
-            stderr: stderr.text,
+            filename: job.spec.filename.as_deref(),
+            stdout: &stdout.text,
+            stderr: &stderr.text,
             exit_code: job.exit_code,
-            error_message: job.error_message.clone().or_else(cancelled),
+            error_message: job.error_message.as_deref().or_else(cancelled),
             created_at: job.created_at,
             started_at: job.started_at,
             completed_at: job.completed_at,
