@@ -197,7 +197,7 @@ pub(super) struct RunArgs {
     #[arg(long, value_name = "NAME", help_heading = "Job", conflicts_with_all = ["command", "image"])]
     pub(super) template: Option<String>,
     /// A parameter of the template; may be repeated
-    #[arg(long = "param", value_name = "KEY=VALUE", help_heading = "Job", requires = "template")]
+    #[arg(long = "param", value_name = "KEY=VALUE", help_heading = "Job")]
     pub(super) params: Vec<Pair>,
     /// Run in a container of this image
     #[arg(long, value_name = "IMAGE", help_heading = "Job")]

@@ -22,6 +22,9 @@ pub(super) fn of(
     if args.timeout.is_some_and(|Span(limit)| limit == Duration::ZERO) {
         return Err(Failure::usage("--timeout must be more than 0"));
     }
+    if args.template.is_none() && !args.params.is_empty() {
+        return Err(Failure::usage("--param goes with --template"));
+    }
     let tty = match (args.tty, size) {
         (false, _) => Tty::Switch(false),
         (true, None) => Tty::Switch(true),
@@ -140,9 +143,10 @@ mod tests {
         let spec = spec(&["--template", "fractal", "--param", "width=64", "--param", "x=-0.5"], None).unwrap();
         assert_eq!((spec.template.as_deref(), &spec.params["width"]), (Some("fractal"), &"64".into()));
         assert_eq!((spec.command, spec.args, &spec.params["x"]), (None, None, &"-0.5".into()));
-        for wrong in [&["--template", "t", "x"][..], &["--param", "a=b", "x"], &["--template", "t", "--image", "i"]] {
+        for wrong in [&["--template", "t", "x"][..], &["--template", "t", "--image", "i"]] {
             assert!(Cli::try_parse_from([&["gangline", "run"], wrong].concat()).is_err(), "{wrong:?}");
         }
+        assert!(self::spec(&["--param", "a=b", "x"], None).is_err());
     }
 
     #[test]
