@@ -32,9 +32,10 @@ use tokio::sync::{Mutex, OnceCell};
 
 use self::access::{Claims, Keys, Kind};
 use self::api_token::Presented;
-use self::attempts::Addresses;
+use self::attempts::PER_ADDRESS;
 use self::password::Passwords;
 use crate::base::clock::{Clock, Millis, millis};
+use crate::base::rate::Rate;
 use crate::model::{Account, AccountName, Role, TokenId};
 use crate::protocol::limits::EXPIRY_LEEWAY;
 use crate::store::Store;
@@ -58,7 +59,8 @@ struct Inner {
     /// Read from the store at the first use.
     keys: OnceCell<Keys>,
     passwords: Passwords,
-    addresses: Addresses,
+    /// Logins and registrations, by address.
+    addresses: Rate,
     /// Held while an account is read, judged and written: two administrators who remove each
     /// other at the same moment must not both succeed. Async, because the store is.
     changes: Mutex<()>,
@@ -120,7 +122,7 @@ impl Auth {
             access_token_ttl,
             keys: OnceCell::new(),
             passwords: Passwords::new(),
-            addresses: Addresses::new(),
+            addresses: Rate::per_minute(PER_ADDRESS),
             changes: Mutex::new(()),
         }))
     }

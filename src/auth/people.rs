@@ -46,7 +46,7 @@ impl Auth {
     /// from that address, or while many passwords are being hashed; `Crypto`; `Store`.
     pub async fn register(&self, new: NewAccount, from: IpAddr) -> Result<AccountName, AuthError> {
         let NewAccount { account, email, password, profile } = new;
-        self.0.addresses.count(from)?;
+        self.count_address(from)?;
         let name = account_name(&account)?;
         let email = email.filter(|email| !email.is_empty());
         if let Some(email) = &email {

@@ -4,6 +4,7 @@
 
 pub mod backoff;
 pub mod clock;
+pub mod rate;
 pub mod secret;
 pub mod shutdown;
 pub mod telemetry;

@@ -4,10 +4,12 @@
 //! a setting cannot drift apart: `--lease`, `GANGLINE_LEASE`, `lease` under `[server]`. All
 //! fields are optional; what stays unset has the default of the settings it ends up in.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 
 use clap::builder::BoolishValueParser;
+use ipnet::IpNet;
 use serde::{Deserialize, Deserializer};
 
 use super::server::Durability;
@@ -81,6 +83,10 @@ pub struct ServerOptions {
     /// Allow --open on an address that other machines can reach
     #[arg(long, env = "GANGLINE_OPEN_ANYWHERE", value_name = "BOOL", value_parser = BoolishValueParser::new(), num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     pub open_anywhere: Option<bool>,
+    /// Proxy in front, as an address or a network: its X-Forwarded-For says where a request comes from; may be repeated
+    #[arg(long = "trusted-proxy", env = "GANGLINE_TRUSTED_PROXIES", value_name = "NET", value_delimiter = ',', value_parser = network)]
+    #[serde(deserialize_with = "networks")]
+    pub trusted_proxies: Vec<IpNet>,
     /// Origin of pages that may connect, beside the dispatcher's own; may be repeated
     #[arg(long = "allowed-origin", env = "GANGLINE_ALLOWED_ORIGINS", value_name = "ORIGIN", value_delimiter = ',')]
     pub allowed_origins: Vec<String>,
@@ -165,6 +171,33 @@ pub struct LimitOptions {
     /// Connections at a time [default: 20000]
     #[arg(long = "limits-connections", env = "GANGLINE_LIMITS_CONNECTIONS", value_name = "N", hide_short_help = true)]
     pub connections: Option<usize>,
+    /// HTTP requests a second and address [default: 1000]
+    #[arg(
+        long = "limits-requests-per-second",
+        env = "GANGLINE_LIMITS_REQUESTS_PER_SECOND",
+        value_name = "N",
+        hide_short_help = true
+    )]
+    pub requests_per_second: Option<NonZeroU32>,
+    /// HTTP requests of one address at once [default: 5000]
+    #[arg(
+        long = "limits-request-burst",
+        env = "GANGLINE_LIMITS_REQUEST_BURST",
+        value_name = "N",
+        hide_short_help = true
+    )]
+    pub request_burst: Option<NonZeroU32>,
+    /// Jobs a second that one account may submit, five times as many at once; administrators are exempt [default: 1000]
+    #[arg(
+        long = "limits-submits-per-second",
+        env = "GANGLINE_LIMITS_SUBMITS_PER_SECOND",
+        value_name = "N",
+        hide_short_help = true
+    )]
+    pub submits_per_second: Option<NonZeroU32>,
+    /// Jobs at a time that a worker is given, whatever it asks for [default: 10000]
+    #[arg(long = "limits-worker-jobs", env = "GANGLINE_LIMITS_WORKER_JOBS", value_name = "N", hide_short_help = true)]
+    pub worker_jobs: Option<u32>,
     /// Jobs that may wait [default: 1000000]
     #[arg(long = "limits-queue", env = "GANGLINE_LIMITS_QUEUE", value_name = "N", hide_short_help = true)]
     pub queue: Option<u64>,
@@ -263,6 +296,18 @@ fn address(text: &str) -> Result<SocketAddr, String> {
     text.parse().map_err(|_| "expected an address and a port, such as 127.0.0.1:3000 or [::]:3000".to_owned())
 }
 
+fn network(text: &str) -> Result<IpNet, String> {
+    let address = text.parse().map(|address: IpAddr| address.into());
+    address
+        .or_else(|_| text.parse())
+        .map_err(|_| "expected an address or a network, such as 10.0.0.7 or 10.0.0.0/8".to_owned())
+}
+
+fn networks<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<IpNet>, D::Error> {
+    let texts = Vec::<String>::deserialize(deserializer)?;
+    texts.iter().map(|text| network(text)).collect::<Result<_, _>>().map_err(serde::de::Error::custom)
+}
+
 /// Labels in the file are a table, `labels = { gpu = "a100" }`.
 fn table<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Pair>, D::Error> {
     let table = std::collections::BTreeMap::<String, String>::deserialize(deserializer)?;
@@ -281,7 +326,7 @@ impl ServerOptions {
     pub(super) fn or(mut self, file: Self) -> Self {
         fill!(self from file: listen, tls_cert, tls_key, open, open_anywhere, durability, redis, redis_prefix,
             redis_partitions, blobs, advertise, archive_after, templates, lease, heartbeat, access_token_ttl, threads,
-            drain_timeout; lists allowed_origins);
+            drain_timeout; lists allowed_origins, trusted_proxies);
         self
     }
 }
@@ -289,7 +334,7 @@ impl ServerOptions {
 impl LimitOptions {
     pub(super) fn or(mut self, file: Self) -> Self {
         fill!(self from file: client_frame_bytes, worker_frame_bytes, frames_per_second, frame_burst, follows,
-            connections, queue, account_queue, output_bytes, retention_age, retention_jobs, upload_bytes, window_bytes);
+            connections, requests_per_second, request_burst, submits_per_second, worker_jobs, queue, account_queue, output_bytes, retention_age, retention_jobs, upload_bytes, window_bytes);
         self
     }
 }

@@ -1,16 +1,18 @@
 //! What a dispatcher can be told.
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use ipnet::IpNet;
 use serde::Deserialize;
 
 use super::BlobsUrl;
 use super::ConfigError;
 use super::options::{DrainOption, LimitOptions, ServerOptions};
 use crate::base::secret::Secret;
-use crate::protocol::limits;
+use crate::protocol::{WorkerId, limits};
 
 /// What an answered submit survives.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum, Deserialize)]
@@ -56,6 +58,8 @@ pub struct ServerSettings {
     pub open: bool,
     /// Whether `open` is allowed on an address that others can reach.
     pub open_anywhere: bool,
+    /// Proxies whose `X-Forwarded-For` says where a request comes from.
+    pub trusted_proxies: Vec<IpNet>,
     /// Origins of pages, beside the server's own, that may connect.
     pub allowed_origins: Vec<String>,
     /// What an answered submit survives.
@@ -81,6 +85,8 @@ pub struct ServerSettings {
     /// Threads of the runtime; half the processors, because what crosses them costs more than
     /// the second half gives.
     pub threads: usize,
+    /// The worker of this very process: it runs what is to run on the server itself.
+    pub local_worker: Option<WorkerId>,
     /// Sizes and counts.
     pub limits: Limits,
 }
@@ -100,6 +106,14 @@ pub struct Limits {
     pub follows: usize,
     /// Connections at a time.
     pub connections: usize,
+    /// HTTP requests a second and address; 1,000.
+    pub requests_per_second: NonZeroU32,
+    /// HTTP requests of one address at once; 5,000.
+    pub request_burst: NonZeroU32,
+    /// Jobs a second that one account may submit, administrators aside; 1,000, and five times as many at once.
+    pub submits_per_second: NonZeroU32,
+    /// Jobs at a time that a worker is given, whatever it asks for; 10,000.
+    pub worker_jobs: u32,
     /// Jobs that may be pending.
     pub queue: u64,
     /// Jobs of one account that may be pending.
@@ -124,6 +138,7 @@ impl Default for ServerSettings {
             data_dir: PathBuf::from("gangline-data"),
             open: false,
             open_anywhere: false,
+            trusted_proxies: Vec::new(),
             allowed_origins: Vec::new(),
             durability: Durability::default(),
             redis: None,
@@ -136,6 +151,7 @@ impl Default for ServerSettings {
             access_token_ttl: Duration::from_secs(3600),
             drain_timeout: Duration::from_secs(10),
             threads: std::thread::available_parallelism().map_or(1, |cpus| (cpus.get() / 2).max(1)),
+            local_worker: None,
             limits: Limits::default(),
         }
     }
@@ -150,6 +166,10 @@ impl Default for Limits {
             frame_burst: limits::FRAME_BURST,
             follows: limits::FOLLOWS_PER_CONNECTION,
             connections: 20_000,
+            requests_per_second: NonZeroU32::new(1_000).expect("it is not 0"),
+            request_burst: NonZeroU32::new(5_000).expect("it is not 0"),
+            submits_per_second: NonZeroU32::new(1_000).expect("it is not 0"),
+            worker_jobs: 10_000,
             queue: 1_000_000,
             account_queue: 100_000,
             output_bytes: 256 * 1024 * 1024,
@@ -174,6 +194,7 @@ pub(super) fn resolve(
         tls_key,
         open,
         open_anywhere,
+        trusted_proxies,
         allowed_origins,
         durability,
         redis,
@@ -204,6 +225,7 @@ pub(super) fn resolve(
         data_dir,
         open: open.unwrap_or(default.open),
         open_anywhere: open_anywhere.unwrap_or(default.open_anywhere),
+        trusted_proxies,
         allowed_origins,
         durability: durability.unwrap_or(default.durability),
         redis: redis.map(|url| RedisSettings {
@@ -220,6 +242,7 @@ pub(super) fn resolve(
         access_token_ttl: access_token_ttl.map_or(default.access_token_ttl, |span| span.0),
         drain_timeout: drain.drain_timeout.or(drain_timeout).map_or(default.drain_timeout, |span| span.0),
         threads: threads.unwrap_or(default.threads),
+        local_worker: None,
         limits: resolve_limits(limits),
     };
     check(&settings)?;
@@ -255,6 +278,7 @@ fn check(settings: &ServerSettings) -> Result<(), ConfigError> {
         ("worker-frame-bytes", limits.worker_frame_bytes, 2 * limits::CHUNK_BYTES),
         ("follows", limits.follows, 1),
         ("connections", limits.connections, 2),
+        ("worker-jobs", limits.worker_jobs as usize, 1),
     ];
     match at_least.into_iter().find(|(_, value, least)| value < least) {
         Some((name, value, least)) => refuse(format!("limits.{name} must be {least} or more, not {value}")),
@@ -276,6 +300,10 @@ fn resolve_limits(options: LimitOptions) -> Limits {
         frame_burst,
         follows,
         connections,
+        requests_per_second,
+        request_burst,
+        submits_per_second,
+        worker_jobs,
         queue,
         account_queue,
         output_bytes,
@@ -295,6 +323,10 @@ fn resolve_limits(options: LimitOptions) -> Limits {
         frame_burst: frame_burst.unwrap_or(default.frame_burst),
         follows: follows.unwrap_or(default.follows),
         connections: connections.unwrap_or(default.connections),
+        requests_per_second: requests_per_second.unwrap_or(default.requests_per_second),
+        request_burst: request_burst.unwrap_or(default.request_burst),
+        submits_per_second: submits_per_second.unwrap_or(default.submits_per_second),
+        worker_jobs: worker_jobs.unwrap_or(default.worker_jobs),
         queue: queue.unwrap_or(default.queue),
         account_queue: account_queue.unwrap_or(default.account_queue),
         output_bytes: output_bytes.map_or(default.output_bytes, |size| size.0),

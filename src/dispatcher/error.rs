@@ -1,6 +1,9 @@
 //! Why an operation was refused, and what the peer is told.
 
+use std::time::Duration;
+
 use crate::auth::AuthError;
+use crate::base::clock::millis;
 use crate::protocol::{ErrorCode, WireError};
 use crate::store::StoreError;
 use crate::store::error::{AppendError, SubmitError};
@@ -23,6 +26,12 @@ pub enum DispatchError {
     /// The same, but it can change by itself.
     #[error("{0}")]
     NotYet(String),
+    /// The account has submitted too many jobs lately.
+    #[error("too many submits; try again later")]
+    TooManySubmits {
+        /// When trying again makes sense.
+        retry_after: Duration,
+    },
     /// The submit was refused.
     #[error(transparent)]
     Submit(#[from] SubmitError),
@@ -51,6 +60,9 @@ impl DispatchError {
                 let mut error = WireError::new(ErrorCode::Conflict, why);
                 error.retry = true;
                 error
+            }
+            Self::TooManySubmits { retry_after } => {
+                WireError::new(ErrorCode::RateLimited, self.to_string()).retry_after(millis(*retry_after))
             }
             Self::Submit(SubmitError::QueueFull { .. } | SubmitError::AccountQueueFull { .. }) => {
                 WireError::new(ErrorCode::QueueFull, self.to_string()).retry_after(1_000)

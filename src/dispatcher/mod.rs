@@ -10,6 +10,7 @@
 
 mod broker;
 mod error;
+mod excerpt;
 mod fleet;
 mod follow;
 mod intake;
@@ -22,15 +23,20 @@ mod matchmaker;
 mod measure;
 mod peers;
 mod photos;
+mod polling;
+mod reader;
 mod reaper;
 mod records;
 mod register;
+mod results;
 mod settling;
+mod standing;
 mod tasks;
 mod templates;
 mod upkeep;
 mod workers;
 
+use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use tokio::sync::broadcast;
@@ -38,16 +44,22 @@ use tracing::debug;
 
 pub use broker::{Brokered, NewClient};
 pub use error::DispatchError;
+pub use excerpt::Excerpt;
 pub use fleet::Agent;
 pub use intake::Intake;
 pub use jobs::{Page, Submission};
 pub use machines::gpus_of_job;
 pub use photos::{PHOTO_BYTES, PhotoError};
+pub use polling::PollingWorker;
+pub use reader::{LogReader, Piece};
 pub use register::Registration;
+pub use results::BroughtBack;
+pub use standing::Standing;
 pub use templates::{TemplateError, Templates};
 
 use crate::auth::{Auth, Identity, Revoked};
 use crate::base::clock::{Clock, Millis, millis};
+use crate::base::rate::Rate;
 use crate::base::shutdown::Shutdown;
 use crate::blobs::{Blobs, Neighbours};
 use crate::config::ServerSettings;
@@ -58,6 +70,9 @@ use crate::model::job::is_over;
 use crate::store::jobs::Change;
 use crate::store::redis::bus::Bus;
 use crate::store::{RedisStore, Store, StoreError};
+
+/// So many seconds' worth of submits may come at once.
+const BURST: NonZeroU32 = NonZeroU32::new(5).expect("it is not 0");
 
 /// See the module.
 #[derive(Clone)]
@@ -74,6 +89,9 @@ struct Inner {
     fleet: fleet::Fleet,
     queue: matchmaker::Queue,
     introductions: introduction::Introductions,
+    looks: standing::Looks,
+    /// Submits, by account.
+    submits: Rate,
     metrics: Arc<Metrics>,
     /// Who is handed out next; see [`broker`].
     brokering: tokio::sync::Mutex<()>,
@@ -132,6 +150,8 @@ impl Dispatcher {
         for class in store.ready().await? {
             queue.add(&class.requires);
         }
+        let submits = settings.limits.submits_per_second;
+        let submits = Rate::per_second(submits, submits.saturating_mul(BURST));
         let dispatcher = Self(Arc::new(Inner {
             store,
             auth,
@@ -143,6 +163,8 @@ impl Dispatcher {
             fleet,
             queue,
             introductions: introduction::Introductions::default(),
+            looks: standing::Looks::default(),
+            submits,
             metrics: Arc::default(),
             brokering: tokio::sync::Mutex::default(),
             peers,

@@ -61,6 +61,7 @@ impl Dispatcher {
         let resume = register.resume.clone();
         let before = self.0.store.worker(&register.worker_id).await?;
         let mut worker = worker_of(register, contact, from, now, self.instance());
+        worker.slots = worker.slots.min(self.0.settings.limits.worker_jobs);
         worker.draining = before.as_ref().is_some_and(|before| before.draining);
         if !self.0.store.register(worker.clone()).await? {
             return Err(DispatchError::Conflict(format!(
@@ -351,5 +352,6 @@ fn worker_of(register: Register, contact: Option<Contact>, from: IpAddr, now: u6
         last_seen: now,
         instance: instance.to_owned(),
         contact,
+        polls_from: None,
     }
 }

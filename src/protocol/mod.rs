@@ -7,6 +7,7 @@
 //! Invariant: a type of this room is never stored, and nothing here does I/O.
 
 pub mod agent;
+pub mod asyncapi;
 pub mod auth;
 pub mod chunk;
 pub mod codec;

@@ -1,5 +1,6 @@
 //! What goes over HTTP beside the WebSocket: health, files, raw output.
 
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 use gangline::base::secret::Secret;
@@ -59,6 +60,25 @@ async fn only_a_good_token_opens_the_door() {
     site.refuses(foreign, 403, "forbidden").await;
     let own = site.admin(site.get(path)).header(header::ORIGIN, &site.url);
     site.refuses(own, 404, "not_found").await;
+    site.end().await;
+}
+
+#[tokio::test]
+async fn too_many_requests_from_one_address_wait() {
+    let site = Site::with(|settings| {
+        settings.limits.requests_per_second = NonZeroU32::MIN;
+        settings.limits.request_burst = NonZeroU32::new(3).unwrap();
+        settings.trusted_proxies = vec!["127.0.0.0/8".parse().unwrap()];
+    })
+    .await;
+    for _ in 0..3 {
+        site.refuses(site.get("/api/nothing"), 404, "not_found").await;
+    }
+    let headers = site.refuses(site.get("/api/nothing"), 429, "rate_limited").await;
+    assert_eq!(headers[header::RETRY_AFTER], "1");
+    let elsewhere = site.get("/api/nothing").header("x-forwarded-for", "198.51.100.7");
+    site.refuses(elsewhere, 404, "not_found").await;
+    assert_eq!(site.get("/readyz").send().await.unwrap().status(), 200, "probes are not counted");
     site.end().await;
 }
 

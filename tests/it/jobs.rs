@@ -1,5 +1,6 @@
 //! The contract's section on jobs as a client sees them.
 
+use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -707,6 +708,20 @@ async fn others_jobs_are_not_found() {
     // A number with another job's nonce names nothing.
     let forged = format!("{}-00000000", job.rsplit_once('-').unwrap().0);
     admin.refused("job", &json!({"opt": "get", "jobId": forged}), "not_found").await;
+}
+
+#[tokio::test]
+async fn an_account_that_submits_too_fast_waits_and_others_do_not() {
+    let server = TestServer::with(|settings| settings.limits.submits_per_second = NonZeroU32::MIN).await;
+    let (mut ada, mut bob) = (server.user("ada").await, server.user("bob").await);
+    let submit = json!({"opt": "submit", "command": "x", "follow": false});
+    for _ in 0..5 {
+        ada.get("job", &submit, "submitted").await;
+    }
+    let error = ada.refused("job", &submit, "rate_limited").await;
+    assert_eq!(error["retry"], true);
+    assert!((1..=1_000).contains(&error["retryAfterMs"].as_u64().unwrap()), "{error}");
+    bob.get("job", &submit, "submitted").await;
 }
 
 #[tokio::test]

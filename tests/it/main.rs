@@ -3,9 +3,9 @@
 //! `floors` and `golden` hold the source and the wire to what is written down; `protocol_docs`
 //! and `readme` hold the documents to the code; `fuzz` throws at the codec what no sane peer sends. `connections`,
 //! `jobs` and `workers` try the contract sentence by sentence, with peers that speak it by hand;
-//! `cli` uses the binary as people do, `start` tries what must not start, `tls` with certificates, `wscat` types what
-//! `protocol.md` says. `metrics` holds what is counted to its list, `files` keeps what jobs leave in every place where
-//! it can be kept, `compat` speaks as programs for the five older systems do. `faults` kills, stops and cuts off, and judges what was seen meanwhile.
+//! `cli` uses the binary as people do, `start` and `redis_start` try what must not start, `tls` with certificates, `wscat` types what
+//! `protocol.md` says. `compat` replays the documents of five older systems. `metrics` holds what is counted to its list, `files` keeps what jobs leave in every place where
+//! it can be kept, `openapi` holds the server to the document that it gives of itself. `faults` kills, stops and cuts off, and judges what was seen meanwhile.
 
 #![cfg(test)]
 
@@ -20,8 +20,10 @@ mod golden;
 mod http;
 mod jobs;
 mod metrics;
+mod openapi;
 mod protocol_docs;
 mod readme;
+mod redis_start;
 mod samples;
 mod start;
 mod support;

@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use super::HttpError;
 use super::caller::Caller;
 use super::disposition::attach;
+use super::openapi::Refused;
 use super::ranges::{Part, has_already};
 use super::uploads::take;
 use crate::blobs::{Artifact, ArtifactPath};
@@ -21,7 +22,12 @@ use crate::model::{Job, Role};
 use crate::protocol::job::Status;
 use crate::protocol::{Attempt, ErrorCode, WireError};
 
-/// Lists them.
+/// Lists the artifacts of a job's latest attempt.
+#[utoipa::path(
+    get, path = "/api/jobs/{job}/artifacts", tag = "files", security(("token" = [])),
+    params(("job" = String, Path, description = "Id or number of the job")),
+    responses((status = 200, description = "The artifacts", body = serde_json::Value), Refused),
+)]
 pub(super) async fn list(
     State(dispatcher): State<Dispatcher>,
     caller: Caller,
@@ -33,7 +39,20 @@ pub(super) async fn list(
     Ok(Json(json!({ "artifacts": artifacts.iter().map(record).collect::<Vec<_>>() })))
 }
 
-/// Hands one out.
+/// Hands an artifact out.
+#[utoipa::path(
+    get, path = "/api/jobs/{job}/artifacts/{*path}", tag = "files", security(("token" = [])),
+    params(
+        ("job" = String, Path, description = "Id or number of the job"),
+        ("path" = String, Path, description = "Path of the artifact in the job's workspace"),
+    ),
+    responses(
+        (status = 200, description = "The file", content_type = "*/*"),
+        (status = 206, description = "The part of it that `Range` asks for", content_type = "*/*"),
+        (status = 304, description = "`If-None-Match` names its `ETag`"),
+        Refused,
+    ),
+)]
 pub(super) async fn get(
     State(dispatcher): State<Dispatcher>,
     caller: Caller,
@@ -71,7 +90,17 @@ pub(in crate::api) async fn serve(
     Ok(response)
 }
 
-/// Takes one from the worker that runs the job.
+/// Takes an artifact from the worker that runs the job.
+#[utoipa::path(
+    put, path = "/api/jobs/{job}/artifacts/{*path}", tag = "files", security(("token" = [])),
+    params(
+        ("job" = String, Path, description = "Id or number of the job"),
+        ("path" = String, Path, description = "Path of the artifact in the job's workspace"),
+        ("attempt" = u32, Query, description = "The attempt that it is of"),
+    ),
+    request_body(content = String, content_type = "application/octet-stream", description = "The file itself"),
+    responses((status = 201, description = "It is kept", body = serde_json::Value), Refused),
+)]
 pub(super) async fn put(
     State(dispatcher): State<Dispatcher>,
     caller: Caller,

@@ -22,11 +22,21 @@ const FRONT_PAGE_POLICY: HeaderValue =
     HeaderValue::from_static("default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'");
 
 /// The process is up.
+#[utoipa::path(get, path = "/healthz", tag = "health", responses((status = 200, description = "`ok`", body = String)))]
 pub(super) async fn healthz() -> &'static str {
     "ok"
 }
 
-/// Work may be sent here: the store answers and can be written, and the dispatcher is not about to stop.
+/// Work may be sent here.
+///
+/// The store answers and can be written, and the dispatcher is not about to stop.
+#[utoipa::path(
+    get, path = "/readyz", tag = "health",
+    responses(
+        (status = 200, description = "It may", body = serde_json::Value),
+        (status = 503, description = "It may not, and why", body = serde_json::Value),
+    ),
+)]
 pub(super) async fn readyz(State(dispatcher): State<Dispatcher>) -> Response {
     if dispatcher.shutdown().draining().is_cancelled() {
         return not_ready("draining");
@@ -42,6 +52,7 @@ fn not_ready(status: &str) -> Response {
 }
 
 /// For Prometheus. They name nobody, so no token is asked for.
+#[utoipa::path(get, path = "/metrics", tag = "health", responses((status = 200, description = "Metrics", body = String)))]
 pub(super) async fn metrics(State(dispatcher): State<Dispatcher>) -> impl IntoResponse {
     ([(header::CONTENT_TYPE, HeaderValue::from_static(CONTENT_TYPE))], dispatcher.measure().await)
 }

@@ -17,6 +17,7 @@ use futures_util::{Stream, TryStreamExt, stream};
 
 use super::HttpError;
 use super::caller::Caller;
+use super::openapi::Refused;
 use super::ranges::Part;
 use crate::dispatcher::Dispatcher;
 use crate::model::{Entry, EntryKind, Job};
@@ -28,7 +29,19 @@ const PAGE_BYTES: usize = 512 * 1024;
 /// Bytes of the stream that are missing before the body.
 const REMOVED: HeaderName = HeaderName::from_static("gangline-removed-bytes");
 
-/// Streams it.
+/// Streams what a job's latest attempt wrote, as it was written.
+#[utoipa::path(
+    get, path = "/api/jobs/{job}/output", tag = "files", security(("token" = [])),
+    params(
+        ("job" = String, Path, description = "Id or number of the job"),
+        ("stream" = Option<String>, Query, description = "`stdout` (default) or `stderr`"),
+    ),
+    responses(
+        (status = 200, description = "All of it", content_type = "application/octet-stream"),
+        (status = 206, description = "The part of it that `Range` asks for", content_type = "application/octet-stream"),
+        Refused,
+    ),
+)]
 pub(super) async fn get(
     State(dispatcher): State<Dispatcher>,
     caller: Caller,

@@ -51,6 +51,9 @@ impl RedisStore {
     /// # Errors
     /// See [`CheckError`].
     pub async fn fitness(&self, clock: &Clock) -> Result<Vec<String>, CheckError> {
+        if let Some(why) = self.0.link.refused().await {
+            return Err(CheckError::Unfit(format!("it does not let this dispatcher in: {why}")));
+        }
         let info: String = self.one(redis::cmd("INFO")).await?;
         let info: HashMap<&str, &str> = info.lines().filter_map(|line| line.trim().split_once(':')).collect();
         let said = |name: &str| info.get(name).copied().unwrap_or_default();

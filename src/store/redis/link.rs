@@ -137,6 +137,17 @@ impl Link {
         pipeline.query_async(&mut connection).await.map_err(|error| self.failed(number, &error))
     }
 
+    /// What the server says where it is there and wants another password, or none of this: no matter of time.
+    pub(super) async fn refused(&self) -> Option<String> {
+        let config = AsyncConnectionConfig::new().set_connection_timeout(Some(CONNECT_WITHIN));
+        let error = match self.client.get_multiplexed_async_connection_with_config(&config).await {
+            Ok(mut connection) => redis::cmd("PING").query_async::<String>(&mut connection).await.err()?,
+            Err(error) => error,
+        };
+        let by_code = matches!(error.code(), Some("WRONGPASS" | "NOAUTH" | "NOPERM" | "DENIED"));
+        (by_code || error.kind() == ErrorKind::AuthenticationFailed).then(|| error.to_string())
+    }
+
     /// The client, for connections of another kind.
     pub(super) fn client(&self) -> &Client {
         &self.client

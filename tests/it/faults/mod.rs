@@ -9,5 +9,5 @@ mod history;
 mod processes;
 mod program;
 mod proxy;
-mod redis;
+pub(crate) mod redis;
 mod work;

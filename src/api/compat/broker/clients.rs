@@ -1,16 +1,15 @@
 //! Clients: register, log in, say how many workloads one is ready for.
 
-use std::net::SocketAddr;
-
 use axum::Json;
 use axum::extract::rejection::PathRejection;
-use axum::extract::{ConnectInfo, Path, State};
+use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::refusal::{Refusal, Refusals};
 use crate::api::compat::json::Body;
+use crate::api::http::address::ClientAddress;
 use crate::api::http::caller::Caller;
 use crate::api::http::error::HttpError;
 use crate::dispatcher::{Dispatcher, NewClient};
@@ -69,12 +68,12 @@ pub(super) struct Ready {
 )]
 pub(super) async fn register(
     State(dispatcher): State<Dispatcher>,
-    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    ClientAddress(from): ClientAddress,
     body: Result<Body<Client>, HttpError>,
 ) -> Result<(StatusCode, Json<Client>), Refusal> {
     let Body(Client { email, password, pub_key, address }) = body?;
     let client = NewClient { email: email.clone(), password, pub_key: pub_key.clone(), address: address.clone() };
-    dispatcher.register_client(client, peer.ip()).await?;
+    dispatcher.register_client(client, from).await?;
     Ok((StatusCode::CREATED, Json(Client { email, password: MASK.to_owned(), pub_key, address })))
 }
 
@@ -88,11 +87,11 @@ pub(super) async fn register(
 )]
 pub(super) async fn login(
     State(dispatcher): State<Dispatcher>,
-    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    ClientAddress(from): ClientAddress,
     body: Result<Body<Credentials>, HttpError>,
 ) -> Result<Json<ApiKey>, Refusal> {
     let Body(Credentials { email, password }) = body?;
-    let (_, token) = dispatcher.auth().login(&email, &password, peer.ip()).await?;
+    let (_, token) = dispatcher.auth().login(&email, &password, from).await?;
     Ok(Json(ApiKey { token }))
 }
 

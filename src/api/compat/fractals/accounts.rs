@@ -1,18 +1,17 @@
 //! `/sign-up` and `/sign-in`.
 
-use std::collections::BTreeMap;
-use std::net::SocketAddr;
-
 use axum::Json;
-use axum::extract::{ConnectInfo, FromRequest, Request, State};
+use axum::extract::{FromRequest, Request, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use utoipa::ToSchema;
 
 use super::error::{Refusal, Refusals};
 use crate::api::compat::json::Body;
+use crate::api::http::address::ClientAddress;
 use crate::api::http::caller::check_origin;
 use crate::api::http::error::HttpError;
 use crate::auth::NewAccount;
@@ -57,14 +56,14 @@ pub(super) struct SignedIn {
 )]
 pub(super) async fn sign_up(
     State(dispatcher): State<Dispatcher>,
-    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    ClientAddress(from): ClientAddress,
     headers: HeaderMap,
     body: Result<Body<Credentials>, HttpError>,
 ) -> Result<(StatusCode, Json<SignedUp>), Refusal> {
     check_origin(&dispatcher, &headers)?;
     let Body(Credentials { username, password }) = body?;
     let new = NewAccount { account: username.clone(), email: None, password, profile: BTreeMap::new() };
-    dispatcher.auth().register(new, peer.ip()).await?;
+    dispatcher.auth().register(new, from).await?;
     Ok((StatusCode::CREATED, Json(SignedUp { username })))
 }
 
@@ -78,7 +77,7 @@ pub(super) async fn sign_up(
 )]
 pub(super) async fn sign_in(
     State(dispatcher): State<Dispatcher>,
-    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    ClientAddress(from): ClientAddress,
     request: Request,
 ) -> Result<Json<SignedIn>, Refusal> {
     check_origin(&dispatcher, request.headers())?;
@@ -86,7 +85,7 @@ pub(super) async fn sign_in(
         Some(credentials) => credentials,
         None => Body::from_request(request, &dispatcher).await?.0,
     };
-    let (who, token) = dispatcher.auth().login(&username, &password, peer.ip()).await?;
+    let (who, token) = dispatcher.auth().login(&username, &password, from).await?;
     Ok(Json(SignedIn { jwt: token.clone(), token, username: who.account.to_string() }))
 }
 

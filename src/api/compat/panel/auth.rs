@@ -1,15 +1,14 @@
 //! Logging in, and using a refresh token up.
 
-use std::net::SocketAddr;
-
 use axum::Json;
-use axum::extract::{ConnectInfo, State};
+use axum::extract::State;
 use axum::http::HeaderMap;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::refusal::{Refusal, Refusals};
 use crate::api::compat::json::Body;
+use crate::api::http::address::ClientAddress;
 use crate::api::http::caller::{bearer, check_origin};
 use crate::api::http::error::HttpError;
 use crate::auth;
@@ -56,7 +55,7 @@ impl From<auth::Tokens> for Tokens {
 )]
 pub(super) async fn login(
     State(dispatcher): State<Dispatcher>,
-    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    ClientAddress(from): ClientAddress,
     body: Result<Body<Credentials>, HttpError>,
 ) -> Result<Json<Tokens>, Refusal> {
     let Body(Credentials { email, username, password }) = body?;
@@ -65,7 +64,7 @@ pub(super) async fn login(
     let Some(name) = given(&email).or_else(|| given(&username)) else {
         return Err(WireError::bad_field("email", "email or username is required").into());
     };
-    Ok(Json(dispatcher.auth().login_lasting(&name, &password, peer.ip()).await?.into()))
+    Ok(Json(dispatcher.auth().login_lasting(&name, &password, from).await?.into()))
 }
 
 /// Uses a refresh token up for the next tokens. It is the bearer; a body is not read.

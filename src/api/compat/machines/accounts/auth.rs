@@ -1,9 +1,7 @@
 //! `/api/auth/*`: logging in, registering, logging out.
 
-use std::net::SocketAddr;
-
 use axum::Json;
-use axum::extract::{ConnectInfo, State};
+use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -12,6 +10,7 @@ use super::refusals::Refusals;
 use crate::api::compat::json::Body;
 use crate::api::compat::machines::caller::Caller;
 use crate::api::compat::machines::error::Refusal;
+use crate::api::http::address::ClientAddress;
 use crate::api::http::error::HttpError;
 use crate::auth::{AuthError, NewAccount};
 use crate::dispatcher::Dispatcher;
@@ -72,12 +71,12 @@ pub(super) struct Done {
 )]
 pub(super) async fn login(
     State(dispatcher): State<Dispatcher>,
-    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    ClientAddress(from): ClientAddress,
     body: Result<Body<Credentials>, HttpError>,
 ) -> Result<Json<AccessToken>, Refusal> {
     let Body(Credentials { account, password }) = body?;
     let auth = dispatcher.auth();
-    match auth.login(&account, &password, peer.ip()).await {
+    match auth.login(&account, &password, from).await {
         Ok((_, access_token)) => Ok(Json(AccessToken { access_token })),
         // This family's document tells the two apart, the others do not.
         Err(AuthError::WrongPassword) if !auth.is_known(&account).await? => Err(AuthError::NoAccount.into()),
@@ -95,7 +94,7 @@ pub(super) async fn login(
 )]
 pub(super) async fn register(
     State(dispatcher): State<Dispatcher>,
-    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    ClientAddress(from): ClientAddress,
     body: Result<Body<Fields>, HttpError>,
 ) -> Result<Json<Registered>, Refusal> {
     let Body(mut fields) = body?;
@@ -103,7 +102,7 @@ pub(super) async fn register(
     let password = text(&mut fields, &["password"])?;
     let email = optional(&mut fields, &["email"])?;
     let new = NewAccount { account, email, password, profile: fields };
-    let account: AccountName = dispatcher.auth().register(new, peer.ip()).await?;
+    let account: AccountName = dispatcher.auth().register(new, from).await?;
     Ok(Json(Registered { account: account.into() }))
 }
 

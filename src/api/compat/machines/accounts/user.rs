@@ -1,9 +1,7 @@
 //! `/api/user/*`: what people say of themselves.
 
-use std::net::SocketAddr;
-
 use axum::Json;
-use axum::extract::{ConnectInfo, State};
+use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
@@ -15,6 +13,7 @@ use super::refusals::Refusals;
 use crate::api::compat::json::Body;
 use crate::api::compat::machines::caller::Caller;
 use crate::api::compat::machines::error::Refusal;
+use crate::api::http::address::ClientAddress;
 use crate::api::http::error::HttpError;
 use crate::auth::{AuthError, Credential, Identity};
 use crate::dispatcher::Dispatcher;
@@ -130,11 +129,11 @@ pub(super) async fn set_profile(
 pub(super) async fn set_password(
     State(dispatcher): State<Dispatcher>,
     Caller(who): Caller,
-    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    ClientAddress(from): ClientAddress,
     body: Result<Body<PasswordChange>, HttpError>,
 ) -> Result<Json<AccessToken>, Refusal> {
     let Body(PasswordChange { password, new_password }) = body?;
-    let changed = dispatcher.auth().change_password(&who.account, &password, new_password, peer.ip()).await;
+    let changed = dispatcher.auth().change_password(&who.account, &password, new_password, from).await;
     let (revoked, access_token) = changed.map_err(of_owner)?;
     dispatcher.revoke(revoked).await?;
     Ok(Json(AccessToken { access_token }))
