@@ -13,6 +13,7 @@ fn worker(number: usize) -> Facts {
         id: format!("worker-{number}").parse().expect("a name"),
         labels: [("zone".to_owned(), format!("zone-{}", number % 4))].into(),
         containers: false,
+        polls: false,
         online: true,
         draining: false,
         free: total.clone(),

@@ -100,6 +100,7 @@ pub(super) fn up(context: &Context, args: UpArgs) -> Result<Status, Failure> {
         let scheme = if trust.is_some() { "wss" } else { "ws" };
         let url = format!("{scheme}://{address}/ws");
         let worker = context.config.local_worker(worker, drain, url, trust.unwrap_or_default())?;
+        let server = server.with_local_worker(crate::worker::name(&worker)?);
         let (dispatching, working) = (Shutdown::new(), Shutdown::new());
         let mut worked = on_a_thread(worker, working.clone())?;
         greet(context, &settings, address);

@@ -12,7 +12,7 @@ use super::BlobsUrl;
 use super::ConfigError;
 use super::options::{DrainOption, LimitOptions, ServerOptions};
 use crate::base::secret::Secret;
-use crate::protocol::limits;
+use crate::protocol::{WorkerId, limits};
 
 /// What an answered submit survives.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum, Deserialize)]
@@ -85,6 +85,8 @@ pub struct ServerSettings {
     /// Threads of the runtime; half the processors, because what crosses them costs more than
     /// the second half gives.
     pub threads: usize,
+    /// The worker of this very process: it runs what is to run on the server itself.
+    pub local_worker: Option<WorkerId>,
     /// Sizes and counts.
     pub limits: Limits,
 }
@@ -149,6 +151,7 @@ impl Default for ServerSettings {
             access_token_ttl: Duration::from_secs(3600),
             drain_timeout: Duration::from_secs(10),
             threads: std::thread::available_parallelism().map_or(1, |cpus| (cpus.get() / 2).max(1)),
+            local_worker: None,
             limits: Limits::default(),
         }
     }
@@ -239,6 +242,7 @@ pub(super) fn resolve(
         access_token_ttl: access_token_ttl.map_or(default.access_token_ttl, |span| span.0),
         drain_timeout: drain.drain_timeout.or(drain_timeout).map_or(default.drain_timeout, |span| span.0),
         threads: threads.unwrap_or(default.threads),
+        local_worker: None,
         limits: resolve_limits(limits),
     };
     check(&settings)?;

@@ -173,7 +173,7 @@ impl Fleet {
             .map(|known| match self.agent(&known.worker.id) {
                 Some(agent) => Facts { online: agent.last_heard() > since, ..agent.state.lock().facts.clone() },
                 // What it has left is known where it is connected, if it is.
-                None => facts_of(&known.worker, is_elsewhere(&known.worker, here) && known.worker.last_seen > since),
+                None => facts_of(&known.worker, is_away(&known.worker, here) && known.worker.last_seen > since),
             })
             .collect()
     }
@@ -388,9 +388,9 @@ fn longest_run(job: &Job) -> Option<Millis> {
     Some(job.spec.timeout_ms?.saturating_add(grace).saturating_add(SLACK_MS))
 }
 
-/// Whether a worker was last connected to another instance than this one.
-fn is_elsewhere(worker: &Worker, here: &str) -> bool {
-    !worker.instance.is_empty() && worker.instance != here
+/// Whether a worker may be there without a connection to this instance: it has one to another, or it polls.
+fn is_away(worker: &Worker, here: &str) -> bool {
+    worker.polls_from.is_some() || !worker.instance.is_empty() && worker.instance != here
 }
 
 fn facts_of(worker: &Worker, online: bool) -> Facts {
@@ -404,6 +404,7 @@ fn facts_of(worker: &Worker, online: bool) -> Facts {
         id: worker.id.clone(),
         labels: worker.labels.clone(),
         containers: worker.containers,
+        polls: worker.polls_from.is_some(),
         online,
         draining: worker.draining,
         free: total.clone(),

@@ -13,9 +13,9 @@ use crate::hub::{Ring, follow::Source};
 use crate::metrics;
 use crate::model::job::is_over;
 use crate::model::spec::{Gpus, millis};
-use crate::model::{Job, JobSpec, Role};
+use crate::model::{Job, JobSpec, Outcome, Role};
 use crate::protocol::agent::{AgentInput, AgentJobOrder, AgentResize, CancelAttempt};
-use crate::protocol::job::{Cancel, JobRecord, List, Status, Submit, Submitted};
+use crate::protocol::job::{Cancel, JobRecord, List, Reason, Status, Submit, Submitted};
 use crate::protocol::limits::{PAGE, PAGE_MOST};
 use crate::protocol::{Chunk, Cursor, ErrorCode, JobId, JobRef, WireError};
 use crate::store::jobs::{Cancelled, JobFilter, NewJob, QueueLimits};
@@ -151,6 +151,23 @@ impl Dispatcher {
         Ok(Page { jobs: jobs.iter().map(|job| records::job(job, &facts)).collect(), next })
     }
 
+    /// A page of jobs, newest first, and how many there are in all.
+    ///
+    /// # Errors
+    /// As [`Dispatcher::list`].
+    pub async fn newest_jobs(
+        &self,
+        who: &Identity,
+        limit: Option<u32>,
+        before: Option<JobRef>,
+    ) -> Result<(Vec<Arc<Job>>, u64), DispatchError> {
+        let account = audience(who)?;
+        let count = self.0.store.count_jobs(account.as_ref()).await?;
+        let before = before.map(JobRef::number);
+        let jobs = self.0.store.jobs(JobFilter { account, status: None, before, limit: page_limit(limit)? }).await?;
+        Ok((jobs, count))
+    }
+
     /// Cancels a job; returns it as it stands: over if it was pending, else its worker is told.
     ///
     /// # Errors
@@ -163,6 +180,12 @@ impl Dispatcher {
             Cancelled::Ended(change) => {
                 self.publish(&change).await;
                 change.job
+            }
+            // Nobody can tell its worker: it is over now, and what comes of it later is refused.
+            Cancelled::Running(job) if self.is_polled(&job).await? => {
+                let outcome = Outcome::because(Reason::Cancelled, None);
+                self.end_for_worker(job.id, job.attempt, outcome).await?;
+                self.0.store.job(job.id.into()).await?.ok_or(DispatchError::NotFound("job"))?
             }
             Cancelled::Running(job) => {
                 self.order_cancel(&job).await?;

@@ -58,13 +58,14 @@ impl Queue {
         self.bell.notify_one();
     }
 
-    fn snapshot(&self) -> (Vec<Requires>, u64) {
+    /// The classes, and how often one was added so far.
+    pub(super) fn snapshot(&self) -> (Vec<Requires>, u64) {
         let classes = self.classes.lock();
         (classes.known.keys().cloned().collect(), classes.additions)
     }
 
     /// These were found empty by a claim made after `since` additions.
-    fn exhausted<'a>(&self, empty: impl IntoIterator<Item = &'a Requires>, since: u64) {
+    pub(super) fn exhausted<'a>(&self, empty: impl IntoIterator<Item = &'a Requires>, since: u64) {
         let mut classes = self.classes.lock();
         for class in empty {
             // A job that was added since may have come after the claim looked.
@@ -156,7 +157,8 @@ async fn round(dispatcher: &Dispatcher) -> bool {
     claimed
 }
 
-fn count_claim(metrics: &Metrics, job: &Job, worker: &WorkerId) {
+/// Counts a job that a worker was given.
+pub(super) fn count_claim(metrics: &Metrics, job: &Job, worker: &WorkerId) {
     debug!(job = %job.id, attempt = job.attempt, %worker, "job claimed");
     // Later attempts waited for something else first.
     if let (1, Some(started_at)) = (job.attempt, job.started_at) {

@@ -10,6 +10,7 @@
 
 mod broker;
 mod error;
+mod excerpt;
 mod fleet;
 mod follow;
 mod intake;
@@ -22,10 +23,14 @@ mod matchmaker;
 mod measure;
 mod peers;
 mod photos;
+mod polling;
+mod reader;
 mod reaper;
 mod records;
 mod register;
+mod results;
 mod settling;
+mod standing;
 mod tasks;
 mod templates;
 mod upkeep;
@@ -39,12 +44,17 @@ use tracing::debug;
 
 pub use broker::{Brokered, NewClient};
 pub use error::DispatchError;
+pub use excerpt::Excerpt;
 pub use fleet::Agent;
 pub use intake::Intake;
 pub use jobs::{Page, Submission};
 pub use machines::gpus_of_job;
 pub use photos::{PHOTO_BYTES, PhotoError};
+pub use polling::PollingWorker;
+pub use reader::{LogReader, Piece};
 pub use register::Registration;
+pub use results::BroughtBack;
+pub use standing::Standing;
 pub use templates::{TemplateError, Templates};
 
 use crate::auth::{Auth, Identity, Revoked};
@@ -79,6 +89,7 @@ struct Inner {
     fleet: fleet::Fleet,
     queue: matchmaker::Queue,
     introductions: introduction::Introductions,
+    looks: standing::Looks,
     /// Submits, by account.
     submits: Rate,
     metrics: Arc<Metrics>,
@@ -152,6 +163,7 @@ impl Dispatcher {
             fleet,
             queue,
             introductions: introduction::Introductions::default(),
+            looks: standing::Looks::default(),
             submits,
             metrics: Arc::default(),
             brokering: tokio::sync::Mutex::default(),

@@ -402,7 +402,10 @@ impl Dispatcher {
 
     async fn leave_order(&self, worker: &WorkerId, frame: &str) -> Result<bool, DispatchError> {
         let Some(peers) = &self.0.peers else { return Ok(false) };
-        let is_elsewhere = self.0.fleet.known(worker).is_some_and(|known| known.worker.last_seen > self.online_since());
+        // Those that poll take no orders.
+        let since = self.online_since();
+        let connects = |worker: &Worker| worker.last_seen > since && worker.polls_from.is_none();
+        let is_elsewhere = self.0.fleet.known(worker).is_some_and(|known| connects(&known.worker));
         if !is_elsewhere || !peers.store.leave_order(worker, frame).await? {
             return Ok(false);
         }

@@ -13,7 +13,6 @@ use crate::protocol::agent::{AgentOrder, Lost};
 use crate::protocol::job::Reason;
 use crate::protocol::{Attempt, CloseCode, JobId};
 use crate::store::jobs::Retention;
-use crate::store::log::AttemptWrite;
 
 /// How late a limit may be noticed.
 const TICK: Duration = Duration::from_millis(500);
@@ -127,16 +126,10 @@ async fn start_anew(dispatcher: &Dispatcher, absent: Duration) -> Result<(), Dis
 
 /// Ends an attempt whose worker did not keep its time limit.
 async fn time_out(dispatcher: &Dispatcher, job: JobId, attempt: Attempt) -> Result<(), DispatchError> {
-    let inner = &dispatcher.0;
-    let Ok(last_n) = inner.store.last_n(job, attempt).await? else { return Ok(()) };
     let outcome = Outcome::because(Reason::Timeout, Some("the worker did not end it in time".to_owned()));
-    let write = AttemptWrite { job, attempt, output: Vec::new(), end: Some((last_n + 1, inner.clock.now(), outcome)) };
-    for result in inner.store.append(vec![write.clone()]).await? {
-        match result {
-            Ok(appended) => dispatcher.appended(&write, &appended),
-            // The worker wrote meanwhile; the next pass sees how it stands.
-            Err(error) => info!(%error, "a time limit was overtaken"),
-        }
+    if dispatcher.end_for_worker(job, attempt, outcome).await?.is_none() {
+        // The next pass sees how it stands.
+        info!(%job, "a time limit was overtaken");
     }
     Ok(())
 }

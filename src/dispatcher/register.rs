@@ -352,5 +352,6 @@ fn worker_of(register: Register, contact: Option<Contact>, from: IpAddr, now: u6
         last_seen: now,
         instance: instance.to_owned(),
         contact,
+        polls_from: None,
     }
 }

@@ -1,5 +1,6 @@
 //! Workers as clients see them: list, watch, drain.
 
+use std::cmp::Reverse;
 use std::sync::Arc;
 
 use super::jobs::page_limit;
@@ -8,10 +9,10 @@ use super::{Agent, DispatchError, Dispatcher};
 use crate::auth::Identity;
 use crate::hub::{Outbox, Ring, Watch};
 use crate::model::Role;
-use crate::protocol::WorkerId;
 use crate::protocol::agent::{AgentOrder, Usage};
 use crate::protocol::codec::{Nothing, encode};
 use crate::protocol::worker::{ListWorkers, UsageEvent, WorkerEvent, WorkerRecord, WorkerReply};
+use crate::protocol::{WireError, WorkerId};
 
 impl Dispatcher {
     /// A worker's record.
@@ -48,6 +49,42 @@ impl Dispatcher {
             workers.extend(self.worker_record(id, away));
         }
         Ok((workers, next))
+    }
+
+    /// A page of workers, the one that registered last first, and how many there are in all. `before`: the last one of the
+    /// page before.
+    ///
+    /// # Errors
+    /// A wrong field, or the store.
+    pub async fn newest_workers(
+        &self,
+        limit: Option<u32>,
+        before: Option<&WorkerId>,
+    ) -> Result<(Vec<WorkerRecord>, usize), DispatchError> {
+        let limit = page_limit(limit)?;
+        let known = self.0.fleet.all_known().into_iter();
+        let mut all: Vec<(Reverse<u64>, WorkerId)> =
+            known.map(|known| (Reverse(known.worker.boot), known.worker.id)).collect();
+        all.sort_unstable();
+        let begin = match before {
+            None => 0,
+            Some(before) => {
+                let found = all.iter().position(|(_, id)| id == before);
+                found.ok_or_else(|| WireError::bad_field("before", format!("before: no worker {before}")))? + 1
+            }
+        };
+        let mut workers = Vec::new();
+        for (_, id) in all.iter().skip(begin).take(limit) {
+            let away = self.running_away(id).await?;
+            workers.extend(self.worker_record(id, away));
+        }
+        Ok((workers, all.len()))
+    }
+
+    /// The worker of this very process, if it is connected.
+    pub fn local_worker(&self) -> Option<WorkerId> {
+        let id = self.0.settings.local_worker.as_ref()?;
+        self.0.fleet.agent(id).map(|agent| agent.id.clone())
     }
 
     /// Watches status and usage of all workers.

@@ -1,5 +1,6 @@
 //! A job's spec once it has been checked: what cannot be wrong any more.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -121,6 +122,9 @@ pub struct Requires {
     /// Whether a container engine is needed.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub container: bool,
+    /// Whether a worker that polls can run it: a script and the ZIP that it starts from, nothing else.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub polled: bool,
 }
 
 impl Requires {
@@ -183,6 +187,52 @@ impl JobSpec {
                 ..spec
             },
         }
+    }
+
+    /// What runs, as one line or script for people and for those who know nothing else.
+    pub fn command_line(&self) -> Cow<'_, str> {
+        match &self.program {
+            Program::Shell(script) => script.into(),
+            Program::Args(args) => args.join(" ").into(),
+            Program::Image => "".into(),
+        }
+    }
+
+    /// Whether the job is no more than a worker knows to do that polls: fetch a ZIP, run a script in it, and tell
+    /// what came of it. Such a worker can neither be given anything else nor be told anything later.
+    fn is_for_pollers(&self) -> bool {
+        let Self {
+            program,
+            image,
+            env,
+            cwd,
+            name: _,
+            tags: _,
+            file_url,
+            filename,
+            stdin,
+            tty,
+            requires,
+            priority: _,
+            timeout_ms,
+            queue_timeout_ms: _,
+            grace_ms: _,
+            requeue: _,
+            artifacts,
+            template: _,
+        } = self;
+        let anywhere = Requires { worker: requires.worker.clone(), ..Requires::default() };
+        matches!(program, Program::Shell(_))
+            && file_url.is_some()
+            && filename.is_some()
+            && *requires == anywhere
+            && image.is_none()
+            && env.is_empty()
+            && cwd.is_none()
+            && !stdin
+            && tty.is_none()
+            && timeout_ms.is_none()
+            && artifacts.is_empty()
     }
 
     /// Between SIGTERM and SIGKILL.
@@ -262,7 +312,7 @@ impl TryFrom<wire::JobSpec> for JobSpec {
         };
         let mut requires = Requires::try_from(requires)?;
         requires.container = image.is_some();
-        Ok(Self {
+        let spec = Self {
             program,
             image,
             env,
@@ -281,7 +331,9 @@ impl TryFrom<wire::JobSpec> for JobSpec {
             requeue,
             artifacts,
             template: None,
-        })
+        };
+        let polled = spec.is_for_pollers();
+        Ok(Self { requires: Requires { polled, ..spec.requires }, ..spec })
     }
 }
 
@@ -337,6 +389,7 @@ impl TryFrom<wire::Requires> for Requires {
             memory_bytes: memory_bytes.unwrap_or(0),
             gpus,
             container: false,
+            polled: false,
         })
     }
 }

@@ -51,6 +51,9 @@ pub struct Worker {
     /// How clients that it is brokered to reach it; none: it is not brokered.
     #[serde(default)]
     pub contact: Option<Contact>,
+    /// Where it registered from, if it polls for jobs over HTTP; none: it is, or was, connected.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub polls_from: Option<IpAddr>,
 }
 
 /// A GPU.

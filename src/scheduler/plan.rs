@@ -15,7 +15,9 @@ pub struct Facts {
     pub labels: BTreeMap<String, String>,
     /// Whether it has a container engine.
     pub containers: bool,
-    /// Whether it is connected.
+    /// Whether it polls, and so can run only what is made for that.
+    pub polls: bool,
+    /// Whether it is connected, or polls.
     pub online: bool,
     /// Whether it takes no new jobs.
     pub draining: bool,
@@ -68,10 +70,11 @@ pub fn cost(class: &Requires, gpus: &[u32]) -> Capacity {
 
 /// Whether `worker` could run a job of `class` with nothing else on it.
 pub fn runs(worker: &Facts, class: &Requires) -> bool {
-    let Requires { worker: pinned, labels, milli_cpus: _, memory_bytes: _, gpus: _, container } = class;
+    let Requires { worker: pinned, labels, milli_cpus: _, memory_bytes: _, gpus: _, container, polled } = class;
     pinned.as_ref().is_none_or(|id| *id == worker.id)
         && labels.iter().all(|(key, value)| worker.labels.get(key) == Some(value))
         && (!container || worker.containers)
+        && (*polled || !worker.polls)
         && fits(&worker.total, class)
 }
 
@@ -102,6 +105,7 @@ mod tests {
             id: "a".parse().unwrap(),
             labels: [("zone".to_owned(), "eu".to_owned())].into(),
             containers: false,
+            polls: false,
             online: true,
             draining: false,
             free: total.clone(),

@@ -39,6 +39,9 @@ fn unmet(class: &Requires, workers: &[Facts]) -> String {
         }
         return format!("worker {id} to have {}", needs(class));
     }
+    if workers.iter().all(|worker| worker.polls) {
+        return "a worker with a connection: those that poll take only a script with a ZIP".to_owned();
+    }
     for (key, value) in &class.labels {
         if !workers.iter().any(|worker| worker.labels.get(key) == Some(value)) {
             return format!("a worker with label {key}={value}");
@@ -51,7 +54,7 @@ fn unmet(class: &Requires, workers: &[Facts]) -> String {
 }
 
 fn needs(class: &Requires) -> String {
-    let Requires { worker: _, labels, milli_cpus, memory_bytes, gpus, container } = class;
+    let Requires { worker: _, labels, milli_cpus, memory_bytes, gpus, container, polled: _ } = class;
     let mut needs: Vec<String> = Vec::new();
     match gpus {
         Gpus::Count(0) => (),
@@ -85,6 +88,7 @@ mod tests {
             id: id.parse().unwrap(),
             labels: [("zone".to_owned(), "eu".to_owned())].into(),
             containers: false,
+            polls: false,
             online: true,
             draining: false,
             free: total.clone(),
@@ -104,6 +108,11 @@ mod tests {
         assert_eq!(waiting_for(&gpus, &[worker("a")]), "a worker with 2 free GPUs");
         assert_eq!(waiting_for(&cpus, &[worker("a")]), "a worker with 2.5 free CPUs");
         assert_eq!(waiting_for(&pinned, &[worker("a")]), "worker z to connect (it is not known here)");
+
+        let polling = Facts { polls: true, ..worker("a") };
+        assert!(waiting_for(&plain, std::slice::from_ref(&polling)).contains("poll take only a script"));
+        let polled = Requires { polled: true, ..plain.clone() };
+        assert_eq!(waiting_for(&polled, &[polling]), "a free slot on worker a, or its turn in the queue");
 
         let mut busy = worker("a");
         busy.free.slots = 0;

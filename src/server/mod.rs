@@ -28,6 +28,7 @@ use crate::base::tls::provider;
 use crate::blobs::Blobs;
 use crate::config::ServerSettings;
 use crate::dispatcher::{Dispatcher, Parts, Templates};
+use crate::protocol::WorkerId;
 use crate::store::{RedisStore, Store};
 
 /// How long tasks may take to end once they are cut.
@@ -95,6 +96,13 @@ impl Server {
     /// Where it listens.
     pub fn local_addr(&self) -> SocketAddr {
         self.address
+    }
+
+    /// With a worker of the same process, for what is to run on the server itself.
+    #[must_use]
+    pub fn with_local_worker(mut self, id: WorkerId) -> Self {
+        self.settings.local_worker = Some(id);
+        self
     }
 
     /// What it shows over TLS; none where it serves in the clear.

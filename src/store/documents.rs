@@ -21,8 +21,10 @@ pub enum Collection {
     RefreshFamilies,
     /// How many logins were tried lately, by a hash of the account's name.
     LoginAttempts,
-    /// Jobs that a polling worker took without saying which it is, by number.
+    /// Attempts that were handed to a polling worker, by number and attempt.
     Bookings,
+    /// Polling workers that are being given a job right now, by id.
+    PollTurns,
     /// Uploads that come in pieces, by id.
     PartialUploads,
     /// Jobs that were taken off their account's list, by account.
@@ -38,6 +40,7 @@ impl Collection {
             Self::RefreshFamilies => "refresh_families",
             Self::LoginAttempts => "login_attempts",
             Self::Bookings => "bookings",
+            Self::PollTurns => "poll_turns",
             Self::PartialUploads => "partial_uploads",
             Self::RemovedJobs => "removed_jobs",
         }

@@ -200,6 +200,12 @@ pub trait JobStore {
     /// Nothing was changed.
     async fn jobs(&self, filter: JobFilter) -> Result<Vec<Arc<Job>>, StoreError>;
 
+    /// How many jobs there are in all, or of one account. Costs nothing that grows with the number of jobs that wait.
+    ///
+    /// # Errors
+    /// Nothing was changed.
+    async fn count_jobs(&self, account: Option<&AccountName>) -> Result<u64, StoreError>;
+
     /// The jobs that run on `worker` now.
     ///
     /// # Errors

@@ -348,6 +348,11 @@ impl JobStore for ModelStore {
         Ok(newest.take(limit).map(|job| Arc::new(job.clone())).collect())
     }
 
+    async fn count_jobs(&self, account: Option<&AccountName>) -> Result<u64, StoreError> {
+        let counts = |kin: &&Kin| account.is_none_or(|account| *account == kin.job.account);
+        Ok(self.kept.lock().jobs.values().filter(counts).count() as u64)
+    }
+
     async fn running_on(&self, worker: &WorkerId) -> Result<Vec<Arc<Job>>, StoreError> {
         let here = |kin: &&Kin| kin.job.status == Status::Running && kin.job.worker.as_ref() == Some(worker);
         Ok(self.kept.lock().jobs.values().filter(here).map(|kin| Arc::new(kin.job.clone())).collect())

@@ -32,7 +32,7 @@ mod workspace;
 use std::io;
 use std::path::PathBuf;
 
-pub use run::run;
+pub use run::{name, run};
 
 use crate::config::MissingToken;
 use crate::link::{LinkEnd, LinkError};

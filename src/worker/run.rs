@@ -29,6 +29,7 @@ use crate::base::clock::Clock;
 use crate::base::shutdown::Shutdown;
 use crate::config::{MissingToken, WorkerSettings};
 use crate::link::{self, Address};
+use crate::protocol::WorkerId;
 use crate::protocol::agent::Usage;
 use crate::protocol::hello::AuthMode;
 use crate::protocol::limits::HEARTBEAT_EVERY;
@@ -72,12 +73,20 @@ pub async fn run(settings: WorkerSettings, shutdown: Shutdown) -> Result<(), Wor
     ended
 }
 
+/// The name that an agent with these settings goes by. Made and kept where none was given.
+///
+/// # Errors
+/// The data directory cannot be used.
+pub fn name(settings: &WorkerSettings) -> Result<WorkerId, WorkerError> {
+    match &settings.id {
+        Some(id) => Ok(id.clone()),
+        None => home::default_id(&settings.data_dir),
+    }
+}
+
 /// Locks the directory, removes what an earlier run left, and looks at the machine.
 async fn set_up(settings: &WorkerSettings, address: &Address, shutdown: &Shutdown) -> Result<Arc<Agent>, WorkerError> {
-    let id = match &settings.id {
-        Some(id) => id.clone(),
-        None => home::default_id(&settings.data_dir)?,
-    };
+    let id = name(settings)?;
     let home = Home::open(&settings.data_dir, &id)?;
     let failed = |source| WorkerError::DataDir { path: home.dir().to_owned(), source };
     let clock = Clock::default();

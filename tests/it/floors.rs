@@ -81,12 +81,10 @@ fn forbidden(from: &[String], path: &[String]) -> Option<String> {
     }
 }
 
-/// The `<family>` of a module under `api::compat`.
+/// The `<family>` of a module under `api::compat`; what reads bodies is for all of them.
 fn family(module: &[String]) -> Option<&str> {
     match module {
-        // Bodies are read the same way by all of them.
-        [api, compat, shared, ..] if api == "api" && compat == "compat" && shared == "json" => None,
-        [api, compat, family, ..] if api == "api" && compat == "compat" => Some(family),
+        [api, compat, family, ..] if api == "api" && compat == "compat" && family != "json" => Some(family),
         _ => None,
     }
 }

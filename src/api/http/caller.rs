@@ -65,13 +65,17 @@ impl Caller {
     /// `not_found` where there is none, or it is another's: which of the two is not told.
     pub(in crate::api) async fn job(&self, dispatcher: &Dispatcher, named: &str) -> Result<Arc<Job>, HttpError> {
         let named: JobRef = named.parse().map_err(|_| HttpError::not_found("job"))?;
-        let visible = |job: &Arc<Job>| match self.0.role {
+        let found = dispatcher.store().job(named).await?;
+        found.filter(|job| named.names(job.id) && self.sees(job)).ok_or_else(|| HttpError::not_found("job"))
+    }
+
+    /// Whether a job is its to see.
+    pub(in crate::api) fn sees(&self, job: &Job) -> bool {
+        match self.0.role {
             Role::Admin | Role::Worker => true,
             Role::User => job.account == self.0.account,
             Role::Plugin => false,
-        };
-        let found = dispatcher.store().job(named).await?;
-        found.filter(|job| named.names(job.id) && visible(job)).ok_or_else(|| HttpError::not_found("job"))
+        }
     }
 }
 

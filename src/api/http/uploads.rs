@@ -45,9 +45,9 @@ pub(super) struct UploadReply {
     bytes: u64,
 }
 
-/// What may come before the file in a multipart body: other fields, headers of parts.
-const PREAMBLE: u64 = 1024 * 1024;
-/// Time for each field before the file.
+/// What may come beside the file in a multipart body: other fields, headers of parts.
+const BESIDE: u64 = 1024 * 1024;
+/// Time for each field beside the file.
 const FIELD_WITHIN: Duration = Duration::from_secs(60);
 /// How much of a refused body is still read. A peer that gets its connection reset while it
 /// sends often does not see the answer.
@@ -78,24 +78,8 @@ pub(super) async fn put(
     let limit = dispatcher.settings().limits.upload_bytes;
     let blobs = dispatcher.blobs();
     let Upload { url, filename, bytes } = if is_multipart(request.headers()) {
-        let found = Arc::new(AtomicBool::new(false));
-        let mut multipart = multipart(request, Arc::clone(&found)).await?;
-        loop {
-            let field = tokio::time::timeout(FIELD_WITHIN, multipart.next_field()).await;
-            let field = field.map_err(|_| PutError::Body("no field came in time".to_owned()))?;
-            let field = field.map_err(|error| PutError::Body(error.body_text()))?;
-            let Some(mut field) = field else {
-                return Err(WireError::bad_field("file", "a multipart body must have a field named file").into());
-            };
-            if field.name() == Some("file") {
-                found.store(true, Ordering::Relaxed);
-                let filename = field.file_name().unwrap_or("file").to_owned();
-                break match blobs.put_upload(&filename, &mut field, limit).await {
-                    Ok(upload) => upload,
-                    Err(error) => return Err(refuse(error, field).await),
-                };
-            }
-        }
+        let Form { upload, fields: _ } = form(&dispatcher, request, &[]).await?;
+        upload.ok_or_else(|| WireError::bad_field("file", "a multipart body must have a field named file"))?
     } else {
         let Query(query) = query?;
         let filename = query.get("filename").filter(|name| !name.is_empty());
@@ -168,23 +152,78 @@ async fn refuse<E>(error: PutError, rest: impl Stream<Item = Result<Bytes, E>>) 
     error.into()
 }
 
-fn is_multipart(headers: &HeaderMap) -> bool {
+/// What a multipart body held.
+pub(in crate::api) struct Form {
+    /// Its field `file`, which is kept by now.
+    pub(in crate::api) upload: Option<Upload>,
+    /// The other fields that were wanted.
+    pub(in crate::api) fields: HashMap<&'static str, String>,
+}
+
+/// Reads a multipart body: its field `file` goes to where uploads are kept, as it comes, and the `wanted` ones into memory.
+/// Others are passed over.
+///
+/// # Errors
+/// A field is there twice or is no text, the file is too large, or the body is broken.
+pub(in crate::api) async fn form(
+    dispatcher: &Dispatcher,
+    request: Request,
+    wanted: &[&'static str],
+) -> Result<Form, HttpError> {
+    let limit = dispatcher.settings().limits.upload_bytes;
+    let in_file = Arc::new(AtomicBool::new(false));
+    let mut multipart = multipart(request, Arc::clone(&in_file)).await?;
+    let mut form = Form { upload: None, fields: HashMap::new() };
+    loop {
+        let field = tokio::time::timeout(FIELD_WITHIN, multipart.next_field()).await.map_err(|_| late())?;
+        let Some(mut field) = field.map_err(|error| PutError::Body(error.body_text()))? else { return Ok(form) };
+        let name = field.name().unwrap_or_default().to_owned();
+        let twice = || WireError::bad_field(name.clone(), format!("{name} is there twice"));
+        if name == "file" {
+            if form.upload.is_some() {
+                return Err(twice().into());
+            }
+            in_file.store(true, Ordering::Relaxed);
+            let filename = field.file_name().unwrap_or("file").to_owned();
+            form.upload = match dispatcher.blobs().put_upload(&filename, &mut field, limit).await {
+                Ok(upload) => Some(upload),
+                Err(error) => return Err(refuse(error, field).await),
+            };
+            in_file.store(false, Ordering::Relaxed);
+        } else if let Some(name) = wanted.iter().find(|wanted| **wanted == name) {
+            // Bounded by what may come beside the file.
+            let text = tokio::time::timeout(FIELD_WITHIN, field.text()).await.map_err(|_| late())?;
+            let text = text.map_err(|error| WireError::bad_field(*name, format!("{name}: {}", error.body_text())))?;
+            if form.fields.insert(name, text).is_some() {
+                return Err(twice().into());
+            }
+        }
+    }
+}
+
+fn late() -> PutError {
+    PutError::Body("no field came in time".to_owned())
+}
+
+pub(in crate::api) fn is_multipart(headers: &HeaderMap) -> bool {
     let content_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
     content_type.is_some_and(|value| value.trim_start().to_ascii_lowercase().starts_with("multipart/"))
 }
 
-/// Reads a multipart body of any size, but not without end while the file is not `found`: the
-/// headers of a part are gathered in memory.
-async fn multipart(request: Request, found: Arc<AtomicBool>) -> Result<Multipart, HttpError> {
+/// Reads a multipart body of any size, but not without end outside of the file: the headers of a part are gathered
+/// in memory.
+async fn multipart(request: Request, in_file: Arc<AtomicBool>) -> Result<Multipart, HttpError> {
     let (parts, body) = request.into_parts();
-    let mut seen = 0;
+    let mut beside = 0;
     let body = body.into_data_stream().map(move |chunk| {
         let chunk = chunk?;
-        // Judged before this chunk is added: it may be the one that holds the beginning of the file.
-        if seen > PREAMBLE && !found.load(Ordering::Relaxed) {
-            return Err(axum::Error::new("too much before the file"));
+        if !in_file.load(Ordering::Relaxed) {
+            // Judged before this chunk is added: it may be the one that holds the beginning of the file.
+            if beside > BESIDE {
+                return Err(axum::Error::new("too much beside the file"));
+            }
+            beside += chunk.len() as u64;
         }
-        seen += chunk.len() as u64;
         Ok(chunk)
     });
     let mut request = Request::from_parts(parts, Body::from_stream(body));

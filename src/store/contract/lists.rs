@@ -67,6 +67,22 @@ pub(super) async fn lists_are_filtered_by_account_and_status(s: &Subject) {
     }
 }
 
+pub(super) async fn jobs_are_counted_in_all_and_by_account(s: &Subject) {
+    let counts = async || {
+        let (ada, bob) = (account("ada"), account("bob"));
+        let count = async |of| s.store.count_jobs(of).await.unwrap();
+        [count(None).await, count(Some(&ada)).await, count(Some(&bob)).await]
+    };
+    assert_eq!(counts().await, [0, 0, 0]);
+    s.finished("ada", 0).await;
+    s.finished("ada", 1).await;
+    s.running("w", shell("true")).await;
+    s.store.submit(new_job("bob", shell("true")), ROOMY).await.unwrap();
+    assert_eq!(counts().await, [4, 3, 1]);
+    s.store.retain(Retention { age: Duration::from_secs(1_000), jobs: 1 }).await.unwrap();
+    assert_eq!(counts().await, [3, 2, 1]);
+}
+
 pub(super) async fn jobs_are_found_on_their_worker(s: &Subject) {
     let a = s.running("a", shell("true")).await;
     let b = s.running("b", shell("true")).await;

@@ -23,6 +23,7 @@ fn worker(id: &str, boot: u64) -> Worker {
         last_seen: 1_000_000,
         instance: String::new(),
         contact: None,
+        polls_from: None,
     }
 }
 

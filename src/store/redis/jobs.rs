@@ -12,7 +12,7 @@ use super::record::{self, Stored};
 use super::script::{Script, digest};
 use super::{RedisStore, corrupt};
 use crate::base::clock::{Millis, millis};
-use crate::model::{Entry, EntryKind, Job, ReadyClass, Requires};
+use crate::model::{AccountName, Entry, EntryKind, Job, ReadyClass, Requires};
 use crate::protocol::job::Status;
 use crate::protocol::{Attempt, Cursor, JobId, JobRef, WorkerId};
 use crate::store::error::{AppendError, StoreError, SubmitError};
@@ -390,6 +390,16 @@ impl JobStore for RedisStore {
         jobs.sort_unstable_by_key(|job| Reverse(job.id.number));
         jobs.truncate(limit);
         Ok(jobs)
+    }
+
+    async fn count_jobs(&self, account: Option<&AccountName>) -> Result<u64, StoreError> {
+        let suffix = account.map(|account| format!(":{account}")).unwrap_or_default();
+        let mut pipeline = redis::pipe();
+        for partition in self.partitions() {
+            pipeline.cmd("ZCARD").arg(format!("{}:jobs{suffix}", self.base(partition)));
+        }
+        let counts: Vec<u64> = self.0.link.query(&pipeline).await?;
+        Ok(counts.iter().sum())
     }
 
     async fn running_on(&self, worker: &WorkerId) -> Result<Vec<Arc<Job>>, StoreError> {

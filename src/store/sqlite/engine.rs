@@ -12,10 +12,11 @@ use rusqlite::Connection;
 
 use super::failure::{Run, corrupt};
 use super::live::{Live, Pending, Running, Slot};
+use super::query;
 use super::rows::{self, Stored};
 use super::segment::{self, Offsets};
 use crate::base::clock::{Clock, Millis, millis};
-use crate::model::{Job, Outcome, ReadyClass};
+use crate::model::{AccountName, Job, Outcome, ReadyClass};
 use crate::protocol::job::Status;
 use crate::protocol::{Attempt, JobId, JobRef, WorkerId};
 use crate::store::error::AppendError;
@@ -112,6 +113,15 @@ impl Engine {
 
     pub(super) fn ready(&self) -> Vec<ReadyClass> {
         self.live.ready()
+    }
+
+    /// How many jobs there are, of one account or in all.
+    pub(super) fn count_jobs(&self, account: Option<&AccountName>) -> Run<u64> {
+        let over = match account {
+            Some(account) => query::count_over(&self.conn, account)?,
+            None => self.counters.over,
+        };
+        Ok(over + self.live.count_of(account))
     }
 
     pub(super) fn claim(&mut self, claim: &Claim) -> Run<Vec<Change>> {

@@ -157,6 +157,17 @@ impl Live {
         self.indexes.accounts.get(account).map_or(0, |jobs| jobs.pending.len() as u64)
     }
 
+    /// Jobs that are not over, of one account or in all.
+    pub(super) fn count_of(&self, account: Option<&AccountName>) -> u64 {
+        let count = match account {
+            Some(account) => {
+                self.indexes.accounts.get(account).map_or(0, |jobs| jobs.pending.len() + jobs.running.len())
+            }
+            None => self.slots.len(),
+        };
+        count as u64
+    }
+
     pub(super) fn ready(&self) -> Vec<ReadyClass> {
         let class = |(requires, jobs): (&Arc<Requires>, &BTreeSet<Place>)| {
             let &(Reverse(priority), head) = jobs.first()?;

@@ -107,6 +107,12 @@ impl JobStore for SqliteStore {
         }
     }
 
+    async fn count_jobs(&self, account: Option<&AccountName>) -> Result<u64, StoreError> {
+        let owner = account.cloned();
+        // Those that are over are few, by retention; the others are counted in memory.
+        self.on_writer(0, move |engine| engine.count_jobs(owner.as_ref())).await
+    }
+
     async fn running_on(&self, worker: &WorkerId) -> Result<Vec<Arc<Job>>, StoreError> {
         let worker = worker.clone();
         self.on_writer(0, move |engine| Ok(engine.running_on(&worker))).await

@@ -2,6 +2,8 @@
 
 mod accounts;
 mod broker;
+mod executor;
+mod executor_programs;
 mod fractals;
 mod machines;
 mod panel;

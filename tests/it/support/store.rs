@@ -119,6 +119,9 @@ impl<F: Fault> JobStore for Faulty<F> {
     async fn jobs(&self, filter: JobFilter) -> Result<Vec<Arc<Job>>, StoreError> {
         self.store.jobs(filter).await
     }
+    async fn count_jobs(&self, account: Option<&AccountName>) -> Result<u64, StoreError> {
+        self.store.count_jobs(account).await
+    }
     async fn running_on(&self, worker: &WorkerId) -> Result<Vec<Arc<Job>>, StoreError> {
         self.store.running_on(worker).await
     }
