@@ -25,6 +25,7 @@ mod reaper;
 mod records;
 mod register;
 mod results;
+mod resumable;
 mod settling;
 mod standing;
 mod upkeep;
@@ -45,6 +46,7 @@ pub use polling::PollingWorker;
 pub use reader::{LogReader, Piece};
 pub use register::Registration;
 pub use results::BroughtBack;
+pub use resumable::Progress;
 pub use standing::Standing;
 
 use crate::auth::{Auth, Identity, Revoked};

@@ -575,3 +575,27 @@ fn events(text: &str) -> Vec<Event> {
         })
         .collect()
 }
+
+#[tokio::test]
+async fn a_crowd_that_asks_at_once_is_answered_as_if_each_had_asked_alone() {
+    let server = open().await;
+    let site = Site::of(&server);
+    site.register("w").await;
+    for _ in 0..5 {
+        let job = site.create().await;
+        site.poll().await;
+        let crowd = async || {
+            let asked = (0..50).map(|_| site.status(&job));
+            futures_util::future::join_all(asked)
+                .await
+                .iter()
+                .map(|status| status["status"].clone())
+                .collect::<Vec<_>>()
+        };
+        let (before, submitted) = tokio::join!(crowd(), site.submit(&job, "w", 0));
+        assert_eq!(submitted.status, 200);
+        assert!(before.iter().all(|status| *status == "running" || *status == "completed"), "{before:?}");
+        // Whoever asks after the answer sees what it said.
+        assert!(crowd().await.iter().all(|status| *status == "completed"));
+    }
+}
