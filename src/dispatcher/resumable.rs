@@ -212,7 +212,7 @@ impl Dispatcher {
     async fn partial(&self, who: &Identity, id: Uuid) -> Result<(u64, Partial), DispatchError> {
         let found = self.0.store.document(Collection::PartialUploads, &id.simple().to_string()).await?;
         let found = found.ok_or(DispatchError::NotFound("upload"))?;
-        let partial: Partial = serde_json::from_str(&found.value).map_err(unreadable)?;
+        let partial: Partial = serde_json::from_str(&found.value).map_err(|error| unreadable(&error))?;
         if who.role != Role::Admin && partial.account != who.account {
             return Err(DispatchError::NotFound("upload"));
         }
@@ -223,7 +223,7 @@ impl Dispatcher {
     async fn swap(&self, id: Uuid, expected: Option<u64>, partial: Option<&Partial>) -> Result<u64, DispatchError> {
         let changed = || DispatchError::Conflict("somebody else is at this upload".to_owned());
         let (collection, key) = (Collection::PartialUploads, id.simple().to_string());
-        let value = partial.map(serde_json::to_string).transpose().map_err(unreadable)?;
+        let value = partial.map(serde_json::to_string).transpose().map_err(|error| unreadable(&error))?;
         let expires_at = partial.map(|partial| partial.expires_at);
         let write = DocumentWrite { collection, key: key.clone(), expected, value: value.clone(), expires_at };
         if !self.0.store.write_documents(vec![write]).await? {
@@ -269,6 +269,6 @@ fn refused(error: &PutError) -> DispatchError {
     error.to_wire().into()
 }
 
-fn unreadable(error: serde_json::Error) -> StoreError {
+fn unreadable(error: &serde_json::Error) -> StoreError {
     StoreError::Corrupt(error.to_string())
 }

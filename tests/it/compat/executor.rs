@@ -1,5 +1,10 @@
 //! The distributed executor (family C), route by route as its document has it.
 
+use std::time::Duration;
+
+use gangline::model::Requires;
+use gangline::protocol::WorkerId;
+use gangline::store::jobs::Claim;
 use serde_json::{Value, json};
 
 use crate::support::{Reply, TestServer, Web, soon};
@@ -289,6 +294,21 @@ async fn many_polls_at_once_never_give_a_worker_two_jobs() {
     let mut workers: Vec<&Value> = running.iter().map(|job| &job["workerId"]).collect();
     workers.dedup();
     assert_eq!(workers.len(), given, "each has one: {workers:?}");
+}
+
+#[tokio::test]
+async fn a_job_that_was_claimed_and_never_handed_out_is_handed_out_at_the_next_poll() {
+    let server = open().await;
+    let site = Site::of(&server);
+    site.register("w").await;
+    let job = site.create().await;
+    // As an instance leaves it that dies before it answers.
+    let worker: WorkerId = "w".parse().expect("a name");
+    let classes = vec![(Requires { polled: true, ..Requires::default() }, Vec::new())];
+    let claim = Claim { worker, classes, limit: 1, lease: Duration::from_secs(30) };
+    assert_eq!(server.dispatcher.store().claim(claim).await.expect("the store answers").len(), 1);
+    assert_eq!(site.poll().await["jobId"], job);
+    assert_eq!(site.get("/api/jobs/get-job").await.status, 202, "now it was handed out");
 }
 
 #[tokio::test]
