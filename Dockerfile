@@ -1,4 +1,4 @@
-# The image of every part: dispatcher, worker and command line are one binary.
+# The image of every part: dispatcher, worker and command line are one binary. Beside it lies what the built-in template runs.
 # BuildKit is needed for the caches: Docker 23 or newer, or DOCKER_BUILDKIT=1.
 
 FROM rust:1.95-bookworm AS build
@@ -7,9 +7,10 @@ COPY . .
 # Locked, because builds of several services of one file may run side by side.
 RUN --mount=type=cache,sharing=locked,target=/usr/local/cargo/registry \
     --mount=type=cache,sharing=locked,target=/src/target \
-    cargo build --release --locked --bin gangline \
-    && cp target/release/gangline /gangline \
-    && strip --strip-debug /gangline
+    cargo build --release --locked --bins \
+    && mkdir /programs \
+    && cp target/release/gangline target/release/gangline-fractal /programs/ \
+    && strip --strip-debug /programs/*
 
 # Debian rather than a bare file system: a worker's jobs need /bin/sh and the usual tools.
 # Images with more tools for jobs are made FROM this one.
@@ -20,7 +21,7 @@ RUN apt-get update \
     && useradd --uid 10001 --create-home --shell /bin/sh gangline \
     # New volumes take their owner from what they are mounted on.
     && install -d -o gangline -g gangline -m 0700 /var/lib/gangline /var/lib/gangline/blobs /run/gangline
-COPY --from=build /gangline /usr/local/bin/gangline
+COPY --from=build /programs/ /usr/local/bin/
 # By number, so that Kubernetes can see that it is not root.
 USER 10001:10001
 WORKDIR /home/gangline

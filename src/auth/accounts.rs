@@ -2,35 +2,61 @@
 //!
 //! Whoever calls these has checked that the asker is an administrator.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use super::api_token::{Presented, mint};
+use super::login::LoginId;
+use super::password::ChosenBy;
 use super::{Auth, AuthError, Credential, Identity};
 use crate::base::clock::Millis;
 use crate::model::{Account, AccountName, ApiToken, Role, TokenId};
 use crate::protocol::auth::{TokenCreate, TokenRecord, TokenReply, UserAdd, UserPassword, UserRecord};
+use crate::store::StoreError;
 
 /// Longest email: the limit of an address in SMTP.
 const EMAIL_MOST: usize = 254;
+/// How often a change is tried that others get in the way of. Each loss is a change of someone else's.
+const CHANGED_WITHIN: u32 = 16;
 /// Longest life of a token, in seconds: 300 years, far from overflow.
 const TTL_MOST: u64 = 10_000_000_000;
 
 /// Credentials that just ended. Sockets that rest on them must be closed.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[must_use = "sockets may rest on what was revoked"]
 pub struct Revoked {
     tokens: Vec<TokenId>,
     /// Access tokens of this account from before this epoch.
     access: Option<(AccountName, Millis)>,
+    /// Access tokens of this login.
+    #[serde(default)]
+    login: Option<LoginId>,
 }
 
 impl Revoked {
+    pub(super) fn token(id: TokenId) -> Self {
+        Self { tokens: vec![id], ..Self::default() }
+    }
+
+    pub(super) fn login(login: LoginId) -> Self {
+        Self { login: Some(login), ..Self::default() }
+    }
+
+    pub(super) fn access_before(account: AccountName, epoch: Millis) -> Self {
+        Self { access: Some((account, epoch)), ..Self::default() }
+    }
+
     /// Whether this ended what `identity` rests on.
     pub fn hits(&self, identity: &Identity) -> bool {
         match &identity.credential {
             Credential::ApiToken(id) => self.tokens.contains(id),
-            Credential::Access { epoch } => {
-                self.access.as_ref().is_some_and(|(account, before)| *account == identity.account && epoch < before)
+            Credential::Access { epoch, login } => {
+                self.login.as_ref() == Some(login)
+                    || self
+                        .access
+                        .as_ref()
+                        .is_some_and(|(account, before)| *account == identity.account && epoch < before)
             }
             Credential::Open => false,
         }
@@ -45,24 +71,28 @@ impl Auth {
     /// while many passwords are being hashed; `Crypto`; `Store`.
     pub async fn add_user(&self, user: UserAdd) -> Result<(), AuthError> {
         let UserAdd { account, role, email, password } = user;
-        let name: AccountName = account.parse()?;
-        if name == AccountName::anonymous() {
-            return Err(AuthError::ReservedName);
-        }
-        if email.as_deref().is_some_and(|email| !is_email(email)) {
-            return Err(AuthError::BadEmail);
+        let name = account_name(&account)?;
+        if let Some(email) = &email {
+            check_email(email)?;
         }
         let password_hash = match password {
             None => None,
-            Some(password) => Some(self.0.passwords.hash(password).await?),
+            Some(password) => Some(self.0.passwords.hash(password, ChosenBy::Administrator).await?),
         };
         let role = role.map_or(Role::User, Role::from);
-        if self.0.store.add_account(self.new_account(name.clone(), role, email, password_hash)).await? {
+        self.add(self.new_account(name, role, email, password_hash)).await
+    }
+
+    /// Adds an account whose fields were checked.
+    pub(super) async fn add(&self, account: Account) -> Result<(), AuthError> {
+        let (name, email) = (account.name.clone(), account.email.clone());
+        if self.0.store.add_account(account).await? {
             return Ok(());
         }
-        match self.0.store.account(name.as_str()).await? {
-            Some(_) => Err(AuthError::NameTaken),
-            None => Err(AuthError::EmailTaken),
+        let is_known = async |name: &str| self.0.store.account(name).await.map(|account| account.is_some());
+        match email {
+            Some(email) if !is_known(name.as_str()).await? && is_known(&email).await? => Err(AuthError::EmailTaken),
+            Some(_) | None => Err(AuthError::NameTaken),
         }
     }
 
@@ -88,7 +118,8 @@ impl Auth {
             return Err(AuthError::LastAdministrator);
         }
         let tokens = self.0.store.remove_account(&name).await?.ok_or(AuthError::NoAccount)?;
-        Ok(Revoked { tokens: tokens.into_iter().map(|token| token.id).collect(), access: Some((name, Millis::MAX)) })
+        let tokens = tokens.into_iter().map(|token| token.id).collect();
+        Ok(Revoked { tokens, ..Revoked::access_before(name, Millis::MAX) })
     }
 
     /// Sets a password. Access tokens of the account end; its API tokens stay.
@@ -99,17 +130,46 @@ impl Auth {
     pub async fn set_password(&self, change: UserPassword) -> Result<Revoked, AuthError> {
         let UserPassword { account, password } = change;
         let name: AccountName = account.parse()?;
-        let hash = self.0.passwords.hash(password).await?;
-        let _changing = self.0.changes.lock().await;
-        let mut account = self.named(&name).await?;
-        account.password_hash = Some(hash);
-        // Strictly later than before, whatever the clock says: it tells old tokens from new ones.
-        account.tokens_valid_from = self.0.clock.now().max(account.tokens_valid_from.saturating_add(1));
-        let valid_from = account.tokens_valid_from;
-        if !self.0.store.update_account(account).await? {
-            return Err(AuthError::NoAccount);
+        let hash = self.0.passwords.hash(password, ChosenBy::Administrator).await?;
+        let account = self.replace_password(&name, &hash).await?;
+        Ok(Revoked::access_before(name, account.tokens_valid_from))
+    }
+
+    /// Gives an account another password, which ends its access tokens.
+    pub(super) async fn replace_password(&self, name: &AccountName, hash: &str) -> Result<Account, AuthError> {
+        let now = self.0.clock.now();
+        self.change(name, |account| {
+            account.password_hash = Some(hash.to_owned());
+            // Strictly later than before, whatever the clock says: it tells old tokens from new ones.
+            account.tokens_valid_from = now.max(account.tokens_valid_from.saturating_add(1));
+            Ok(())
+        })
+        .await
+    }
+
+    /// Changes an account, anew for as long as others change it at the same time.
+    ///
+    /// # Errors
+    /// What `change` refuses; `NoAccount`, `EmailTaken`, `Store`.
+    pub(super) async fn change(
+        &self,
+        name: &AccountName,
+        mut change: impl FnMut(&mut Account) -> Result<(), AuthError>,
+    ) -> Result<Account, AuthError> {
+        let mut before = self.named(name).await?;
+        for _ in 0..CHANGED_WITHIN {
+            let mut after = Account { revision: before.revision.saturating_add(1), ..before.clone() };
+            change(&mut after)?;
+            if self.0.store.update_account(after.clone()).await? {
+                return Ok(after);
+            }
+            let now = self.named(name).await?;
+            if now.revision == before.revision {
+                return Err(AuthError::EmailTaken);
+            }
+            before = now;
         }
-        Ok(Revoked { tokens: Vec::new(), access: Some((name, valid_from)) })
+        Err(StoreError::Unavailable("an account changes all the time".to_owned()).into())
     }
 
     /// Makes an API token, for `asker` unless the request names an account.
@@ -154,7 +214,7 @@ impl Auth {
             None => id_or_token,
         };
         if self.0.store.remove_token(id).await? {
-            return Ok(Revoked { tokens: vec![id.to_owned()], access: None });
+            return Ok(Revoked::token(id.to_owned()));
         }
         match self.authenticate(id_or_token).await {
             Ok(_) => Err(AuthError::NotRevocable),
@@ -176,17 +236,44 @@ impl Auth {
         password_hash: Option<String>,
     ) -> Account {
         let now = self.0.clock.now();
-        Account { name, role, email, password_hash, created_at: now, tokens_valid_from: now }
+        Account {
+            name,
+            role,
+            email,
+            password_hash,
+            created_at: now,
+            tokens_valid_from: now,
+            revision: 0,
+            profile: BTreeMap::new(),
+            photo: None,
+        }
     }
 }
 
-fn is_email(text: &str) -> bool {
+/// A name that a new account may have.
+pub(super) fn account_name(text: &str) -> Result<AccountName, AuthError> {
+    let name: AccountName = text.parse()?;
+    if name == AccountName::anonymous() { Err(AuthError::ReservedName) } else { Ok(name) }
+}
+
+pub(super) fn check_email(text: &str) -> Result<(), AuthError> {
     let inside = text.split_once('@').is_some_and(|(who, at)| !who.is_empty() && !at.is_empty());
-    inside && text.chars().count() <= EMAIL_MOST && !text.chars().any(|c| c.is_whitespace() || c.is_control())
+    let plain = text.chars().count() <= EMAIL_MOST && !text.chars().any(|c| c.is_whitespace() || c.is_control());
+    if inside && plain { Ok(()) } else { Err(AuthError::BadEmail) }
 }
 
 fn user_record(account: Account) -> UserRecord {
-    let Account { name, role, email, password_hash: _, created_at, tokens_valid_from: _ } = account;
+    let Account {
+        name,
+        role,
+        email,
+        password_hash: _,
+        created_at,
+        tokens_valid_from: _,
+        revision: _,
+        profile: _,
+        photo: _,
+    } = account;
     UserRecord { account: name.into(), role: role.into(), email, created_at }
 }
 

@@ -20,13 +20,16 @@ pub enum AuthError {
     /// Issued later than now, by more than clocks may differ.
     #[error("the token is from the future")]
     NotYetValid,
-    /// Its account is gone, or has a new password.
+    /// Its login is over, or its account has a new password.
     #[error("the token was revoked")]
     Revoked,
+    /// Its account was removed.
+    #[error("the token's account is gone")]
+    AccountGone,
     /// No such account, an account without a password, or a wrong one: deliberately one answer.
     #[error("wrong account or password")]
     WrongPassword,
-    /// The account was tried too often, or too many logins are under way.
+    /// The account was tried too often, too many tries came from one address, or too many logins are under way.
     #[error("too many logins; try again later")]
     TooManyLogins {
         /// When trying again makes sense.
@@ -44,6 +47,17 @@ pub enum AuthError {
     /// Too short or too long.
     #[error("a password is 8 to 1024 bytes long")]
     BadPassword,
+    /// The same, where the older systems' rule counts.
+    #[error("a password is 1 to 1024 bytes long")]
+    PasswordLength,
+    /// Something about oneself that cannot be kept.
+    #[error("{field} {why}")]
+    BadProfile {
+        /// What.
+        field: String,
+        /// Why not.
+        why: &'static str,
+    },
     /// A token that would end at once, or after the end of time.
     #[error("ttlSecs must be 1 to 10000000000")]
     BadTtl,
@@ -59,6 +73,9 @@ pub enum AuthError {
     /// No such API token.
     #[error("no such token")]
     NoToken,
+    /// What came of no login was to be renewed.
+    #[error("an API token is no login; it stays as it is until it is revoked")]
+    NotALogin,
     /// An access token was to be revoked.
     #[error("an access token ends with its account's password; only API tokens can be revoked one by one")]
     NotRevocable,
@@ -77,19 +94,24 @@ impl AuthError {
     /// What a peer is told.
     pub fn to_wire(&self) -> WireError {
         let (code, field) = match self {
-            Self::WrongToken | Self::Expired | Self::NotYetValid | Self::Revoked | Self::WrongPassword => {
-                (ErrorCode::Unauthorized, None)
-            }
+            Self::WrongToken
+            | Self::Expired
+            | Self::NotYetValid
+            | Self::Revoked
+            | Self::AccountGone
+            | Self::WrongPassword => (ErrorCode::Unauthorized, None),
             Self::TooManyLogins { retry_after } => {
                 return WireError::new(ErrorCode::RateLimited, self.to_string()).retry_after(millis(*retry_after));
             }
             Self::BadName(_) | Self::ReservedName => (ErrorCode::BadFrame, Some("account")),
             Self::BadEmail => (ErrorCode::BadFrame, Some("email")),
-            Self::BadPassword => (ErrorCode::BadFrame, Some("password")),
+            Self::BadPassword | Self::PasswordLength => (ErrorCode::BadFrame, Some("password")),
+            Self::BadProfile { field, why: _ } => (ErrorCode::BadFrame, Some(field.as_str())),
             Self::BadTtl => (ErrorCode::BadFrame, Some("ttlSecs")),
             Self::NotRevocable => (ErrorCode::BadFrame, Some("token")),
             Self::NameTaken | Self::LastAdministrator => (ErrorCode::Conflict, Some("account")),
             Self::EmailTaken => (ErrorCode::Conflict, Some("email")),
+            Self::NotALogin => (ErrorCode::Forbidden, None),
             Self::NoAccount => (ErrorCode::NotFound, Some("account")),
             Self::NoToken => (ErrorCode::NotFound, Some("token")),
             Self::Crypto => (ErrorCode::Internal, None),

@@ -1,32 +1,64 @@
-//! Login by password, and the limit on guessing.
+//! Login by password.
 
-use std::num::NonZeroU32;
+use std::net::IpAddr;
 
-use super::{Auth, AuthError, Credential, Identity};
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
 
-/// Logins of one account in a minute, good ones included.
-pub(super) const PER_MINUTE: NonZeroU32 = NonZeroU32::new(10).expect("10 is not 0");
+use super::{Auth, AuthError, Credential, Identity, attempts};
+use crate::model::Account;
+
+/// One login: every token that came of it, and of its refreshes, carries this, and ends with it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct LoginId(pub(super) Uuid);
 
 impl Auth {
-    /// Logs in with a password: who it is, and an access token to come back with.
+    /// Logs in with a password: who it is, and an access token to come back with. `from` is where the request came from.
     ///
     /// # Errors
     /// `WrongPassword`, after the same time whatever was wrong; `TooManyLogins`; `Crypto`; `Store`.
-    pub async fn login(&self, name_or_email: &str, password: &str) -> Result<(Identity, String), AuthError> {
+    pub async fn login(
+        &self,
+        name_or_email: &str,
+        password: &str,
+        from: IpAddr,
+    ) -> Result<(Identity, String), AuthError> {
+        let account = self.check_password(name_or_email, password, from).await?;
+        self.issue(&account, LoginId(Uuid::new_v4())).await
+    }
+
+    /// Whose password this is.
+    ///
+    /// # Errors
+    /// As [`Auth::login`].
+    pub(super) async fn check_password(
+        &self,
+        name_or_email: &str,
+        password: &str,
+        from: IpAddr,
+    ) -> Result<Account, AuthError> {
+        self.count_address(from)?;
         let account = self.0.store.account(name_or_email).await?;
         // By the account and not by what was typed: name and email share one budget.
         let name = account.as_ref().map_or(name_or_email, |account| account.name.as_str());
-        self.0.attempts.count(name).map_err(|retry_after| AuthError::TooManyLogins { retry_after })?;
+        attempts::count(&*self.0.store, &self.0.clock, name).await?;
         let kept = account.as_ref().and_then(|account| account.password_hash.clone());
         let good = self.0.passwords.verify(password.to_owned(), kept).await?;
-        let Some(account) = account.filter(|_| good) else { return Err(AuthError::WrongPassword) };
+        account.filter(|_| good).ok_or(AuthError::WrongPassword)
+    }
 
-        let (token, claims) = self.keys().await?.issue(&account, self.0.clock.now(), self.0.access_token_ttl)?;
+    /// An access token of a login.
+    ///
+    /// # Errors
+    /// `Crypto`; `Store`.
+    pub(super) async fn issue(&self, account: &Account, login: LoginId) -> Result<(Identity, String), AuthError> {
+        let (token, claims) = self.keys().await?.issue(account, login, self.0.clock.now(), self.0.access_token_ttl)?;
         let identity = Identity {
-            account: account.name,
+            account: account.name.clone(),
             role: account.role,
             expires_at: Some(claims.expires_at()),
-            credential: Credential::Access { epoch: claims.epoch },
+            credential: Credential::Access { epoch: claims.epoch, login },
         };
         Ok((identity, token))
     }

@@ -2,7 +2,8 @@
 //!
 //! Two kinds of token prove who one is. An *API token* (`gl_<id>_<secret>`) lives in the store
 //! until it expires or is revoked. An *access token* (a JWT) is what a password buys: it is
-//! signed, lives for an hour or so, and ends early when the password changes or the account goes.
+//! signed, lives for an hour or so, and ends early when its login does, the password changes or the account goes.
+//! A login that is to last longer has a *refresh token* beside it, which is good for one more of each.
 //!
 //! Invariants: no secret is stored, logged or part of an error; what failed in a login cannot
 //! be told from its message nor from its duration; every operation that ends credentials returns
@@ -12,11 +13,14 @@
 mod access;
 mod accounts;
 mod api_token;
+mod attempts;
 mod bootstrap;
 mod error;
 mod login;
 mod origin;
 mod password;
+mod people;
+mod refresh;
 #[cfg(test)]
 mod tests;
 
@@ -26,20 +30,23 @@ use std::time::Duration;
 
 use tokio::sync::{Mutex, OnceCell};
 
-use self::access::Keys;
+use self::access::{Claims, Keys, Kind};
 use self::api_token::Presented;
-use self::login::PER_MINUTE;
+use self::attempts::PER_ADDRESS;
 use self::password::Passwords;
 use crate::base::clock::{Clock, Millis, millis};
 use crate::base::rate::Rate;
-use crate::model::{AccountName, Role, TokenId};
+use crate::model::{Account, AccountName, Role, TokenId};
 use crate::protocol::limits::EXPIRY_LEEWAY;
 use crate::store::Store;
 
 pub use self::accounts::Revoked;
 pub use self::bootstrap::{ADMIN_TOKEN_FILE, BootstrapError, WORKER_TOKEN_FILE};
 pub use self::error::AuthError;
+pub use self::login::LoginId;
 pub use self::origin::origin_allowed;
+pub use self::people::NewAccount;
+pub use self::refresh::{Refreshed, Tokens};
 
 /// Checks credentials and administers them. Clones share everything.
 #[derive(Clone)]
@@ -52,8 +59,8 @@ struct Inner {
     /// Read from the store at the first use.
     keys: OnceCell<Keys>,
     passwords: Passwords,
-    /// Logins, good ones included, by account.
-    attempts: Rate,
+    /// Logins and registrations, by address.
+    addresses: Rate,
     /// Held while an account is read, judged and written: two administrators who remove each
     /// other at the same moment must not both succeed. Async, because the store is.
     changes: Mutex<()>,
@@ -87,6 +94,8 @@ pub enum Credential {
     Access {
         /// The account's `tokens_valid_from` when the password was checked; a change of the password moves on from it.
         epoch: Millis,
+        /// The login that it came of.
+        login: LoginId,
     },
     /// None was needed.
     Open,
@@ -113,7 +122,7 @@ impl Auth {
             access_token_ttl,
             keys: OnceCell::new(),
             passwords: Passwords::new(),
-            attempts: Rate::per_minute(PER_MINUTE),
+            addresses: Rate::per_minute(PER_ADDRESS),
             changes: Mutex::new(()),
         }))
     }
@@ -121,7 +130,7 @@ impl Auth {
     /// Whose token this is.
     ///
     /// # Errors
-    /// `WrongToken`, `Expired`, `NotYetValid` or `Revoked`; `Store` where it could not be found out.
+    /// `WrongToken`, `Expired`, `NotYetValid`, `Revoked` or `AccountGone`; `Store` where it could not be found out.
     pub async fn authenticate(&self, token: &str) -> Result<Identity, AuthError> {
         match Presented::parse(token) {
             Some(presented) => self.authenticate_api_token(&presented).await,
@@ -137,9 +146,10 @@ impl Auth {
     pub async fn check_again(&self, identity: &Identity) -> Result<(), AuthError> {
         let good = match &identity.credential {
             Credential::ApiToken(id) => self.0.store.token(id).await?.is_some(),
-            Credential::Access { epoch } => {
-                let account = self.0.store.account(identity.account.as_str()).await?;
-                account.is_some_and(|now| now.name == identity.account && now.tokens_valid_from == *epoch)
+            Credential::Access { epoch, login } => {
+                let (account, over) =
+                    tokio::try_join!(self.0.store.account(identity.account.as_str()), self.is_over(*login))?;
+                !over && account.is_some_and(|now| now.name == identity.account && now.tokens_valid_from == *epoch)
             }
             Credential::Open => true,
         };
@@ -164,18 +174,27 @@ impl Auth {
     }
 
     async fn authenticate_access_token(&self, token: &str) -> Result<Identity, AuthError> {
-        let claims = self.keys().await?.read(token, self.0.clock.now())?;
-        let account = self.0.store.account(claims.sub.as_str()).await?.ok_or(AuthError::Revoked)?;
-        // The second half is a guard against an account whose email is another's former name.
-        if account.tokens_valid_from != claims.epoch || account.name != claims.sub {
+        let claims = self.keys().await?.read(Kind::Access, token, self.0.clock.now())?;
+        let (account, over) = tokio::try_join!(self.holder(&claims), async { Ok(self.is_over(claims.login).await?) })?;
+        if over {
             return Err(AuthError::Revoked);
         }
         Ok(Identity {
             account: account.name,
             role: account.role,
             expires_at: Some(claims.expires_at()),
-            credential: Credential::Access { epoch: claims.epoch },
+            credential: Credential::Access { epoch: claims.epoch, login: claims.login },
         })
+    }
+
+    /// The account that a token speaks of, unless that has ended the token.
+    async fn holder(&self, claims: &Claims) -> Result<Account, AuthError> {
+        let account = self.0.store.account(claims.sub.as_str()).await?.ok_or(AuthError::AccountGone)?;
+        // The second half is a guard against an account whose email is another's former name.
+        if account.tokens_valid_from != claims.epoch || account.name != claims.sub {
+            return Err(AuthError::Revoked);
+        }
+        Ok(account)
     }
 
     async fn keys(&self) -> Result<&Keys, AuthError> {

@@ -9,10 +9,19 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::error::AuthError;
 
-/// Shortest password that an account may get, in bytes.
+/// Shortest password that an administrator may give, in bytes.
 const SHORTEST: usize = 8;
 /// Longest, in bytes: beyond it one only pays for hashing.
 const LONGEST: usize = 1024;
+
+/// Who chose a password, which decides how short it may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum ChosenBy {
+    /// An administrator, for somebody.
+    Administrator,
+    /// Its owner, through a route of an older system: those took any password.
+    Owner,
+}
 
 /// Hashes at a time. Each holds 19 MiB and a processor for about 20 ms.
 const AT_ONCE: usize = 2;
@@ -37,10 +46,14 @@ impl Passwords {
     /// A PHC string to keep of a new password.
     ///
     /// # Errors
-    /// `BadPassword`, `TooManyLogins`, `Crypto`.
-    pub(super) async fn hash(&self, password: String) -> Result<String, AuthError> {
-        if !(SHORTEST..=LONGEST).contains(&password.len()) {
-            return Err(AuthError::BadPassword);
+    /// `BadPassword` or `PasswordLength`, `TooManyLogins`, `Crypto`.
+    pub(super) async fn hash(&self, password: String, by: ChosenBy) -> Result<String, AuthError> {
+        let (shortest, refusal) = match by {
+            ChosenBy::Administrator => (SHORTEST, AuthError::BadPassword),
+            ChosenBy::Owner => (1, AuthError::PasswordLength),
+        };
+        if !(shortest..=LONGEST).contains(&password.len()) {
+            return Err(refusal);
         }
         self.run(move || Argon2::default().hash_password(password.as_bytes()).map(|hash| hash.to_string()))
             .await?
@@ -88,7 +101,7 @@ mod tests {
     #[tokio::test]
     async fn a_password_is_known_by_its_hash_alone() {
         let passwords = Passwords::new();
-        let kept = passwords.hash("correct horse".to_owned()).await.unwrap();
+        let kept = passwords.hash("correct horse".to_owned(), ChosenBy::Administrator).await.unwrap();
         assert!(!kept.contains("correct"));
         assert!(passwords.verify("correct horse".to_owned(), Some(kept.clone())).await.unwrap());
         assert!(!passwords.verify("correct hors".to_owned(), Some(kept)).await.unwrap());
@@ -107,7 +120,12 @@ mod tests {
     async fn lengths_are_bounded() {
         let passwords = Passwords::new();
         for password in ["1234567".to_owned(), "x".repeat(1025)] {
-            assert!(matches!(passwords.hash(password).await, Err(AuthError::BadPassword)));
+            let refused = passwords.hash(password, ChosenBy::Administrator).await;
+            assert!(matches!(refused, Err(AuthError::BadPassword)));
+        }
+        passwords.hash("1".to_owned(), ChosenBy::Owner).await.unwrap();
+        for password in [String::new(), "x".repeat(1025)] {
+            assert!(matches!(passwords.hash(password, ChosenBy::Owner).await, Err(AuthError::PasswordLength)));
         }
     }
 }

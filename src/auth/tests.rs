@@ -1,5 +1,7 @@
 //! Who gets in, who does not any more, and what an administrator can change.
 
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr};
 use std::os::unix::fs::PermissionsExt;
 
 use base64::Engine as _;
@@ -10,11 +12,14 @@ use tempfile::TempDir;
 use super::*;
 use crate::protocol::ErrorCode;
 use crate::protocol::auth::{TokenCreate, UserAdd, UserPassword};
-use crate::store::AccountStore;
+use crate::store::documents::{Collection, DocumentWrite};
 use crate::store::sqlite::{SqliteOptions, SqliteStore};
+use crate::store::{AccountStore, DocumentStore};
 
 const START: Millis = 1_700_000_000_000;
 const TTL: Duration = Duration::from_secs(3600);
+/// Where everybody is.
+const HERE: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
 /// An `Auth` over an empty store, and the hands that tests need.
 struct House {
@@ -132,12 +137,12 @@ async fn only_a_hash_of_the_secret_is_kept() {
 #[tokio::test]
 async fn a_password_buys_an_access_token() {
     let house = House::new().with_user("ada", "correct horse").await;
-    let (who, token) = house.auth.login("ada", "correct horse").await.unwrap();
+    let (who, token) = house.auth.login("ada", "correct horse", HERE).await.unwrap();
     assert_eq!((who.role, who.expires_at), (Role::User, Some(START + 3_600_000)));
     assert_eq!(house.again().authenticate(&token).await.unwrap(), who, "the key outlives the process");
 
     for (account, password) in [("ada", "correct hors"), ("ada", ""), ("grace", "correct horse"), ("", "")] {
-        let refused = house.auth.login(account, password).await.unwrap_err();
+        let refused = house.auth.login(account, password, HERE).await.unwrap_err();
         assert_eq!(refused.to_wire().message, "wrong account or password", "{account}");
     }
 }
@@ -146,7 +151,7 @@ async fn a_password_buys_an_access_token() {
 async fn an_account_without_a_password_cannot_log_in() {
     let house = House::new();
     house.auth.bootstrap(house.dir.path()).await.unwrap();
-    assert!(matches!(house.auth.login("admin", "").await, Err(AuthError::WrongPassword)));
+    assert!(matches!(house.auth.login("admin", "", HERE).await, Err(AuthError::WrongPassword)));
 }
 
 #[tokio::test]
@@ -154,11 +159,11 @@ async fn an_email_is_another_name_with_the_same_budget() {
     let house = House::new();
     let ada = UserAdd { email: Some("Ada@example.com".to_owned()), ..user("ada", Some("correct horse")) };
     house.auth.add_user(ada).await.unwrap();
-    house.auth.login("ada@EXAMPLE.com", "correct horse").await.unwrap();
+    house.auth.login("ada@EXAMPLE.com", "correct horse", HERE).await.unwrap();
     for _ in 0..9 {
-        assert!(matches!(house.auth.login("ada", "wrong").await, Err(AuthError::WrongPassword)));
+        assert!(matches!(house.auth.login("ada", "wrong", HERE).await, Err(AuthError::WrongPassword)));
     }
-    let error = house.auth.login("ada@example.com", "correct horse").await.unwrap_err().to_wire();
+    let error = house.auth.login("ada@example.com", "correct horse", HERE).await.unwrap_err().to_wire();
     assert_eq!((error.code, error.retry), (ErrorCode::RateLimited, true));
     assert!(error.retry_after_ms.is_some_and(|ms| (1..=6000).contains(&ms)), "{error:?}");
 }
@@ -166,7 +171,7 @@ async fn an_email_is_another_name_with_the_same_budget() {
 #[tokio::test]
 async fn an_access_token_runs_out_half_a_minute_late() {
     let house = House::new().with_user("ada", "correct horse").await;
-    let (who, token) = house.auth.login("ada", "correct horse").await.unwrap();
+    let (who, token) = house.auth.login("ada", "correct horse", HERE).await.unwrap();
     house.clock.advance(TTL + Duration::from_secs(30));
     house.auth.authenticate(&token).await.unwrap();
     assert_eq!(who.closes_at(), Some(house.clock.now()));
@@ -178,7 +183,7 @@ async fn an_access_token_runs_out_half_a_minute_late() {
 async fn a_token_from_the_future_is_refused_beyond_the_skew_of_clocks() {
     let house = House::new().with_user("ada", "correct horse").await;
     house.clock.advance(Duration::from_secs(120));
-    let (_, token) = house.auth.login("ada", "correct horse").await.unwrap();
+    let (_, token) = house.auth.login("ada", "correct horse", HERE).await.unwrap();
     let earlier = |secs: u64| Auth::new(house.store.clone(), Clock::manual(START + secs * 1000), TTL);
     earlier(60).authenticate(&token).await.unwrap();
     assert!(matches!(earlier(59).authenticate(&token).await, Err(AuthError::NotYetValid)));
@@ -187,7 +192,7 @@ async fn a_token_from_the_future_is_refused_beyond_the_skew_of_clocks() {
 #[tokio::test]
 async fn forged_access_tokens_are_refused() {
     let house = House::new().with_user("ada", "correct horse").await;
-    let (_, token) = house.auth.login("ada", "correct horse").await.unwrap();
+    let (_, token) = house.auth.login("ada", "correct horse", HERE).await.unwrap();
     let [header, claims, signature] = token.split('.').collect::<Vec<_>>().try_into().unwrap();
     let encode = |value: &Value| BASE64.encode(value.to_string());
     let claimed: Value = serde_json::from_slice(&BASE64.decode(claims).unwrap()).unwrap();
@@ -234,18 +239,18 @@ async fn forged_access_tokens_are_refused() {
 #[tokio::test]
 async fn a_new_password_ends_access_tokens_at_once_and_no_others() {
     let house = House::new().with_user("ada", "correct horse").await.with_user("grace", "battery staple").await;
-    let (before, old) = house.auth.login("ada", "correct horse").await.unwrap();
-    let (other, _) = house.auth.login("grace", "battery staple").await.unwrap();
+    let (before, old) = house.auth.login("ada", "correct horse", HERE).await.unwrap();
+    let (other, _) = house.auth.login("grace", "battery staple", HERE).await.unwrap();
     let api = house.token(Role::User, "ada", None).await;
     let api_socket = house.auth.authenticate(&api).await.unwrap();
 
     let change = UserPassword { account: "ada".to_owned(), password: "horse battery".to_owned() };
     let revoked = house.auth.set_password(change).await.unwrap();
     // The clock has not moved: it is not the time of issue that counts.
-    let (after, new) = house.auth.login("ada", "horse battery").await.unwrap();
+    let (after, new) = house.auth.login("ada", "horse battery", HERE).await.unwrap();
 
     assert!(matches!(house.auth.authenticate(&old).await, Err(AuthError::Revoked)));
-    assert!(matches!(house.auth.login("ada", "correct horse").await, Err(AuthError::WrongPassword)));
+    assert!(matches!(house.auth.login("ada", "correct horse", HERE).await, Err(AuthError::WrongPassword)));
     for token in [&new, &api] {
         house.auth.authenticate(token).await.unwrap();
     }
@@ -265,7 +270,7 @@ async fn a_token_can_be_revoked_by_id_or_by_itself() {
         assert!(matches!(house.auth.authenticate(&token).await, Err(AuthError::WrongToken)));
         assert_eq!(code(house.auth.revoke_token(&token).await), (ErrorCode::NotFound, Some("token".to_owned())));
     }
-    let (_, access) = house.auth.login("ada", "correct horse").await.unwrap();
+    let (_, access) = house.auth.login("ada", "correct horse", HERE).await.unwrap();
     assert_eq!(code(house.auth.revoke_token(&access).await).0, ErrorCode::BadFrame);
 }
 
@@ -273,13 +278,13 @@ async fn a_token_can_be_revoked_by_id_or_by_itself() {
 async fn an_account_goes_with_all_that_acts_for_it() {
     let house = House::new().with_user("ada", "correct horse").await;
     house.auth.bootstrap(house.dir.path()).await.unwrap();
-    let (access_socket, access) = house.auth.login("ada", "correct horse").await.unwrap();
+    let (access_socket, access) = house.auth.login("ada", "correct horse", HERE).await.unwrap();
     let api = house.token(Role::User, "ada", None).await;
     let api_socket = house.auth.authenticate(&api).await.unwrap();
 
     let revoked = house.auth.remove_user("ada").await.unwrap();
     assert!(revoked.hits(&access_socket) && revoked.hits(&api_socket));
-    assert!(matches!(house.auth.authenticate(&access).await, Err(AuthError::Revoked)));
+    assert!(matches!(house.auth.authenticate(&access).await, Err(AuthError::AccountGone)));
     assert!(matches!(house.auth.authenticate(&api).await, Err(AuthError::WrongToken)));
     assert_eq!(code(house.auth.remove_user("ada").await), (ErrorCode::NotFound, Some("account".to_owned())));
     let names: Vec<_> = house.auth.users().await.unwrap().into_iter().map(|user| user.account).collect();
@@ -329,4 +334,104 @@ async fn wrong_accounts_are_refused_by_field() {
     let request = TokenCreate { role: Role::User.into(), account: Some("bob".to_owned()), ttl_secs: None };
     let refused = code(house.auth.create_token(request, &name("ada")).await);
     assert_eq!(refused, (ErrorCode::NotFound, Some("account".to_owned())));
+}
+
+#[tokio::test]
+async fn an_account_and_its_namesake_in_other_letters_are_told_apart_from_an_email() {
+    let house = House::new().with_user("ada", "correct horse").await;
+    for name in ["ada", "ADA"] {
+        let with_email = UserAdd { email: Some("free@example.com".to_owned()), ..user(name, None) };
+        for taken in [user(name, None), with_email] {
+            assert!(matches!(house.auth.add_user(taken).await, Err(AuthError::NameTaken)), "{name}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn tries_are_counted_over_processes_and_forgotten_one_by_one() {
+    let house = House::new().with_user("ada", "correct horse").await;
+    let other = house.again();
+    for process in [&house.auth, &other].into_iter().cycle().take(10) {
+        process.login("ada", "correct horse", HERE).await.unwrap();
+    }
+    let wait = |result: Result<_, AuthError>| match result {
+        Err(AuthError::TooManyLogins { retry_after }) => retry_after,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(wait(other.login("ada", "correct horse", HERE).await), Duration::from_secs(6));
+    house.clock.advance(Duration::from_millis(5_999));
+    assert_eq!(wait(house.auth.login("ada", "correct horse", HERE).await), Duration::from_millis(1));
+    house.clock.advance(Duration::from_millis(1));
+    house.auth.login("ada", "correct horse", HERE).await.unwrap();
+    wait(other.login("ada", "correct horse", HERE).await);
+    house.clock.advance(Duration::from_secs(60));
+    for _ in 0..10 {
+        house.auth.login("ada", "correct horse", HERE).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn of_many_tries_at_once_ten_count() {
+    let house = House::new().with_user("ada", "correct horse").await;
+    let tries = (0..30).map(|_| house.auth.login("ada", "correct horse", HERE));
+    let good = futures_util::future::join_all(tries).await.into_iter().filter(Result::is_ok).count();
+    assert_eq!(good, 10);
+}
+
+#[tokio::test]
+async fn a_logout_ends_its_login_and_no_other() {
+    let house = House::new().with_user("ada", "correct horse").await;
+    let (who, token) = house.auth.login("ada", "correct horse", HERE).await.unwrap();
+    let (other, other_token) = house.auth.login("ada", "correct horse", HERE).await.unwrap();
+    let same = house.auth.authenticate(&house.auth.renew(&who).await.unwrap()).await.unwrap();
+
+    let revoked = house.auth.log_out(&who).await.unwrap();
+    assert_eq!([&who, &same, &other].map(|who| revoked.hits(who)), [true, true, false]);
+    assert!(matches!(house.again().authenticate(&token).await, Err(AuthError::Revoked)));
+    assert!(matches!(house.again().check_again(&same).await, Err(AuthError::Revoked)));
+    house.again().authenticate(&other_token).await.unwrap();
+    assert_eq!(house.auth.log_out(&who).await.unwrap(), revoked, "harmless to repeat");
+
+    // Until it would have run out, and a clock that differs.
+    house.clock.advance(TTL + Duration::from_secs(30));
+    assert!(matches!(house.auth.authenticate(&token).await, Err(AuthError::Revoked)));
+    house.clock.advance(Duration::from_secs(3600));
+    assert!(matches!(house.auth.authenticate(&token).await, Err(AuthError::Expired)));
+    let written = DocumentWrite {
+        collection: Collection::Bookings,
+        key: "any".to_owned(),
+        expected: None,
+        value: None,
+        expires_at: None,
+    };
+    house.store.write_documents(vec![written]).await.unwrap();
+    assert_eq!(house.store.documents(Collection::RefreshFamilies).await.unwrap(), [], "nothing is kept for ever");
+}
+
+#[tokio::test]
+async fn a_refresh_token_is_signed_for_nothing_else() {
+    let house = House::new().with_user("ada", "correct horse").await;
+    let Tokens { access, refresh } = house.auth.login_lasting("ada", "correct horse", HERE).await.unwrap();
+    assert!(matches!(house.auth.authenticate(&refresh).await, Err(AuthError::WrongToken)));
+    assert!(matches!(house.auth.refresh(&access).await, Err(AuthError::WrongToken)));
+    let Refreshed::Tokens(next) = house.again().refresh(&refresh).await.unwrap() else { panic!("it is good once") };
+    house.auth.authenticate(&next.access).await.unwrap();
+    let who = house.auth.authenticate(&access).await.unwrap();
+    let Refreshed::Reused(revoked) = house.again().refresh(&refresh).await.unwrap() else { panic!("it was used") };
+    assert!(revoked.hits(&who));
+    for ended in [&access, &next.access] {
+        assert!(matches!(house.auth.authenticate(ended).await, Err(AuthError::Revoked)));
+    }
+    assert!(matches!(house.auth.refresh(&next.refresh).await, Err(AuthError::Revoked)));
+}
+
+#[tokio::test]
+async fn changes_of_an_account_at_once_are_all_kept() {
+    let house = House::new().with_user("ada", "correct horse").await;
+    let ada = name("ada");
+    let fields: Vec<_> = (0..8).map(|n| BTreeMap::from([(format!("f{n}"), json!(n))])).collect();
+    let changes = fields.iter().map(|field| house.auth.set_profile(&ada, field));
+    futures_util::future::try_join_all(changes).await.unwrap();
+    let kept = house.auth.account(&ada).await.unwrap();
+    assert_eq!((kept.profile.len(), kept.revision), (8, 8));
 }

@@ -4,6 +4,7 @@
 //! counted one by one shares one budget. Not here: what is counted, and what a peer is told.
 
 use std::hash::{BuildHasher, Hash, RandomState};
+use std::net::{IpAddr, Ipv6Addr};
 use std::num::NonZeroU32;
 use std::time::Duration;
 
@@ -50,6 +51,14 @@ impl Rate {
     }
 }
 
+/// What one customer of a provider has, to be counted as one: an address of version 4, or the 2⁶⁴ of version 6 around one.
+pub fn network(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V4(address) => address.into(),
+        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() >> 64 << 64).into(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -76,5 +85,14 @@ mod tests {
             let _ = rate.count(name);
         }
         assert!(rate.limiter.len() <= NAMES + 1, "{}", rate.limiter.len());
+    }
+
+    #[test]
+    fn neighbours_in_a_network_of_ipv6_count_as_one() {
+        let counted = |text: &str| network(text.parse().unwrap());
+        assert_eq!(counted("2001:db8::1"), counted("2001:db8::ffff:1"));
+        assert_ne!(counted("2001:db8::1"), counted("2001:db8:0:1::1"));
+        assert_ne!(counted("192.0.2.1"), counted("192.0.2.2"));
+        assert_eq!(counted("::ffff:192.0.2.1"), counted("192.0.2.1"));
     }
 }

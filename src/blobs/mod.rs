@@ -1,4 +1,4 @@
-//! Files beside the store: what people upload for jobs, what jobs leave behind, and logs that are finished.
+//! Files beside the store: what people upload for jobs, what jobs leave behind, logs that are finished, and people's pictures.
 //!
 //! ```text
 //! uploads/<id>/<name>                   an upload; the id is random and the only key to it
@@ -6,6 +6,7 @@
 //! artifacts/<job>/<attempt>/<key>.json  an artifact's record; the key is a hash of its path
 //! artifacts/<job>/<attempt>/<data>      its bytes, under a random name that the record holds
 //! logs/<job>                            a finished log, where the store does not keep it
+//! photos/<account>/<id>                 an account's picture, below a hash of its name
 //! ```
 //!
 //! The place is a directory of this machine, one that machines share, or a bucket of S3.
@@ -21,6 +22,7 @@ mod io;
 mod log;
 mod neighbours;
 mod open;
+mod photo;
 mod pieces;
 mod remove;
 #[cfg(test)]

@@ -177,7 +177,7 @@ pub(super) struct UpArgs {
 #[command(verbatim_doc_comment)]
 pub(super) struct RunArgs {
     /// One word: a shell script. Several: a program and its arguments
-    #[arg(value_name = "CMD", trailing_var_arg = true, allow_hyphen_values = true, required_unless_present = "image")]
+    #[arg(value_name = "CMD", trailing_var_arg = true, allow_hyphen_values = true, required_unless_present_any = ["image", "template"])]
     pub(super) command: Vec<String>,
 
     /// Keep the job's standard input open and feed it from here
@@ -193,6 +193,12 @@ pub(super) struct RunArgs {
     #[arg(long, env = "GANGLINE_RECONNECT_TIMEOUT", value_name = "TIME", default_value = "60s")]
     pub(super) reconnect_timeout: Span,
 
+    /// Run what the dispatcher offers under this name
+    #[arg(long, value_name = "NAME", help_heading = "Job", conflicts_with_all = ["command", "image"])]
+    pub(super) template: Option<String>,
+    /// A parameter of the template; may be repeated
+    #[arg(long = "param", value_name = "KEY=VALUE", help_heading = "Job")]
+    pub(super) params: Vec<Pair>,
     /// Run in a container of this image
     #[arg(long, value_name = "IMAGE", help_heading = "Job")]
     pub(super) image: Option<String>,

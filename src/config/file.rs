@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use etcetera::BaseStrategy;
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 
 use super::ConfigError;
 use super::options::{LimitOptions, LogFormat, ServerOptions, WorkerOptions};
@@ -58,6 +59,14 @@ fn read(path: &Path) -> Result<Option<File>, ConfigError> {
 }
 
 pub(super) fn parse(path: &Path, text: &str) -> Result<File, ConfigError> {
+    read_toml(path, text)
+}
+
+/// Reads a TOML document; what is wrong is named with its line and key. `path` is for the error only.
+///
+/// # Errors
+/// It is no TOML, or not what `T` is.
+pub fn read_toml<T: DeserializeOwned>(path: &Path, text: &str) -> Result<T, ConfigError> {
     let syntax = |key: String, error: &toml::de::Error| {
         let line = error.span().map_or(1, |span| 1 + text.get(..span.start).unwrap_or(text).matches('\n').count());
         ConfigError::File { path: path.to_owned(), line, key, message: error.message().replace('\n', ", ") }

@@ -20,6 +20,7 @@ use std::path::{Path, PathBuf};
 use etcetera::BaseStrategy;
 
 pub use client::{ClientSettings, DEFAULT_URL, MissingToken};
+pub use file::read_toml;
 pub use options::{CommonOptions, DrainOption, LimitOptions, LogFormat, ServerOptions, WorkerOptions};
 pub use server::{Durability, Limits, RedisSettings, ServerSettings, TlsFiles};
 pub use value::{BlobsUrl, InvalidValue, Pair, Size, Span};

@@ -113,6 +113,9 @@ pub struct ServerOptions {
     /// How long after a job's end its log moves from Redis to the files [default: 10s; 30s without --blobs]
     #[arg(long, env = "GANGLINE_ARCHIVE_AFTER", value_name = "TIME", hide_short_help = true)]
     pub archive_after: Option<Span>,
+    /// A directory of job templates, TOML files that are read again when they change
+    #[arg(long, env = "GANGLINE_TEMPLATES", value_name = "DIR")]
+    pub templates: Option<PathBuf>,
     /// How long a worker owns its jobs without a heartbeat [default: 30s]
     #[arg(long, env = "GANGLINE_LEASE", value_name = "TIME", hide_short_help = true)]
     pub lease: Option<Span>,
@@ -322,7 +325,7 @@ macro_rules! fill {
 impl ServerOptions {
     pub(super) fn or(mut self, file: Self) -> Self {
         fill!(self from file: listen, tls_cert, tls_key, open, open_anywhere, durability, redis, redis_prefix,
-            redis_partitions, blobs, advertise, archive_after, lease, heartbeat, access_token_ttl, threads,
+            redis_partitions, blobs, advertise, archive_after, templates, lease, heartbeat, access_token_ttl, threads,
             drain_timeout; lists allowed_origins, trusted_proxies);
         self
     }

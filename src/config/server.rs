@@ -72,6 +72,8 @@ pub struct ServerSettings {
     pub advertise: Option<String>,
     /// How long after a job's end its log leaves Redis; 10 s, or 30 s where files are on this machine's disk.
     pub archive_after: Duration,
+    /// A directory of job templates beside the built-in one.
+    pub templates: Option<PathBuf>,
     /// How long a worker owns a job without a heartbeat; 30 s.
     pub lease: Duration,
     /// How often workers send a heartbeat; 10 s.
@@ -143,6 +145,7 @@ impl Default for ServerSettings {
             blobs: None,
             advertise: None,
             archive_after: Duration::from_secs(10),
+            templates: None,
             lease: limits::LEASE,
             heartbeat: limits::HEARTBEAT_EVERY,
             access_token_ttl: Duration::from_secs(3600),
@@ -200,6 +203,7 @@ pub(super) fn resolve(
         blobs,
         advertise,
         archive_after,
+        templates,
         lease,
         heartbeat,
         access_token_ttl,
@@ -232,6 +236,7 @@ pub(super) fn resolve(
         archive_after: archive_after.map_or(archive, |span| span.0),
         blobs,
         advertise,
+        templates,
         lease: lease.map_or(default.lease, |span| span.0),
         heartbeat: heartbeat.map_or(default.heartbeat, |span| span.0),
         access_token_ttl: access_token_ttl.map_or(default.access_token_ttl, |span| span.0),

@@ -73,7 +73,7 @@ impl Dispatcher {
     ) -> Result<Submission, DispatchError> {
         audience(who)?;
         let Submit { spec, key, follow: _ } = submit;
-        let spec = JobSpec::try_from(spec)?;
+        let spec = self.checked(spec)?;
         check_satisfiable(&spec)?;
         if key.as_ref().is_some_and(|key| key.is_empty() || key.len() > KEY_MOST) {
             return Err(WireError::bad_field("key", format!("key must be 1 to {KEY_MOST} bytes")).into());
@@ -129,7 +129,7 @@ impl Dispatcher {
     pub async fn get(&self, who: &Identity, job: JobRef) -> Result<JobRecord, DispatchError> {
         let job = self.job(who, job).await?;
         let mut record = records::job(&job, &self.facts_for(std::slice::from_ref(&job)));
-        record.spec = Some(Box::new((&*job.spec).into()));
+        record.spec = Some(Box::new(job.spec.as_submitted()));
         Ok(record)
     }
 

@@ -8,6 +8,7 @@
 //! Invariants: nothing is shown to anyone before the store has it; no instance places work on
 //! another's worker.
 
+mod broker;
 mod error;
 mod excerpt;
 mod fleet;
@@ -15,10 +16,13 @@ mod follow;
 mod intake;
 mod introduction;
 mod jobs;
+mod logins;
 mod logs;
+mod machines;
 mod matchmaker;
 mod measure;
 mod peers;
+mod photos;
 mod polling;
 mod reader;
 mod reaper;
@@ -28,6 +32,8 @@ mod results;
 mod resumable;
 mod settling;
 mod standing;
+mod tasks;
+mod templates;
 mod upkeep;
 mod workers;
 
@@ -37,17 +43,21 @@ use std::sync::Arc;
 use tokio::sync::broadcast;
 use tracing::debug;
 
+pub use broker::{Brokered, NewClient};
 pub use error::DispatchError;
 pub use excerpt::Excerpt;
 pub use fleet::Agent;
 pub use intake::Intake;
 pub use jobs::{Page, Submission};
+pub use machines::gpus_of_job;
+pub use photos::{PHOTO_BYTES, PhotoError};
 pub use polling::PollingWorker;
 pub use reader::{LogReader, Piece};
 pub use register::Registration;
 pub use results::BroughtBack;
 pub use resumable::Progress;
 pub use standing::Standing;
+pub use templates::{TemplateError, Templates};
 
 use crate::auth::{Auth, Identity, Revoked};
 use crate::base::clock::{Clock, Millis, millis};
@@ -85,7 +95,10 @@ struct Inner {
     /// Submits, by account.
     submits: Rate,
     metrics: Arc<Metrics>,
+    /// Who is handed out next; see [`broker`].
+    brokering: tokio::sync::Mutex<()>,
     peers: Option<peers::Peers>,
+    templates: Templates,
     revoked: broadcast::Sender<Revoked>,
     shutdown: Shutdown,
 }
@@ -100,6 +113,8 @@ pub struct Parts {
     pub auth: Auth,
     /// Files.
     pub blobs: Blobs,
+    /// What jobs it offers by name.
+    pub templates: Templates,
     /// The time.
     pub clock: Clock,
     /// What it was told.
@@ -114,7 +129,7 @@ impl Dispatcher {
     /// # Errors
     /// The store did not answer.
     pub async fn start(parts: Parts) -> Result<Self, StoreError> {
-        let Parts { store, shared, auth, blobs, clock, settings, shutdown } = parts;
+        let Parts { store, shared, auth, blobs, templates, clock, settings, shutdown } = parts;
         let instance = uuid::Uuid::new_v4().to_string();
         let mut blobs = blobs;
         let (peers, heard) = match shared {
@@ -153,7 +168,9 @@ impl Dispatcher {
             looks: standing::Looks::default(),
             submits,
             metrics: Arc::default(),
+            brokering: tokio::sync::Mutex::default(),
             peers,
+            templates,
             // A connection sweep that misses this many revocations checks every socket anew.
             revoked: broadcast::Sender::new(256),
             shutdown: shutdown.clone(),
@@ -161,6 +178,7 @@ impl Dispatcher {
         shutdown.spawn(matchmaker::run(dispatcher.clone()));
         shutdown.spawn(reaper::run(dispatcher.clone()));
         shutdown.spawn(upkeep::run(dispatcher.clone()));
+        shutdown.spawn(templates::watch(dispatcher.clone()));
         if let Some(heard) = heard {
             shutdown.spawn(peers::run(dispatcher.clone(), heard));
         }

@@ -82,6 +82,7 @@ pub(super) fn worker(worker: &crate::model::Worker, live: LiveWorker) -> WorkerR
         worker_id: worker.id.clone(),
         status,
         draining: worker.draining,
+        ip: worker.ip,
         hostname: worker.hostname.clone(),
         os: worker.os.clone(),
         arch: worker.arch.clone(),

@@ -1,16 +1,17 @@
 //! Workers coming, reporting and going.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use tracing::{info, warn};
 
 use super::fleet::Agent;
-use super::{DispatchError, Dispatcher, intake};
+use super::{DispatchError, Dispatcher, broker, intake};
 use crate::auth::{Credential, Identity};
 use crate::hub::Outbox;
 use crate::metrics::Returned;
 use crate::model::worker::Gpu;
-use crate::model::{Job, Outcome, Role, Worker};
+use crate::model::{Contact, Job, Outcome, Role, Worker};
 use crate::protocol::agent::{
     AgentOrder, AgentOutput, AttemptEnd, AttemptGone, AttemptRef, Heartbeat, Lost, Register, Registered, Reject,
     Resume, ResumeVerdict, Verdict,
@@ -37,7 +38,7 @@ pub struct Registration {
 }
 
 impl Dispatcher {
-    /// Lets a worker register: compares what it holds with what the store says it runs. It gets no
+    /// Lets a worker register that connected from this address: compares what it holds with what the store says it runs. It gets no
     /// orders before [`Dispatcher::registered`].
     ///
     /// # Errors
@@ -46,6 +47,7 @@ impl Dispatcher {
         &self,
         who: &Identity,
         register: Register,
+        from: IpAddr,
         outbox: &Arc<Outbox>,
     ) -> Result<Registration, DispatchError> {
         if who.role != Role::Worker && who.credential != Credential::Open {
@@ -54,10 +56,11 @@ impl Dispatcher {
         if !(1..=SLOTS_MOST).contains(&register.slots) {
             return Err(WireError::bad_field("slots", format!("slots must be 1 to {SLOTS_MOST}")).into());
         }
+        let contact = broker::contact_of(register.pub_key.clone(), register.address.clone())?;
         let now = self.0.clock.now();
         let resume = register.resume.clone();
         let before = self.0.store.worker(&register.worker_id).await?;
-        let mut worker = worker_of(register, now, self.instance());
+        let mut worker = worker_of(register, contact, from, now, self.instance());
         worker.slots = worker.slots.min(self.0.settings.limits.worker_jobs);
         worker.draining = before.as_ref().is_some_and(|before| before.draining);
         if !self.0.store.register(worker.clone()).await? {
@@ -305,7 +308,7 @@ fn stale(job: JobId, stale: Attempt, current: Attempt) -> DispatchError {
     crate::store::error::AppendError::Stale { job, stale, current }.into()
 }
 
-fn worker_of(register: Register, now: u64, instance: &str) -> Worker {
+fn worker_of(register: Register, contact: Option<Contact>, from: IpAddr, now: u64, instance: &str) -> Worker {
     let Register {
         worker_id,
         boot,
@@ -320,6 +323,8 @@ fn worker_of(register: Register, now: u64, instance: &str) -> Worker {
         labels,
         version,
         images,
+        pub_key: _,
+        address: _,
         resume: _,
     } = register;
     let mut gpus: Vec<Gpu> = gpus
@@ -341,10 +346,12 @@ fn worker_of(register: Register, now: u64, instance: &str) -> Worker {
         gpus,
         slots,
         labels,
+        ip: Some(from),
         containers: images.is_some(),
         draining: false,
         last_seen: now,
         instance: instance.to_owned(),
-        polls_from: None,
+        polls: false,
+        contact,
     }
 }

@@ -8,11 +8,13 @@ pub mod class;
 pub mod entry;
 pub mod job;
 pub mod spec;
+pub mod template;
 pub mod worker;
 
-pub use account::{Account, AccountName, ApiToken, Role, TokenId};
+pub use account::{Account, AccountName, ApiToken, Contact, Photo, PhotoKind, Role, TokenId};
 pub use class::{Capacity, ReadyClass};
 pub use entry::{Entry, EntryKind};
 pub use job::{Job, Outcome};
 pub use spec::{InvalidSpec, JobSpec, Program, Requires};
+pub use template::Template;
 pub use worker::Worker;

@@ -86,6 +86,19 @@ pub struct JobSpec {
     /// Glob patterns of files to keep.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub artifacts: Vec<String>,
+    /// Where the rest of this came from, if a template was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub template: Option<Box<FromTemplate>>,
+}
+
+/// How a job was asked for by a template's name.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FromTemplate {
+    /// The template.
+    pub name: String,
+    /// Its parameters, as they were given.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub params: BTreeMap<String, serde_json::Value>,
 }
 
 /// What a worker must have; also the key of the queue that the job waits in.
@@ -156,6 +169,23 @@ impl JobSpec {
             grace_ms: None,
             requeue: None,
             artifacts: Vec::new(),
+            template: None,
+        }
+    }
+
+    /// As it may be submitted once more: by its template, where it came from one.
+    pub fn as_submitted(&self) -> wire::JobSpec {
+        let spec = wire::JobSpec::from(self);
+        match &self.template {
+            None => spec,
+            Some(template) => wire::JobSpec {
+                command: None,
+                args: None,
+                image: None,
+                template: Some(template.name.clone()),
+                params: template.params.clone(),
+                ..spec
+            },
         }
     }
 
@@ -189,6 +219,7 @@ impl JobSpec {
             grace_ms: _,
             requeue: _,
             artifacts,
+            template: _,
         } = self;
         let anywhere = Requires { worker: requires.worker.clone(), ..Requires::default() };
         matches!(program, Program::Shell(_))
@@ -210,7 +241,7 @@ impl JobSpec {
     }
 }
 
-/// Checks a submitted spec. A `template` must have been resolved before.
+/// Checks a submitted spec. A `template` is filled in elsewhere: see [`super::Template::fill`].
 impl TryFrom<wire::JobSpec> for JobSpec {
     type Error = InvalidSpec;
 
@@ -299,6 +330,7 @@ impl TryFrom<wire::JobSpec> for JobSpec {
             grace_ms: millis("graceSecs", grace_secs, true)?,
             requeue,
             artifacts,
+            template: None,
         };
         let polled = spec.is_for_pollers();
         Ok(Self { requires: Requires { polled, ..spec.requires }, ..spec })
@@ -362,6 +394,7 @@ impl TryFrom<wire::Requires> for Requires {
     }
 }
 
+/// What a worker runs: whichever template it came from plays no part any more.
 impl From<&JobSpec> for wire::JobSpec {
     fn from(spec: &JobSpec) -> Self {
         #[expect(clippy::cast_precision_loss, reason = "at most 10¹² milliseconds")]

@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use serde::{Deserialize, Serialize};
 
 use crate::base::clock::Millis;
+use crate::model::account::Contact;
 use crate::protocol::WorkerId;
 
 /// What is known of a worker.
@@ -35,6 +36,9 @@ pub struct Worker {
     pub slots: u32,
     /// Its labels.
     pub labels: BTreeMap<String, String>,
+    /// The address that it was last connected from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ip: Option<IpAddr>,
     /// Whether it has a container engine.
     pub containers: bool,
     /// Whether it takes no new jobs.
@@ -44,9 +48,12 @@ pub struct Worker {
     /// The dispatcher that it is, or was last, connected to.
     #[serde(default)]
     pub instance: String,
-    /// Where it registered from, if it polls for jobs over HTTP; none: it is, or was, connected.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub polls_from: Option<IpAddr>,
+    /// Whether it has no connection and polls for jobs over HTTP, from its address.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub polls: bool,
+    /// How clients that it is brokered to reach it; none: it is not brokered.
+    #[serde(default)]
+    pub contact: Option<Contact>,
 }
 
 /// A GPU.

@@ -98,6 +98,12 @@ pub struct Register {
     /// Container images at hand; absent where there is no container engine.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub images: Option<Vec<String>>,
+    /// With `address`: it is brokered, and this is the public key by which clients know it.
+    #[serde(default, alias = "pub_key", skip_serializing_if = "Option::is_none")]
+    pub pub_key: Option<String>,
+    /// With `pubKey`: where clients reach it, as `address:port`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub address: Option<String>,
     /// Jobs that this agent holds from before.
     #[serde(default)]
     pub resume: Vec<Resume>,

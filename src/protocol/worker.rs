@@ -1,6 +1,7 @@
 //! Frames of type `worker` between a client and the dispatcher.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -105,6 +106,9 @@ pub struct WorkerRecord {
     pub status: WorkerStatus,
     /// Whether it takes no new jobs.
     pub draining: bool,
+    /// The address that it was last connected from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ip: Option<IpAddr>,
     /// Its machine.
     pub hostname: String,
     /// Operating system.

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use super::tls::TlsError;
 use crate::auth::BootstrapError;
 use crate::blobs::BlobError;
+use crate::dispatcher::TemplateError;
 use crate::store::StoreError;
 use crate::store::redis::CheckError;
 use crate::store::sqlite::OpenError;
@@ -47,6 +48,9 @@ pub enum ServeError {
     /// Files cannot be kept.
     #[error(transparent)]
     Blobs(#[from] BlobError),
+    /// A template cannot be used, or the directory cannot be read.
+    #[error(transparent)]
+    Templates(#[from] TemplateError),
     /// The store did not answer at the start.
     #[error(transparent)]
     Store(#[from] StoreError),

@@ -27,7 +27,7 @@ use crate::base::shutdown::Shutdown;
 use crate::base::tls::provider;
 use crate::blobs::Blobs;
 use crate::config::ServerSettings;
-use crate::dispatcher::{Dispatcher, Parts};
+use crate::dispatcher::{Dispatcher, Parts, Templates};
 use crate::protocol::WorkerId;
 use crate::store::{RedisStore, Store};
 
@@ -44,6 +44,7 @@ pub struct Server {
     shared: Option<RedisStore>,
     auth: Auth,
     blobs: Blobs,
+    templates: Templates,
 }
 
 /// Opens, serves and ends.
@@ -66,6 +67,8 @@ impl Server {
         // Before anything makes an HTTP client of its own, such as a store of files: that needs a default.
         provider();
         let certificate = settings.tls.clone().map(Certificate::load).transpose()?;
+        // What its user has just written is what is most likely wrong.
+        let templates = Templates::load(settings.templates.as_deref())?;
         // The port first: a second server on the same machine fails on what its user can see.
         let listener = TcpListener::bind(settings.listen)
             .await
@@ -87,7 +90,7 @@ impl Server {
             Some(url) => Blobs::at(url).await?,
             None => Blobs::open(&settings.data_dir.join("blobs"))?,
         };
-        Ok(Self { settings, listener, address, certificate, store, shared, auth, blobs })
+        Ok(Self { settings, listener, address, certificate, store, shared, auth, blobs, templates })
     }
 
     /// Where it listens.
@@ -112,7 +115,7 @@ impl Server {
     /// # Errors
     /// See [`ServeError`].
     pub async fn run(self, shutdown: Shutdown) -> Result<(), ServeError> {
-        let Self { mut settings, listener, address, certificate, store, shared, auth, blobs } = self;
+        let Self { mut settings, listener, address, certificate, store, shared, auth, blobs, templates } = self;
         let scheme = if certificate.is_some() { "https" } else { "http" };
         let advertised = settings.advertise.get_or_insert_with(|| format!("{scheme}://{address}"));
         if shared.is_some() && !blobs.is_shared() {
@@ -131,6 +134,7 @@ impl Server {
             shared,
             auth,
             blobs,
+            templates,
             clock: Clock::default(),
             settings,
             shutdown: shutdown.clone(),

@@ -15,10 +15,11 @@ pub trait AccountStore {
     /// A repeat is refused as taken.
     async fn add_account(&self, account: Account) -> Result<bool, StoreError>;
 
-    /// Replaces an account of the same name; `false`: there is none, or the new email is taken.
+    /// Replaces an account of the same name by its next revision; `false`: there is none, it has changed since it was
+    /// read, or the new email is taken.
     ///
     /// # Errors
-    /// Harmless to repeat.
+    /// It may have been replaced. A repeat is refused then.
     async fn update_account(&self, account: Account) -> Result<bool, StoreError>;
 
     /// Removes an account and its API tokens; returns the tokens that ended, `None`: no such account.

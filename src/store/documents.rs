@@ -17,14 +17,18 @@ pub enum Collection {
     BrokerClients,
     /// Sets of clients that were handed out, by token.
     BrokerSessions,
-    /// Refresh tokens, by family.
+    /// Logins that can be refreshed, and logins that are over, by the login's id.
     RefreshFamilies,
+    /// How many logins were tried lately, by a hash of the account's name.
+    LoginAttempts,
     /// Attempts that were handed to a polling worker, by number and attempt.
     Bookings,
     /// Polling workers that are being given a job right now, by id.
     PollTurns,
     /// Uploads that come in pieces, by id.
     PartialUploads,
+    /// Jobs that were taken off their account's list, by account.
+    RemovedJobs,
 }
 
 impl Collection {
@@ -34,9 +38,11 @@ impl Collection {
             Self::BrokerClients => "broker_clients",
             Self::BrokerSessions => "broker_sessions",
             Self::RefreshFamilies => "refresh_families",
+            Self::LoginAttempts => "login_attempts",
             Self::Bookings => "bookings",
             Self::PollTurns => "poll_turns",
             Self::PartialUploads => "partial_uploads",
+            Self::RemovedJobs => "removed_jobs",
         }
     }
 }

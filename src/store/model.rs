@@ -476,7 +476,10 @@ impl AccountStore for ModelStore {
 
     async fn update_account(&self, account: Account) -> Result<bool, StoreError> {
         let mut kept = self.kept.lock();
-        let known = kept.accounts.contains_key(&account.name);
+        let known = kept
+            .accounts
+            .get(&account.name)
+            .is_some_and(|before| before.revision.checked_add(1) == Some(account.revision));
         let taken = account.email.as_deref().is_some_and(|email| kept.is_taken(email, account.name.as_str()));
         if known && !taken {
             kept.accounts.insert(account.name.clone(), account);

@@ -47,6 +47,8 @@ pub(crate) struct Agent {
     pub(crate) cgroups: Option<Cgroups>,
     /// Variables that jobs do not see.
     pub(crate) hidden: Vec<OsString>,
+    /// The PATH of jobs that do not set one, where it is not the agent's own.
+    pub(crate) search_path: Option<OsString>,
     /// The latest word on what the machine uses.
     pub(crate) usage: watch::Receiver<Option<Usage>>,
     /// Owns the jobs' tasks.
@@ -111,6 +113,8 @@ impl Agent {
             labels: self.labels.clone(),
             version: self.version.clone(),
             images: None,
+            pub_key: None,
+            address: None,
             resume: self.jobs.all().iter().filter_map(|job| job.resume()).collect(),
         }
     }

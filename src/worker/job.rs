@@ -115,8 +115,9 @@ impl Run<'_> {
 
     fn environment(&self) -> Vec<(OsString, OsString)> {
         let (job, attempt) = self.held.key;
-        let mut env: Vec<(OsString, OsString)> =
-            self.assignment.spec.env.iter().map(|(name, value)| (name.into(), value.into())).collect();
+        let path = self.agent.search_path.iter().map(|path| ("PATH".into(), path.clone()));
+        let own = self.assignment.spec.env.iter().map(|(name, value)| (name.into(), value.into()));
+        let mut env: Vec<(OsString, OsString)> = path.chain(own).collect();
         let gpus = &self.assignment.gpu_ids;
         if self.agent.has_gpus || !gpus.is_empty() {
             let gpus: Vec<String> = gpus.iter().map(u32::to_string).collect();

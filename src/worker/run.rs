@@ -131,6 +131,7 @@ async fn set_up(settings: &WorkerSettings, address: &Address, shutdown: &Shutdow
         sizes: Sizes { download: settings.download_bytes, unpacked: settings.unpacked_bytes },
         cgroups,
         hidden: executor::hidden_variables(),
+        search_path: executor::search_path(),
         usage,
         tasks: Shutdown::new(),
         ordered_to_drain: AtomicBool::new(false),

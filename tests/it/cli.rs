@@ -460,6 +460,21 @@ async fn jobs_are_listed_shown_and_run_again() {
 }
 
 #[tokio::test]
+async fn a_template_is_run_by_its_name() {
+    let up = Up::start().await;
+    let drawn = up.call(&["run", "--template", "fractal", "--param", "width=20", "--param", "height=10"]).await;
+    assert_eq!((drawn.status.code(), drawn.stdout.ends_with(b"100%\n")), (Some(0), true), "{drawn:?}");
+    assert!(up.text(&["artifacts", "1"]).await.contains("fractal.png"));
+    let again = up.text(&["rerun", "1"]).await;
+    assert_eq!(up.call(&["wait", again.trim()]).await.status.code(), Some(0));
+    let wrong = up.call(&["run", "--template", "fractal", "--param", "width=wide"]).await;
+    let said = String::from_utf8_lossy(&wrong.stderr).into_owned();
+    assert_eq!(wrong.status.code(), Some(125));
+    assert!(said.contains("params.width must be an integer from 1 to 8192"), "{said}");
+    up.end().await;
+}
+
+#[tokio::test]
 async fn accounts_and_tokens_are_managed() {
     let up = Up::start().await;
     let secret = up.home.0.path().join("secret");

@@ -14,6 +14,8 @@ const DOCUMENTS: &[&str] = &[
     "CONTRIBUTING.md",
     "protocol.md",
     "docs/metrics.md",
+    "docs/templates.md",
+    "docs/http/fractals.md",
     "examples/README.md",
     "examples/kubernetes/README.md",
 ];

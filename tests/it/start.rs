@@ -64,6 +64,19 @@ async fn a_second_server_on_the_same_directory_leaves_the_first_alone() {
 }
 
 #[tokio::test]
+async fn a_wrong_template_is_named_with_its_key() {
+    let home = TempDir::new().unwrap();
+    let templates = home.path().join("templates");
+    fs::create_dir(&templates).unwrap();
+    fs::write(templates.join("a.toml"), "command = 'x'\n[params.size]\ntype = 'integer'\ndefault = 'large'").unwrap();
+    let args = ["--data-dir", "data", "--listen", "127.0.0.1:0", "--templates", "templates"];
+    fails(home.path(), &args, &["templates/a.toml", "params.size.default", "an integer", "large"]).await;
+    fs::write(templates.join("a.toml"), "command = 'x'\ncolour = 1").unwrap();
+    fails(home.path(), &args, &["templates/a.toml", "line 2", "colour"]).await;
+    fails(home.path(), &["--templates", "nowhere"], &["nowhere"]).await;
+}
+
+#[tokio::test]
 async fn a_data_directory_that_cannot_be_written_is_named() {
     let home = TempDir::new().unwrap();
     fs::write(home.path().join("file"), "x").unwrap();

@@ -18,7 +18,7 @@ use super::ranges::{Part, has_already};
 use super::uploads::take;
 use crate::blobs::{Artifact, ArtifactPath};
 use crate::dispatcher::Dispatcher;
-use crate::model::Role;
+use crate::model::{Job, Role};
 use crate::protocol::job::Status;
 use crate::protocol::{Attempt, ErrorCode, WireError};
 
@@ -62,14 +62,27 @@ pub(super) async fn get(
     let Path((job, path)) = path?;
     let job = caller.job(&dispatcher, &job).await?;
     let path: ArtifactPath = path.parse().map_err(|_| HttpError::not_found("artifact"))?;
-    let found = dispatcher.blobs().artifact(job.id, job.attempt, &path).await?;
+    serve(&dispatcher, &job, &path, &headers).await
+}
+
+/// An artifact of a job's latest attempt, or the part of it that the request asks for.
+///
+/// # Errors
+/// 404 where there is none of this path, 416, or it cannot be read.
+pub(in crate::api) async fn serve(
+    dispatcher: &Dispatcher,
+    job: &Job,
+    path: &ArtifactPath,
+    headers: &HeaderMap,
+) -> Result<Response, HttpError> {
+    let found = dispatcher.blobs().artifact(job.id, job.attempt, path).await?;
     let (artifact, blob) = found.ok_or_else(|| HttpError::not_found("artifact"))?;
 
     let etag = HeaderValue::from_str(&format!("\"{}\"", artifact.sha256)).expect("hexadecimal is a header value");
-    if has_already(&headers, &artifact.sha256) {
+    if has_already(headers, &artifact.sha256) {
         return Ok((StatusCode::NOT_MODIFIED, [(header::ETAG, etag)]).into_response());
     }
-    let part = Part::asked(&headers, artifact.bytes, Some(&artifact.sha256))?;
+    let part = Part::asked(headers, artifact.bytes, Some(&artifact.sha256))?;
     let body = Body::from_stream(blob.read(part.range.clone()).await?);
     let mut response = part.response(artifact.content_type, body);
     response.headers_mut().insert(header::ETAG, etag);

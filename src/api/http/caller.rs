@@ -36,17 +36,26 @@ pub(in crate::api) async fn identify(
     headers: &HeaderMap,
     token: Option<&str>,
 ) -> Result<Identity, HttpError> {
+    check_origin(dispatcher, headers)?;
+    match token {
+        Some(token) => Ok(dispatcher.auth().authenticate(token).await?),
+        None if dispatcher.settings().open => Ok(Identity::anonymous()),
+        None => Err(HttpError::unauthorized()),
+    }
+}
+
+/// Whether the page that asks, if it is one, may.
+///
+/// # Errors
+/// `forbidden` for a page of another origin.
+pub(in crate::api) fn check_origin(dispatcher: &Dispatcher, headers: &HeaderMap) -> Result<(), HttpError> {
     let settings = dispatcher.settings();
     let text = |name| headers.get(name).map(|value| value.to_str().unwrap_or_default());
     // Under `--open` nothing but this keeps any web page from acting as an administrator.
-    if !origin_allowed(text(header::ORIGIN), text(header::HOST), &settings.allowed_origins, settings.open) {
-        return Err(HttpError::forbidden("this origin may not connect"));
+    if origin_allowed(text(header::ORIGIN), text(header::HOST), &settings.allowed_origins, settings.open) {
+        return Ok(());
     }
-    match token {
-        Some(token) => Ok(dispatcher.auth().authenticate(token).await?),
-        None if settings.open => Ok(Identity::anonymous()),
-        None => Err(HttpError::unauthorized()),
-    }
+    Err(HttpError::forbidden("this origin may not connect"))
 }
 
 impl Caller {

@@ -77,14 +77,14 @@ impl HttpError {
 }
 
 impl HttpError {
-    /// With another status than goes with its code.
-    pub(in crate::api) fn with_status(self, status: StatusCode) -> Self {
-        Self { status, ..self }
-    }
-
     /// The answer's status.
     pub(in crate::api) fn status(&self) -> StatusCode {
         self.status
+    }
+
+    /// With another status than goes with its code.
+    pub(in crate::api) fn with_status(self, status: StatusCode) -> Self {
+        Self { status, ..self }
     }
 
     /// As an answer whose body another system's document prescribes.

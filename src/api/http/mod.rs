@@ -5,7 +5,7 @@
 //! Not here: frames (`api::ws`), what a role may do with jobs (`dispatcher`).
 
 pub(super) mod address;
-mod artifacts;
+pub(super) mod artifacts;
 pub(super) mod caller;
 pub(super) mod disposition;
 pub(super) mod error;

@@ -96,7 +96,7 @@ impl Reader {
             }
             Login { token: Some(token), account: None, password: None } => Ok((auth.authenticate(&token).await?, None)),
             Login { token: None, account: Some(account), password: Some(password) } => {
-                let (identity, token) = auth.login(&account, &password).await?;
+                let (identity, token) = auth.login(&account, &password, self.from).await?;
                 Ok((identity, Some(token)))
             }
             Login { token: None, account: Some(_), password: None } => {

@@ -1,6 +1,7 @@
 //! One connection's reader: frames in, operations out, one reply each.
 
 use std::collections::VecDeque;
+use std::net::IpAddr;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
@@ -55,6 +56,7 @@ pub(super) async fn run(
     dispatcher: Dispatcher,
     registry: Registry,
     opening: Opening,
+    from: IpAddr,
 ) {
     let now = dispatcher.clock().now();
     let (identity, refused) = match opening {
@@ -71,7 +73,7 @@ pub(super) async fn run(
             Err(error) => (None, Some(refusal(&error))),
         },
     };
-    let mut reader = Reader::new(dispatcher, Arc::clone(&session), identity);
+    let mut reader = Reader::new(dispatcher, Arc::clone(&session), identity, from);
     // Once it has hung up it only waits for the peer's answer to the close.
     // Boxed, as all that is done now and then: a connection that waits stays small.
     let mut hung_up = Box::pin(reader.greet(refused)).await.is_err();
@@ -111,6 +113,8 @@ pub(super) struct Reader {
     pub(super) dispatcher: Dispatcher,
     pub(super) session: Arc<Session>,
     pub(super) identity: Option<Identity>,
+    /// The address that it came from.
+    pub(super) from: IpAddr,
     /// Once it has registered as a worker.
     pub(super) agent: Option<Arc<Agent>>,
     pub(super) wrong_logins: u32,
@@ -148,12 +152,13 @@ impl Strikes {
 }
 
 impl Reader {
-    fn new(dispatcher: Dispatcher, session: Arc<Session>, identity: Option<Identity>) -> Self {
+    fn new(dispatcher: Dispatcher, session: Arc<Session>, identity: Option<Identity>, from: IpAddr) -> Self {
         let counted = count(&dispatcher, identity.as_ref());
         Self {
             dispatcher,
             session,
             identity,
+            from,
             agent: None,
             wrong_logins: 0,
             submits: Submits::default(),

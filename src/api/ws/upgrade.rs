@@ -1,9 +1,10 @@
 //! The upgrade request: who asks, from where, with what.
 
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use axum::extract::State;
 use axum::extract::ws::WebSocketUpgrade;
+use axum::extract::{ConnectInfo, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use futures_util::StreamExt;
@@ -11,6 +12,7 @@ use tracing::{Instrument, Span};
 
 use super::registry::Registry;
 use super::session::{self, Opening};
+use crate::api::http::address::ClientAddress;
 use crate::auth::{Identity, origin_allowed};
 use crate::dispatcher::Dispatcher;
 use crate::model::Role;
@@ -42,14 +44,21 @@ pub struct WsState {
 
 /// Upgrades to a WebSocket. What is wrong with the request is said on the socket, because that is
 /// the only place where a browser's page can read it.
-pub async fn upgrade(State(state): State<WsState>, headers: HeaderMap, ws: WebSocketUpgrade) -> Response {
+pub async fn upgrade(
+    State(state): State<WsState>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    headers: HeaderMap,
+    ws: WebSocketUpgrade,
+) -> Response {
     let metrics = Arc::clone(state.dispatcher.metrics());
-    let response = open(state, &headers, ws).await;
+    let proxies = &state.dispatcher.settings().trusted_proxies;
+    let ClientAddress(from) = ClientAddress::of(Some(&ConnectInfo(peer)), &headers, proxies);
+    let response = open(state, from, &headers, ws).await;
     metrics.request(ROUTE, response.status().as_u16());
     response
 }
 
-async fn open(state: WsState, headers: &HeaderMap, ws: WebSocketUpgrade) -> Response {
+async fn open(state: WsState, from: IpAddr, headers: &HeaderMap, ws: WebSocketUpgrade) -> Response {
     let WsState { dispatcher, registry } = state;
     let settings = dispatcher.settings();
     if registry.len() >= settings.limits.connections {
@@ -92,7 +101,7 @@ async fn open(state: WsState, headers: &HeaderMap, ws: WebSocketUpgrade) -> Resp
         .max_frame_size(most)
         .on_upgrade(async move |socket| {
             // A task of its own: that of the upgrade is larger, and would live as long.
-            let session = session::run(socket.split(), dispatcher.clone(), registry, opening);
+            let session = session::run(socket.split(), dispatcher.clone(), registry, opening, from);
             dispatcher.shutdown().spawn(session.instrument(connection));
         })
 }

@@ -56,6 +56,8 @@ impl Worker {
             labels: std::collections::BTreeMap::new(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             images: None,
+            pub_key: None,
+            address: None,
             resume: Vec::new(),
         };
         peer.out().text(encode(&AgentReport::Register(Box::new(register))).as_bytes());

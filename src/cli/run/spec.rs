@@ -22,6 +22,9 @@ pub(super) fn of(
     if args.timeout.is_some_and(|Span(limit)| limit == Duration::ZERO) {
         return Err(Failure::usage("--timeout must be more than 0"));
     }
+    if args.template.is_none() && !args.params.is_empty() {
+        return Err(Failure::usage("--param goes with --template"));
+    }
     let tty = match (args.tty, size) {
         (false, _) => Tty::Switch(false),
         (true, None) => Tty::Switch(true),
@@ -50,6 +53,9 @@ pub(super) fn of(
         cwd: args.cwd.clone(),
         name: args.name.clone(),
         tags: args.tags.clone(),
+        template: args.template.clone(),
+        // Numbers, too: the dispatcher knows which type each has.
+        params: args.params.iter().map(|param| (param.key.clone(), param.value.clone().into())).collect(),
         stdin: args.interactive,
         tty,
         requires: Requires {
@@ -130,6 +136,17 @@ mod tests {
         assert_eq!((spec.timeout_secs, spec.grace_secs, spec.priority), (Some(600.0), Some(0.0), -3));
         assert_eq!((spec.on_lost, spec.max_attempts), (OnLost::Requeue, Some(5)));
         assert_eq!(spec.tty, Tty::Size { cols: 100, rows: 30 });
+    }
+
+    #[test]
+    fn a_template_stands_in_the_place_of_a_command() {
+        let spec = spec(&["--template", "fractal", "--param", "width=64", "--param", "x=-0.5"], None).unwrap();
+        assert_eq!((spec.template.as_deref(), &spec.params["width"]), (Some("fractal"), &"64".into()));
+        assert_eq!((spec.command, spec.args, &spec.params["x"]), (None, None, &"-0.5".into()));
+        for wrong in [&["--template", "t", "x"][..], &["--template", "t", "--image", "i"]] {
+            assert!(Cli::try_parse_from([&["gangline", "run"], wrong].concat()).is_err(), "{wrong:?}");
+        }
+        assert!(self::spec(&["--param", "a=b", "x"], None).is_err());
     }
 
     #[test]

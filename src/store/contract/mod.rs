@@ -58,6 +58,7 @@ macro_rules! contract {
             registry: a_worker_is_kept_and_superseded_by_a_later_boot,
                 draining_survives_a_registration,
                 an_account_goes_by_name_and_email,
+                of_two_changes_of_an_account_neither_undoes_the_other,
                 tokens_end_with_their_account,
                 the_signing_key_stays;
             documents: a_document_changes_only_as_it_was_read,

@@ -17,11 +17,13 @@ fn worker(id: &str, boot: u64) -> Worker {
         gpus: Vec::new(),
         slots: 4,
         labels: [("zone".to_owned(), "a".to_owned())].into(),
+        ip: Some("192.0.2.7".parse().unwrap()),
         containers: false,
         draining: false,
         last_seen: 1_000_000,
         instance: String::new(),
-        polls_from: None,
+        polls: false,
+        contact: None,
     }
 }
 
@@ -33,6 +35,9 @@ fn person(owner: &str, email: Option<&str>) -> Account {
         password_hash: None,
         created_at: 5,
         tokens_valid_from: 0,
+        revision: 0,
+        profile: [("nickname".to_owned(), "Countess".into())].into(),
+        photo: None,
     }
 }
 
@@ -91,13 +96,28 @@ pub(super) async fn an_account_goes_by_name_and_email(s: &Subject) {
     }
     assert_eq!(s.store.account("ADA").await.unwrap(), None);
 
-    let moved = Account { email: Some("a@b.c".to_owned()), tokens_valid_from: 9, ..ada };
+    let moved = Account { email: Some("a@b.c".to_owned()), tokens_valid_from: 9, revision: 1, ..ada };
     assert!(s.store.update_account(moved.clone()).await.unwrap());
     assert_eq!(s.store.account("ada@example.org").await.unwrap(), None);
     assert_eq!(s.store.account("a@b.c").await.unwrap(), Some(moved.clone()));
-    assert!(!s.store.update_account(person("bob", Some("A@B.C"))).await.unwrap());
-    assert!(!s.store.update_account(person("eve", None)).await.unwrap());
+    let second = |name: &str, email| Account { revision: 1, ..person(name, email) };
+    assert!(!s.store.update_account(second("bob", Some("A@B.C"))).await.unwrap());
+    assert!(!s.store.update_account(second("eve", None)).await.unwrap());
     assert_eq!(s.store.accounts().await.unwrap(), [moved, person("bob", None)]);
+}
+
+pub(super) async fn of_two_changes_of_an_account_neither_undoes_the_other(s: &Subject) {
+    assert!(s.store.add_account(person("ada", None)).await.unwrap());
+    let read = s.store.account("ada").await.unwrap().unwrap();
+    let rotated = Account { tokens_valid_from: 9, revision: 1, ..read.clone() };
+    let renamed = Account { email: Some("a@b.c".to_owned()), revision: 1, ..read };
+    assert!(s.store.update_account(rotated.clone()).await.unwrap());
+    assert!(!s.store.update_account(renamed).await.unwrap(), "it was read before the other's change");
+    assert!(!s.store.update_account(rotated.clone()).await.unwrap(), "said twice");
+    assert_eq!(s.store.account("ada").await.unwrap(), Some(rotated.clone()));
+    let both = Account { email: Some("a@b.c".to_owned()), revision: 2, ..rotated };
+    assert!(s.store.update_account(both.clone()).await.unwrap());
+    assert_eq!(s.store.account("a@b.c").await.unwrap(), Some(both));
 }
 
 pub(super) async fn tokens_end_with_their_account(s: &Subject) {

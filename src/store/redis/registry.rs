@@ -68,7 +68,8 @@ impl RedisStore {
         let name = account.name.as_str();
         let email = account.email.as_ref().map(|email| email.to_lowercase()).unwrap_or_default();
         let call = self.shared_call(Script::AddAccount).arg(how).arg(name).arg(name.to_lowercase());
-        let done: u64 = record::number(self.run(&call.arg(email).arg(to_json(account)?)).await?)?;
+        let call = call.arg(email).arg(to_json(account)?).arg(account.revision.saturating_sub(1));
+        let done: u64 = record::number(self.run(&call).await?)?;
         Ok(done == 1)
     }
 }

@@ -71,10 +71,15 @@ pub(super) fn add_account(conn: &Connection, account: &Account) -> Run<bool> {
     Ok(!taken)
 }
 
-/// Replaces an account; `false`: there is none, or its email is another's.
+/// Replaces an account by its next revision; `false`: there is none, it has changed, or its email is another's.
 pub(super) fn update_account(conn: &Connection, account: &Account) -> Run<bool> {
     let name = account.name.as_str();
-    let known = conn.prepare_cached("SELECT 1 FROM accounts WHERE name = ?1")?.exists([name])?;
+    let before: Option<String> = conn
+        .prepare_cached("SELECT record FROM accounts WHERE name = ?1")?
+        .query_row([name], |row| row.get(0))
+        .optional()?;
+    let before: Option<Account> = before.as_deref().map(from_json).transpose()?;
+    let known = before.is_some_and(|before| before.revision.checked_add(1) == Some(account.revision));
     let taken = account.email.as_deref().map_or(Ok(false), |email| is_taken(conn, email, name))?;
     if known && !taken {
         put_account(conn, account)?;

@@ -12,7 +12,7 @@ pub(crate) mod tree;
 use std::ffi::OsString;
 use std::io;
 use std::os::fd::AsFd;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 
 use tokio::process::{Child, Command};
@@ -93,6 +93,20 @@ impl StartError {
 /// some are secrets.
 pub(crate) fn hidden_variables() -> Vec<OsString> {
     std::env::vars_os().map(|(name, _)| name).filter(|name| name.as_encoded_bytes().starts_with(b"GANGLINE_")).collect()
+}
+
+/// Where jobs look for programs: as the agent does, and at last beside its own binary, where the programs lie that come
+/// with it. None: there is nothing to add.
+pub(crate) fn search_path() -> Option<OsString> {
+    let path = std::env::var_os("PATH")?;
+    let own = std::env::current_exe().ok()?.parent()?.to_owned();
+    let mut dirs: Vec<PathBuf> = std::env::split_paths(&path).collect();
+    if dirs.contains(&own) {
+        return None;
+    }
+    dirs.push(own);
+    // Fails where the directory has a colon in its name, which no path can hold.
+    std::env::join_paths(dirs).ok()
 }
 
 /// Starts a program, away from the runtime: a thread that starts one waits until it runs.

@@ -1,4 +1,9 @@
-//! The five older systems' surfaces, each replayed from its own document.
+//! The five older systems, each replayed by its own document.
 
+mod accounts;
+mod broker;
 mod executor;
 mod executor_programs;
+mod fractals;
+mod machines;
+mod panel;

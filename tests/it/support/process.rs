@@ -43,10 +43,15 @@ pub(crate) async fn run(mut command: Command) -> Ended {
     Ended { status: output.status, stderr: String::from_utf8_lossy(&output.stderr).into_owned() }
 }
 
-/// A port that nobody listens on now.
+/// A port that nobody listens on now. Not one that the system gives to outgoing connections: those would take it while a
+/// server that is to come back to it is down.
 pub(crate) fn free_address() -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-    listener.local_addr().expect("a bound socket has an address")
+    loop {
+        let address = SocketAddr::from(([127, 0, 0, 1], rand::random_range(10_000..32_000)));
+        if TcpListener::bind(address).is_ok() {
+            return address;
+        }
+    }
 }
 
 impl Process {

@@ -16,7 +16,7 @@ use gangline::base::secret::Secret;
 use gangline::base::shutdown::Shutdown;
 use gangline::blobs::Blobs;
 use gangline::config::ServerSettings;
-use gangline::dispatcher::{Dispatcher, Parts};
+use gangline::dispatcher::{Dispatcher, Parts, Templates};
 use gangline::protocol::auth::{Role, TokenCreate, UserAdd};
 use gangline::store::redis::RedisOptions;
 use gangline::store::sqlite::{SqliteOptions, SqliteStore};
@@ -244,7 +244,9 @@ impl Stage {
         let weak = Arc::downgrade(&store);
         let listener = TcpListener::bind(settings.listen).await.expect("a free port");
         let address = listener.local_addr().expect("a bound socket has an address");
-        let parts = Parts { store, shared, auth, blobs, clock: clock.clone(), settings, shutdown: shutdown.clone() };
+        let templates = Templates::load(settings.templates.as_deref()).expect("templates can be read");
+        let parts =
+            Parts { store, shared, auth, blobs, templates, clock: clock.clone(), settings, shutdown: shutdown.clone() };
         let dispatcher = Dispatcher::start(parts).await.expect("the dispatcher starts");
         let registry = Registry::default();
         shutdown.spawn(registry.clone().run(dispatcher.clone()));

@@ -1,7 +1,8 @@
--- Adds or replaces an account. ARGV: 'add' or 'update', name, name in lower case, email in lower case or '', record.
+-- Adds or replaces an account. ARGV: 'add' or 'update', name, name in lower case, email in lower case or '', record, and the
+-- revision that must be there to be replaced.
 -- Answers 1, or 0 where the name or the email is another's, or there is nothing to replace.
 
-local how, name, folded, email, account = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
+local how, name, folded, email, account, revision = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6]
 local accounts, names, emails = base .. ':accounts', base .. ':names', base .. ':emails'
 
 -- Whether an account other than this one goes by `text`.
@@ -17,7 +18,8 @@ end
 
 local known = redis.call('HGET', accounts, name)
 if how == 'update' then
-  if not known then
+  -- A record of old has no revision.
+  if not known or digits(cjson.decode(known).revision or 0) ~= revision then
     return 0
   end
 elseif is_taken(folded) then

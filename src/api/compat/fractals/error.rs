@@ -1,0 +1,73 @@
+//! Errors of this family: `{"error": "…"}`, and the field at fault where it is one.
+
+use axum::response::{IntoResponse, Response};
+use serde_json::json;
+use utoipa::{IntoResponses, ToSchema};
+
+use crate::api::http::error::HttpError;
+
+/// An answer of this family that says what is wrong.
+#[derive(Debug)]
+pub(super) struct Refusal(HttpError);
+
+/// Its body, for the description of the routes.
+#[derive(ToSchema)]
+#[schema(as = fractals::Error)]
+#[expect(dead_code, reason = "the shape is described here and built as JSON")]
+pub(super) struct Error {
+    /// What is wrong.
+    error: String,
+    /// The field at fault, where it is one.
+    field: Option<String>,
+}
+
+/// How any route of this family may refuse, for the description of the routes.
+#[derive(IntoResponses)]
+#[expect(dead_code, reason = "statuses are made where errors are; here they are described")]
+pub(super) enum Refusals {
+    /// The field at fault is named.
+    #[response(status = 400)]
+    Bad(Error),
+    /// No token, or a wrong one; no such account, or a wrong password.
+    #[response(status = 401)]
+    Unauthorized(Error),
+    /// Not for this role, or not from this page.
+    #[response(status = 403)]
+    Forbidden(Error),
+    /// No such thing, or not the caller's to see.
+    #[response(status = 404)]
+    NotFound(Error),
+    /// The name is taken, or the task is not finished.
+    #[response(status = 409)]
+    Conflict(Error),
+    /// The body is too large.
+    #[response(status = 413)]
+    TooLarge(Error),
+    /// The body is no JSON by its header.
+    #[response(status = 415)]
+    NotJson(Error),
+    /// No worker could ever meet this.
+    #[response(status = 422)]
+    Unsatisfiable(Error),
+    /// Too much at once; `Retry-After` says when to come again.
+    #[response(status = 429)]
+    TooMany(Error),
+    /// The store cannot be reached.
+    #[response(status = 503)]
+    Unavailable(Error),
+}
+
+impl<E: Into<HttpError>> From<E> for Refusal {
+    fn from(error: E) -> Self {
+        Self(error.into())
+    }
+}
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        self.0.answer(|_, error| match &error.field {
+            Some(field) => json!({ "error": error.message, "field": field }),
+            None => json!({ "error": error.message }),
+        })
+    }
+}
