@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! uploads/<id>/<name>                   an upload; the id is random and the only key to it
+//! pieces/<id>/<piece>                   a part of an upload that comes little by little
 //! artifacts/<job>/<attempt>/<key>.json  an artifact's record; the key is a hash of its path
 //! artifacts/<job>/<attempt>/<data>      its bytes, under a random name that the record holds
 //! logs/<job>                            a finished log, where the store does not keep it
@@ -22,6 +23,7 @@ mod log;
 mod neighbours;
 mod open;
 mod photo;
+mod pieces;
 mod remove;
 #[cfg(test)]
 mod tests;
@@ -38,6 +40,7 @@ pub use self::error::{BlobError, PutError};
 pub use self::io::Blob;
 pub use self::log::{FinishedLog, LogWriter};
 pub use self::neighbours::{Listed, Neighbours, ROUTE as NEIGHBOURS_ROUTE};
+pub use self::pieces::PieceOf;
 pub use self::upload::Upload;
 
 /// Uploads, artifacts and finished logs in one place. Clones share it.

@@ -8,10 +8,13 @@ use futures_util::Stream;
 use object_store::path::Path;
 use uuid::Uuid;
 
-use super::{Blob, BlobError, Blobs, PutError, remove};
+use super::{Blob, BlobError, Blobs, PutError, pieces, remove};
 
 /// Longest name of an upload in its address, in bytes.
 const NAME_MOST: usize = 100;
+
+/// How long pieces may wait for the rest; twice what their upload may.
+const PIECES_FOR: Duration = Duration::from_secs(2 * 24 * 3600);
 
 /// An upload that was taken.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -53,15 +56,18 @@ impl Blobs {
         self.blob(location(id, name), name).await
     }
 
-    /// Removes uploads older than `age`, with what broken uploads left.
+    /// Removes uploads older than `age`, with what broken uploads left, and pieces whose rest never came.
     ///
     /// # Errors
     /// The directory cannot be read; what was removed stays removed.
     pub async fn forget_uploads(&self, age: Duration) -> Result<(), BlobError> {
-        match &self.root {
-            Some(root) => remove::old_dirs(&root.join("uploads"), age).await,
-            None => self.remove_older("uploads", age).await,
+        for (dir, age) in [("uploads", age), (pieces::DIR, age.min(PIECES_FOR))] {
+            match &self.root {
+                Some(root) => remove::old_dirs(&root.join(dir), age).await?,
+                None => self.remove_older(dir, age).await?,
+            }
         }
+        Ok(())
     }
 }
 

@@ -390,7 +390,7 @@ fn longest_run(job: &Job) -> Option<Millis> {
 
 /// Whether a worker may be there without a connection to this instance: it has one to another, or it polls.
 fn is_away(worker: &Worker, here: &str) -> bool {
-    worker.polls_from.is_some() || !worker.instance.is_empty() && worker.instance != here
+    worker.polls || !worker.instance.is_empty() && worker.instance != here
 }
 
 fn facts_of(worker: &Worker, online: bool) -> Facts {
@@ -404,7 +404,7 @@ fn facts_of(worker: &Worker, online: bool) -> Facts {
         id: worker.id.clone(),
         labels: worker.labels.clone(),
         containers: worker.containers,
-        polls: worker.polls_from.is_some(),
+        polls: worker.polls,
         online,
         draining: worker.draining,
         free: total.clone(),

@@ -29,6 +29,7 @@ mod reaper;
 mod records;
 mod register;
 mod results;
+mod resumable;
 mod settling;
 mod standing;
 mod tasks;
@@ -54,6 +55,7 @@ pub use polling::PollingWorker;
 pub use reader::{LogReader, Piece};
 pub use register::Registration;
 pub use results::BroughtBack;
+pub use resumable::Progress;
 pub use standing::Standing;
 pub use templates::{TemplateError, Templates};
 

@@ -404,7 +404,7 @@ impl Dispatcher {
         let Some(peers) = &self.0.peers else { return Ok(false) };
         // Those that poll take no orders.
         let since = self.online_since();
-        let connects = |worker: &Worker| worker.last_seen > since && worker.polls_from.is_none();
+        let connects = |worker: &Worker| worker.last_seen > since && !worker.polls;
         let is_elsewhere = self.0.fleet.known(worker).is_some_and(|known| connects(&known.worker));
         if !is_elsewhere || !peers.store.leave_order(worker, frame).await? {
             return Ok(false);

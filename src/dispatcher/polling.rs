@@ -85,7 +85,7 @@ impl Dispatcher {
         let PollingWorker { id, hostname, os, cpu_count, version } = worker;
         let now = self.0.clock.now();
         let before = self.0.store.worker(&id).await?;
-        let connected = |worker: &Worker| worker.polls_from.is_none() && worker.last_seen > self.online_since();
+        let connected = |worker: &Worker| !worker.polls && worker.last_seen > self.online_since();
         if self.0.fleet.agent(&id).is_some() || before.as_ref().is_some_and(connected) {
             return Err(DispatchError::Conflict(format!("worker {id} is connected by WebSocket")));
         }
@@ -106,9 +106,9 @@ impl Dispatcher {
             draining: before.as_ref().is_some_and(|before| before.draining),
             last_seen: now,
             instance: String::new(),
-            ip: Some(from),
             contact: None,
-            polls_from: Some(from),
+            ip: Some(from),
+            polls: true,
         };
         if !self.0.store.register(worker.clone()).await? {
             return Err(DispatchError::Conflict(format!("worker {} was registered by another just now", worker.id)));
@@ -178,7 +178,7 @@ impl Dispatcher {
 
     /// The record of a worker, if it polls.
     pub(super) async fn polling_worker(&self, id: &WorkerId) -> Result<Option<Worker>, StoreError> {
-        Ok(self.0.store.worker(id).await?.filter(|worker| worker.polls_from.is_some()))
+        Ok(self.0.store.worker(id).await?.filter(|worker| worker.polls))
     }
 
     /// Whether a running job was given to a worker that polls.
@@ -204,7 +204,7 @@ impl Dispatcher {
 
     /// Those of an address, the first that registered first.
     async fn polling_from(&self, from: IpAddr) -> Result<Vec<Worker>, StoreError> {
-        let is_there = |worker: &Worker| worker.polls_from == Some(from);
+        let is_there = |worker: &Worker| worker.polls && worker.ip == Some(from);
         let known = self.0.fleet.all_known().into_iter().map(|known| known.worker);
         let mut workers: Vec<Worker> = known.filter(is_there).collect();
         if workers.is_empty() && self.has_peers() {

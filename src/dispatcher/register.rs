@@ -351,7 +351,7 @@ fn worker_of(register: Register, contact: Option<Contact>, from: IpAddr, now: u6
         draining: false,
         last_seen: now,
         instance: instance.to_owned(),
+        polls: false,
         contact,
-        polls_from: None,
     }
 }

@@ -107,7 +107,7 @@ impl Dispatcher {
             return Ok(true);
         }
         let asked_from = self.asked_anonymously_from(job).await?;
-        Ok(asked_from.is_some() && asked_from == bringer.polls_from)
+        Ok(asked_from.is_some() && asked_from == bringer.ip)
     }
 }
 

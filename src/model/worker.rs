@@ -48,12 +48,12 @@ pub struct Worker {
     /// The dispatcher that it is, or was last, connected to.
     #[serde(default)]
     pub instance: String,
+    /// Whether it has no connection and polls for jobs over HTTP, from its address.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub polls: bool,
     /// How clients that it is brokered to reach it; none: it is not brokered.
     #[serde(default)]
     pub contact: Option<Contact>,
-    /// Where it registered from, if it polls for jobs over HTTP; none: it is, or was, connected.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub polls_from: Option<IpAddr>,
 }
 
 /// A GPU.

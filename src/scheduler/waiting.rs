@@ -4,6 +4,9 @@ use super::plan::{Facts, runs};
 use crate::model::Requires;
 use crate::model::spec::Gpus;
 
+/// Why a worker that polls is no help.
+const POLLING: &str = "those that poll take only a script with a ZIP";
+
 /// The reason why no worker has taken a job of `class`.
 ///
 /// It names the narrowest thing: that nobody could ever run it, that those who could are away, or
@@ -34,13 +37,14 @@ pub fn waiting_for(class: &Requires, workers: &[Facts]) -> String {
 
 fn unmet(class: &Requires, workers: &[Facts]) -> String {
     if let Some(id) = &class.worker {
-        if !workers.iter().any(|worker| worker.id == *id) {
-            return format!("worker {id} to connect (it is not known here)");
-        }
-        return format!("worker {id} to have {}", needs(class));
+        return match workers.iter().find(|worker| worker.id == *id) {
+            None => format!("worker {id} to connect (it is not known here)"),
+            Some(worker) if worker.polls && !class.polled => format!("worker {id} to connect: {POLLING}"),
+            Some(_) => format!("worker {id} to have {}", needs(class)),
+        };
     }
     if workers.iter().all(|worker| worker.polls) {
-        return "a worker with a connection: those that poll take only a script with a ZIP".to_owned();
+        return format!("a worker to connect: {POLLING}");
     }
     for (key, value) in &class.labels {
         if !workers.iter().any(|worker| worker.labels.get(key) == Some(value)) {

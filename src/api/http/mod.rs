@@ -14,6 +14,7 @@ mod internal;
 mod openapi;
 mod output;
 pub(super) mod ranges;
+mod resumable;
 pub(super) mod uploads;
 
 use std::sync::Arc;
@@ -48,6 +49,8 @@ pub fn router(dispatcher: Dispatcher) -> Router {
         .routes(routes!(health::metrics))
         .routes(routes!(uploads::put))
         .routes(routes!(uploads::get))
+        .routes(routes!(resumable::about, resumable::begin))
+        .routes(routes!(resumable::progress, resumable::go_on, resumable::end))
         .routes(routes!(output::get))
         .routes(routes!(artifacts::list))
         .routes(routes!(artifacts::get, artifacts::put))

@@ -22,8 +22,8 @@ fn worker(id: &str, boot: u64) -> Worker {
         draining: false,
         last_seen: 1_000_000,
         instance: String::new(),
+        polls: false,
         contact: None,
-        polls_from: None,
     }
 }
 

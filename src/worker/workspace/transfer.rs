@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use reqwest::header::CONTENT_LENGTH;
 use reqwest::redirect::Policy;
-use reqwest::{Client, StatusCode};
+use reqwest::{Client, StatusCode, Url};
 use tokio::io::AsyncWriteExt;
 use tokio::time::{sleep, timeout};
 use tokio_util::io::ReaderStream;
@@ -173,13 +173,17 @@ impl Transfer {
         Ok(client.build()?)
     }
 
-    /// The whole URL, and whether it is on the dispatcher.
+    /// The whole URL, and whether it is an upload on the dispatcher. Nothing else there is for whoever submits a job to
+    /// have fetched with the worker's token.
     fn locate(&self, url: &str) -> (String, bool) {
-        if !url.contains("://") {
-            return (self.address.http_url(url), true);
-        }
-        let own = url.starts_with(&self.address.http_url("/"));
-        (url.to_owned(), own)
+        let whole = if url.contains("://") { url.to_owned() } else { self.address.http_url(url) };
+        let uploads = self.address.http_url("/uploads/");
+        // As it will be asked for: without the dots that would lead somewhere else.
+        let own = match (Url::parse(&whole), Url::parse(&uploads)) {
+            (Ok(url), Ok(uploads)) => url.origin() == uploads.origin() && url.path().starts_with(uploads.path()),
+            (Ok(_) | Err(_), _) => false,
+        };
+        (whole, own)
     }
 }
 
@@ -208,9 +212,23 @@ mod tests {
         assert_eq!(transfer.locate("/uploads/a.zip"), ("http://h:3000/uploads/a.zip".to_owned(), true));
         assert_eq!(transfer.locate("uploads/a.zip"), ("http://h:3000/uploads/a.zip".to_owned(), true));
         assert!(transfer.locate("http://h:3000/uploads/a.zip").1);
-        for other in ["http://other/a.zip", "http://h:30001/a.zip", "http://h:3000@evil/a.zip"] {
+        for other in [
+            "http://other/a.zip",
+            "http://h:30001/a.zip",
+            "http://h:3000@evil/a.zip",
+            "/api/jobs/7/artifacts/a.zip",
+            "/uploads/../api/jobs/7/artifacts/a.zip",
+            "/uploads/%2e%2E/api/jobs/7/artifacts/a.zip",
+            "http://h:3000/uploads/x/../../api/jobs/7/artifacts/a.zip",
+        ] {
             assert!(!transfer.locate(other).1, "{other}");
         }
+    }
+
+    #[test]
+    fn a_port_that_goes_without_saying_is_the_same() {
+        let transfer = Transfer::new("ws://Host:80/ws".parse().unwrap(), None, Trust::default());
+        assert!(transfer.locate("/uploads/a.zip").1 && transfer.locate("http://host/uploads/a.zip").1);
     }
 
     #[test]

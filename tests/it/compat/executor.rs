@@ -1,5 +1,10 @@
 //! The distributed executor (family C), route by route as its document has it.
 
+use std::time::Duration;
+
+use gangline::model::Requires;
+use gangline::protocol::WorkerId;
+use gangline::store::jobs::Claim;
 use serde_json::{Value, json};
 
 use crate::support::{Reply, TestServer, Web, soon};
@@ -292,6 +297,21 @@ async fn many_polls_at_once_never_give_a_worker_two_jobs() {
 }
 
 #[tokio::test]
+async fn a_job_that_was_claimed_and_never_handed_out_is_handed_out_at_the_next_poll() {
+    let server = open().await;
+    let site = Site::of(&server);
+    site.register("w").await;
+    let job = site.create().await;
+    // As an instance leaves it that dies before it answers.
+    let worker: WorkerId = "w".parse().expect("a name");
+    let classes = vec![(Requires { polled: true, ..Requires::default() }, Vec::new())];
+    let claim = Claim { worker, classes, limit: 1, lease: Duration::from_secs(30) };
+    assert_eq!(server.dispatcher.store().claim(claim).await.expect("the store answers").len(), 1);
+    assert_eq!(site.poll().await["jobId"], job);
+    assert_eq!(site.get("/api/jobs/get-job").await.status, 202, "now it was handed out");
+}
+
+#[tokio::test]
 async fn a_cancelled_job_is_over_and_its_late_result_is_refused() {
     let server = open().await;
     let site = Site::of(&server);
@@ -574,4 +594,28 @@ fn events(text: &str) -> Vec<Event> {
             data: serde_json::from_str(&field(event, "data")).expect("JSON"),
         })
         .collect()
+}
+
+#[tokio::test]
+async fn a_crowd_that_asks_at_once_is_answered_as_if_each_had_asked_alone() {
+    let server = open().await;
+    let site = Site::of(&server);
+    site.register("w").await;
+    for _ in 0..5 {
+        let job = site.create().await;
+        site.poll().await;
+        let crowd = async || {
+            let asked = (0..50).map(|_| site.status(&job));
+            futures_util::future::join_all(asked)
+                .await
+                .iter()
+                .map(|status| status["status"].clone())
+                .collect::<Vec<_>>()
+        };
+        let (before, submitted) = tokio::join!(crowd(), site.submit(&job, "w", 0));
+        assert_eq!(submitted.status, 200);
+        assert!(before.iter().all(|status| *status == "running" || *status == "completed"), "{before:?}");
+        // Whoever asks after the answer sees what it said.
+        assert!(crowd().await.iter().all(|status| *status == "completed"));
+    }
 }
