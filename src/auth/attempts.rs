@@ -3,17 +3,15 @@
 //! Tries at one account are counted in the store, so that guessing at several dispatchers gains nothing. Tries from one
 //! address are counted in memory, by each dispatcher for itself: they only bound what a flood of names may cost.
 
-use std::net::IpAddr;
 use std::num::NonZeroU32;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use super::AuthError;
 use super::api_token::hex;
-use super::{Auth, AuthError};
 use crate::base::clock::{Clock, Millis};
-use crate::base::rate::network;
 use crate::store::documents::{Collection, DocumentWrite};
 use crate::store::{Store, StoreError};
 
@@ -70,15 +68,4 @@ pub(super) async fn count(store: &dyn Store, clock: &Clock, name: &str) -> Resul
         }
     }
     Err(AuthError::TooManyLogins { retry_after: Duration::from_millis(INTERVAL) })
-}
-
-impl Auth {
-    /// Counts a login or a registration from an address.
-    ///
-    /// # Errors
-    /// `TooManyLogins`: not before that time.
-    pub(super) fn count_address(&self, from: IpAddr) -> Result<(), AuthError> {
-        let counted = self.0.addresses.count(network(from));
-        counted.map_err(|retry_after| AuthError::TooManyLogins { retry_after })
-    }
 }

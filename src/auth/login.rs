@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::{Auth, AuthError, Credential, Identity, attempts};
+use crate::base::rate::network;
 use crate::model::Account;
 
 /// One login: every token that came of it, and of its refreshes, carries this, and ends with it.
@@ -46,6 +47,14 @@ impl Auth {
         let kept = account.as_ref().and_then(|account| account.password_hash.clone());
         let good = self.0.passwords.verify(password.to_owned(), kept).await?;
         account.filter(|_| good).ok_or(AuthError::WrongPassword)
+    }
+
+    /// Counts a login or a registration from an address.
+    ///
+    /// # Errors
+    /// `TooManyLogins`.
+    pub(super) fn count_address(&self, from: IpAddr) -> Result<(), AuthError> {
+        self.0.addresses.count(network(from)).map_err(|retry_after| AuthError::TooManyLogins { retry_after })
     }
 
     /// An access token of a login.

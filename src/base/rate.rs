@@ -4,7 +4,7 @@
 //! counted one by one shares one budget. Not here: what is counted, and what a peer is told.
 
 use std::hash::{BuildHasher, Hash, RandomState};
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::num::NonZeroU32;
 use std::time::Duration;
 
@@ -51,11 +51,11 @@ impl Rate {
     }
 }
 
-/// What one customer of a provider has, to be counted as one: an address of version 4, or the 2⁶⁴ of version 6 around one.
+/// What addresses are counted as: whoever has one of IPv6 has the 2⁶⁴ beside it, too.
 pub fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
-        IpAddr::V4(address) => address.into(),
-        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() >> 64 << 64).into(),
+        IpAddr::V4(v4) => IpAddr::V4(v4),
+        IpAddr::V6(v6) => IpAddr::from((v6.to_bits() >> 64 << 64).to_be_bytes()),
     }
 }
 
@@ -93,6 +93,6 @@ mod tests {
         assert_eq!(counted("2001:db8::1"), counted("2001:db8::ffff:1"));
         assert_ne!(counted("2001:db8::1"), counted("2001:db8:0:1::1"));
         assert_ne!(counted("192.0.2.1"), counted("192.0.2.2"));
-        assert_eq!(counted("::ffff:192.0.2.1"), counted("192.0.2.1"));
+        assert_eq!(counted("192.0.2.1"), counted("::ffff:192.0.2.1"));
     }
 }

@@ -4,9 +4,9 @@
 //! and `readme` hold the documents to the code; `fuzz` throws at the codec what no sane peer sends. `connections`,
 //! `jobs` and `workers` try the contract sentence by sentence, with peers that speak it by hand;
 //! `cli` uses the binary as people do, `start` and `redis_start` try what must not start, `tls` with certificates, `wscat` types what
-//! `protocol.md` says. `metrics` holds what is counted to its list, `files` keeps what jobs leave in every place where
-//! it can be kept, `uploads` goes on with what was interrupted, `openapi` holds the server to the document that it gives of itself, `compat` speaks as programs for the
-//! five older systems do. `faults` kills, stops and cuts off, and judges what was seen meanwhile.
+//! `protocol.md` says. `compat` replays the documents of the five older systems, `openapi` holds the server to the document that
+//! it gives of itself. `metrics` holds what is counted to its list, `files` keeps what jobs leave in every place where it can
+//! be kept, `uploads` goes on with what was interrupted. `faults` kills, stops and cuts off, and judges what was seen meanwhile.
 
 #![cfg(test)]
 

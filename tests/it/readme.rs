@@ -16,6 +16,7 @@ const DOCUMENTS: &[&str] = &[
     "docs/metrics.md",
     "docs/templates.md",
     "docs/http/fractals.md",
+    "docs/http/machines.md",
     "examples/README.md",
     "examples/kubernetes/README.md",
 ];

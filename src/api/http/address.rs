@@ -19,34 +19,11 @@ use crate::protocol::{ErrorCode, WireError};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::api) struct ClientAddress(pub(in crate::api) IpAddr);
 
-impl ClientAddress {
-    /// A connection's peer; behind proxies that are trusted, the last address that none of them added.
-    pub(in crate::api) fn of(peer: Option<&ConnectInfo<SocketAddr>>, headers: &HeaderMap, proxies: &[IpNet]) -> Self {
-        let peer = peer.map_or(IpAddr::from([0, 0, 0, 0]), |ConnectInfo(peer)| peer.ip().to_canonical());
-        let is_proxy = |address: &IpAddr| proxies.iter().any(|net| net.contains(address));
-        if !is_proxy(&peer) {
-            return Self(peer);
-        }
-        let lists = headers.get_all("x-forwarded-for").iter().filter_map(|value| value.to_str().ok());
-        let named: Vec<&str> = lists.flat_map(|list| list.split(',')).collect();
-        let mut nearest = peer;
-        for name in named.iter().rev() {
-            // What cannot be read was not written by a proxy of ours: nothing beyond it counts.
-            let Ok(address) = name.trim().parse::<IpAddr>() else { break };
-            nearest = address.to_canonical();
-            if !is_proxy(&nearest) {
-                break;
-            }
-        }
-        Self(nearest)
-    }
-}
-
 impl FromRequestParts<Dispatcher> for ClientAddress {
     type Rejection = std::convert::Infallible;
 
     async fn from_request_parts(parts: &mut Parts, dispatcher: &Dispatcher) -> Result<Self, Self::Rejection> {
-        Ok(Self::of(parts.extensions.get(), &parts.headers, &dispatcher.settings().trusted_proxies))
+        Ok(address_of(parts.extensions.get(), &parts.headers, &dispatcher.settings().trusted_proxies))
     }
 }
 
@@ -55,13 +32,38 @@ pub(super) async fn limit(State(door): State<Door>, request: Request, next: Next
     let path = request.uri().path();
     if !matches!(path, "/healthz" | "/readyz" | "/metrics") {
         let proxies = &door.dispatcher.settings().trusted_proxies;
-        let ClientAddress(address) = ClientAddress::of(request.extensions().get(), request.headers(), proxies);
+        let ClientAddress(address) = address_of(request.extensions().get(), request.headers(), proxies);
         if let Err(wait) = door.requests.count(network(address)) {
             let error = WireError::new(ErrorCode::RateLimited, "too many requests from this address");
             return HttpError::from(error.retry_after(millis(wait))).into_response();
         }
     }
     next.run(request).await
+}
+
+/// A connection's peer; behind proxies that are trusted, the last address that none of them added.
+pub(in crate::api) fn address_of(
+    peer: Option<&ConnectInfo<SocketAddr>>,
+    headers: &HeaderMap,
+    proxies: &[IpNet],
+) -> ClientAddress {
+    let peer = peer.map_or(IpAddr::from([0, 0, 0, 0]), |ConnectInfo(peer)| peer.ip().to_canonical());
+    let is_proxy = |address: &IpAddr| proxies.iter().any(|net| net.contains(address));
+    if !is_proxy(&peer) {
+        return ClientAddress(peer);
+    }
+    let lists = headers.get_all("x-forwarded-for").iter().filter_map(|value| value.to_str().ok());
+    let named: Vec<&str> = lists.flat_map(|list| list.split(',')).collect();
+    let mut nearest = peer;
+    for name in named.iter().rev() {
+        // What cannot be read was not written by a proxy of ours: nothing beyond it counts.
+        let Ok(address) = name.trim().parse::<IpAddr>() else { break };
+        nearest = address.to_canonical();
+        if !is_proxy(&nearest) {
+            break;
+        }
+    }
+    ClientAddress(nearest)
 }
 
 #[cfg(test)]
@@ -77,7 +79,7 @@ mod tests {
             headers.append("x-forwarded-for", HeaderValue::from_static(value));
         }
         let proxies = ["10.0.0.0/8".parse().unwrap()];
-        ClientAddress::of(Some(&peer), &headers, &proxies).0.to_string()
+        address_of(Some(&peer), &headers, &proxies).0.to_string()
     }
 
     #[test]

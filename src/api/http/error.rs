@@ -87,6 +87,11 @@ impl HttpError {
         Self { status, ..self }
     }
 
+    /// The answer's status.
+    pub(in crate::api) fn status(&self) -> StatusCode {
+        self.status
+    }
+
     /// As an answer whose body another system's document prescribes.
     pub(in crate::api) fn answer(self, body: impl FnOnce(StatusCode, &WireError) -> Value) -> Response {
         let headers: HeaderMap = self.header.into_iter().collect();

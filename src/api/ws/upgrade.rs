@@ -12,7 +12,7 @@ use tracing::{Instrument, Span};
 
 use super::registry::Registry;
 use super::session::{self, Opening};
-use crate::api::http::address::ClientAddress;
+use crate::api::http::address::{ClientAddress, address_of};
 use crate::auth::{Identity, origin_allowed};
 use crate::dispatcher::Dispatcher;
 use crate::model::Role;
@@ -46,13 +46,12 @@ pub struct WsState {
 /// the only place where a browser's page can read it.
 pub async fn upgrade(
     State(state): State<WsState>,
-    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    peer: ConnectInfo<SocketAddr>,
     headers: HeaderMap,
     ws: WebSocketUpgrade,
 ) -> Response {
     let metrics = Arc::clone(state.dispatcher.metrics());
-    let proxies = &state.dispatcher.settings().trusted_proxies;
-    let ClientAddress(from) = ClientAddress::of(Some(&ConnectInfo(peer)), &headers, proxies);
+    let ClientAddress(from) = address_of(Some(&peer), &headers, &state.dispatcher.settings().trusted_proxies);
     let response = open(state, from, &headers, ws).await;
     metrics.request(ROUTE, response.status().as_u16());
     response

@@ -51,6 +51,9 @@ async fn a_name_and_a_password_buy_a_token() {
         assert_eq!((reply.status, &reply.json["field"]), (400, &json!(field)), "{}", reply.text);
     }
 
+    // The old system took any password.
+    assert_eq!(web.post("/sign-up", "", json!({"username": "short", "password": "x"})).await.status, 201);
+
     let by_body = web.send("GET", "/sign-in", "", good.clone()).await;
     let by_basic = Reply::to(web.request("GET", "/sign-in").basic_auth("ada", Some("correct horse"))).await;
     let by_post = web.post("/sign-in", "", good).await;

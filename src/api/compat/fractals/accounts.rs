@@ -1,13 +1,12 @@
 //! `/sign-up` and `/sign-in`.
 
-use std::collections::BTreeMap;
-
 use axum::Json;
 use axum::extract::{FromRequest, Request, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use utoipa::ToSchema;
 
 use super::error::{Refusal, Refusals};

@@ -7,7 +7,7 @@ use axum::response::Response;
 use serde::Deserialize;
 
 use super::asked::Asked;
-use super::error::{Refusal, Refusals};
+use super::error::{Error, Refusal, Refusals};
 use crate::api::http::artifacts::serve;
 use crate::api::http::error::HttpError;
 use crate::dispatcher::Dispatcher;
@@ -38,8 +38,8 @@ pub(super) struct Named {
         (status = 200, description = "The image", content_type = "image/*"),
         (status = 206, description = "The part of it that was asked for", content_type = "image/*"),
         (status = 304, description = "The asker has it already"),
-        (status = 410, description = "The task is over, and there is no image of it, or none any more", body = super::error::Error),
-        (status = 416, description = "The range begins beyond its end", body = super::error::Error),
+        (status = 410, description = "The task is over, and there is no image of it, or none any more", body = Error),
+        (status = 416, description = "The range begins beyond its end", body = Error),
         Refusals
     )
 )]

@@ -27,34 +27,34 @@ pub(super) struct Error {
 pub(super) enum Refusals {
     /// The field at fault is named.
     #[response(status = 400)]
-    Bad(Error),
+    Bad(#[to_schema] Error),
     /// No token, or a wrong one; no such account, or a wrong password.
     #[response(status = 401)]
-    Unauthorized(Error),
+    Unauthorized(#[to_schema] Error),
     /// Not for this role, or not from this page.
     #[response(status = 403)]
-    Forbidden(Error),
+    Forbidden(#[to_schema] Error),
     /// No such thing, or not the caller's to see.
     #[response(status = 404)]
-    NotFound(Error),
+    NotFound(#[to_schema] Error),
     /// The name is taken, or the task is not finished.
     #[response(status = 409)]
-    Conflict(Error),
+    Conflict(#[to_schema] Error),
     /// The body is too large.
     #[response(status = 413)]
-    TooLarge(Error),
+    TooLarge(#[to_schema] Error),
     /// The body is no JSON by its header.
     #[response(status = 415)]
-    NotJson(Error),
+    NotJson(#[to_schema] Error),
     /// No worker could ever meet this.
     #[response(status = 422)]
-    Unsatisfiable(Error),
+    Unsatisfiable(#[to_schema] Error),
     /// Too much at once; `Retry-After` says when to come again.
     #[response(status = 429)]
-    TooMany(Error),
+    TooMany(#[to_schema] Error),
     /// The store cannot be reached.
     #[response(status = 503)]
-    Unavailable(Error),
+    Unavailable(#[to_schema] Error),
 }
 
 impl<E: Into<HttpError>> From<E> for Refusal {
