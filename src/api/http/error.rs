@@ -77,11 +77,6 @@ impl HttpError {
 }
 
 impl HttpError {
-    /// The answer's status.
-    pub(in crate::api) fn status(&self) -> StatusCode {
-        self.status
-    }
-
     /// With another status than goes with its code.
     pub(in crate::api) fn with_status(self, status: StatusCode) -> Self {
         Self { status, ..self }
