@@ -116,7 +116,10 @@ pub(super) async fn progress(
         ("Tus-Resumable" = String, Header, description = "1.0.0"),
         ("Upload-Offset" = String, Header, description = "Where the body begins: as many bytes as have arrived"),
     ),
-    request_body(content = String, content_type = "application/offset+octet-stream"),
+    request_body(
+        content((String = "application/offset+octet-stream"), (String = "application/octet-stream")),
+        description = "What comes next of the file",
+    ),
     responses(
         (status = 204, description = "Taken; `Gangline-File-Url` is there once the upload is complete"),
         (status = 412, description = "Another version of the protocol", body = Problem),
@@ -135,7 +138,12 @@ pub(super) async fn go_on(
         return Ok(other);
     }
     let id = named(path)?;
-    let is_right = |value: &HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"application/offset+octet-stream");
+    // The first is the protocol's; the second says the same to those who do not know it.
+    let is_right = |value: &HeaderValue| {
+        ["application/offset+octet-stream", "application/octet-stream"]
+            .iter()
+            .any(|right| value.as_bytes().eq_ignore_ascii_case(right.as_bytes()))
+    };
     if !headers.get(header::CONTENT_TYPE).is_some_and(is_right) {
         let error = WireError::bad_field("content-type", "the body must be application/offset+octet-stream");
         return Err(HttpError::from(error).with_status(StatusCode::UNSUPPORTED_MEDIA_TYPE));
