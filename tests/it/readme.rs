@@ -92,7 +92,8 @@ fn settings_in_the_readme_exist_under_all_their_names() {
         // The key is the flag in its section; `limits-` is the section's name. `label` is one of `labels`.
         let key = key.rsplit(' ').next().unwrap();
         let name = flag[2..].strip_prefix("limits-").unwrap_or(&flag[2..]);
-        assert_eq!(key.trim_end_matches('s'), name.trim_end_matches('s'), "{flag}");
+        let one = |name: &str| name.trim_end_matches("ies").trim_end_matches(['s', 'y']).to_owned();
+        assert_eq!(one(key), one(name), "{flag}");
         if let Some(stated) = paragraph.split("[default: ").nth(1).and_then(|rest| rest.split(']').next()) {
             let words = |text: &str| text.chars().any(char::is_whitespace);
             let value = default.split([' ', '`', ';']).next().unwrap();
