@@ -135,7 +135,7 @@ pub(super) async fn list(
     let (found, count) = dispatcher.newest_jobs(&who, limit(&query)?, before).await?;
     let shown = SHOWN_IN_LIST / 2 / found.len().max(1);
     let mut written = Vec::with_capacity(found.len());
-    for job in found.iter() {
+    for job in &found {
         written.push(match is_over(job.status) {
             true => dispatcher.excerpts(job, shown).await?,
             false => (Excerpt::default(), Excerpt::default()),

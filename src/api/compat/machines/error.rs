@@ -29,34 +29,34 @@ pub(super) struct Message {
 pub(super) enum Refusals {
     /// The field at fault is named.
     #[response(status = 400)]
-    Bad(Message),
-    /// No token, or one that does not open the door.
+    Bad(#[to_schema] Message),
+    /// No token, one that does not open the door, or a wrong password.
     #[response(status = 401)]
-    Token(Message),
+    Token(#[to_schema] Message),
     /// Not for this account, or not from this page.
     #[response(status = 403)]
-    Forbidden(Message),
+    Forbidden(#[to_schema] Message),
     /// No such thing, or not the caller's to see.
     #[response(status = 404)]
-    NotFound(Message),
+    NotFound(#[to_schema] Message),
     /// It is in a state that does not allow this.
     #[response(status = 409)]
-    Conflict(Message),
+    Conflict(#[to_schema] Message),
     /// The body is too large.
     #[response(status = 413)]
-    TooLarge(Message),
+    TooLarge(#[to_schema] Message),
     /// The body is no JSON by its header.
     #[response(status = 415)]
-    NotJson(Message),
+    NotJson(#[to_schema] Message),
     /// No worker could ever meet this.
     #[response(status = 422)]
-    Unsatisfiable(Message),
+    Unsatisfiable(#[to_schema] Message),
     /// Too much at once; `Retry-After` says when to come again.
     #[response(status = 429)]
-    TooMany(Message),
+    TooMany(#[to_schema] Message),
     /// The store cannot be reached.
     #[response(status = 503)]
-    Unavailable(Message),
+    Unavailable(#[to_schema] Message),
 }
 
 impl Refusal {
