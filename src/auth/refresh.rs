@@ -113,17 +113,15 @@ impl Auth {
         Ok(self.issue(&account, login).await?.1)
     }
 
-    /// Ends what an identity rests on: the login with all its tokens, or the API token. Nothing where none was needed.
+    /// Ends the login that an identity rests on, with all its tokens. Nothing where none was needed.
     ///
     /// # Errors
-    /// `Store`; harmless to repeat.
+    /// `NotALogin` for an API token: it is an administrator's to revoke, and programs may live on it. `Store`; harmless to
+    /// repeat.
     pub async fn log_out(&self, who: &Identity) -> Result<Revoked, AuthError> {
         match &who.credential {
             Credential::Access { epoch: _, login } => self.end_login(*login).await,
-            Credential::ApiToken(id) => {
-                self.0.store.remove_token(id).await?;
-                Ok(Revoked::token(id.clone()))
-            }
+            Credential::ApiToken(_) => Err(AuthError::NotALogin),
             Credential::Open => Ok(Revoked::default()),
         }
     }

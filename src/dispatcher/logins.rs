@@ -18,10 +18,10 @@ impl Dispatcher {
         }
     }
 
-    /// Ends what an identity rests on, everywhere at once.
+    /// Ends the login that an identity rests on, everywhere at once.
     ///
     /// # Errors
-    /// The store; harmless to repeat.
+    /// `forbidden` for an API token; the store, harmless to repeat.
     pub async fn log_out(&self, who: &Identity) -> Result<(), DispatchError> {
         let revoked = self.auth().log_out(who).await?;
         self.revoke(revoked).await

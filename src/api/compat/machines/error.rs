@@ -30,7 +30,7 @@ pub(super) enum Refusals {
     /// The field at fault is named.
     #[response(status = 400)]
     Bad(#[to_schema] Message),
-    /// No token, or one that does not open the door.
+    /// No token, one that does not open the door, or a wrong password.
     #[response(status = 401)]
     Token(#[to_schema] Message),
     /// Not for this account, or not from this page.

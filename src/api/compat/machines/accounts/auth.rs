@@ -6,10 +6,9 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::body::{Fields, optional, text};
-use super::refusals::Refusals;
 use crate::api::compat::json::Body;
 use crate::api::compat::machines::caller::Caller;
-use crate::api::compat::machines::error::Refusal;
+use crate::api::compat::machines::error::{Refusal, Refusals};
 use crate::api::http::address::ClientAddress;
 use crate::api::http::error::HttpError;
 use crate::auth::{AuthError, NewAccount};
@@ -106,7 +105,7 @@ pub(super) async fn register(
     Ok(Json(Registered { account: account.into() }))
 }
 
-/// Ends the login that the token came of, everywhere at once; of an API token, the token.
+/// Ends the login that the token came of, everywhere at once. An API token comes of none, and stays.
 #[utoipa::path(
     method(get, post),
     path = "/api/auth/logout",

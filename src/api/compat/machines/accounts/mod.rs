@@ -3,7 +3,6 @@
 mod auth;
 mod body;
 mod photo;
-mod refusals;
 mod user;
 
 use utoipa_axum::router::OpenApiRouter;

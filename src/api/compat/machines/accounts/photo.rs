@@ -14,10 +14,9 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use super::refusals::Refusals;
 use super::user::{User, of_owner, user};
 use crate::api::compat::machines::caller::Caller;
-use crate::api::compat::machines::error::Refusal;
+use crate::api::compat::machines::error::{Refusal, Refusals};
 use crate::api::http::error::HttpError;
 use crate::auth::AuthError;
 use crate::dispatcher::{DispatchError, Dispatcher, PHOTO_BYTES, PhotoError};
