@@ -20,9 +20,11 @@ const CASES: &str = "25";
 #[tokio::test]
 async fn every_route_answers_as_its_document_says_whatever_it_is_sent() {
     let server = TestServer::start().await;
-    let program = Path::new(env!("CARGO_MANIFEST_DIR")).join(".venv/bin/schemathesis");
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let (program, config) = (here.join(".venv/bin/schemathesis"), here.join("tests/it/schemathesis.toml"));
     let (address, token) = (server.address, server.admin_token());
     let mut command = Command::new(&program);
+    command.arg("--config-file").arg(config);
     command.args(["run", &format!("http://{address}/openapi.json"), "--checks", CHECKS, "--continue-on-failure"]);
     command.args(["--phases", "examples,coverage,fuzzing", "--max-examples", CASES, "--no-color", "--seed", "1"]);
     command.args(["-H", &format!("Authorization: Bearer {token}")]);
