@@ -8,7 +8,7 @@ use axum::response::{IntoResponse, Response};
 use super::jobs::submit;
 use super::refusal::{Asker, Refusal};
 use super::shapes::{ErrorShape, ExecuteForm, Executed};
-use super::stream::follow;
+use super::stream::{JobEvent, follow};
 use crate::api::http::error::HttpError;
 use crate::api::http::uploads::{Form, form, is_multipart};
 use crate::dispatcher::Dispatcher;
@@ -33,7 +33,7 @@ enum Mode {
     responses(
         (status = 200, description = "distributed: the job; direct: its output as server-sent events, as `/api/jobs/stream` has it", content(
             (Executed = "application/json"),
-            (String = "text/event-stream"),
+            (JobEvent = "text/event-stream"),
         )),
         (status = 400, body = ErrorShape, description = "a field is missing or wrong"),
         (status = 401, body = ErrorShape), (status = 403, body = ErrorShape),

@@ -26,6 +26,18 @@ use crate::protocol::{After, JobRef};
 /// What an event source says when it comes back.
 const LAST_EVENT_ID: &str = "last-event-id";
 
+/// One of the events of a stream.
+#[derive(utoipa::ToSchema)]
+#[expect(dead_code, reason = "it says what events look like")]
+pub(super) struct JobEvent {
+    /// The cursor of the log entry: what `Last-Event-ID` takes
+    id: Option<String>,
+    /// `output`, `truncated` or `end`
+    event: String,
+    /// JSON: the fields of the frame of the same name
+    data: String,
+}
+
 /// Follow a job's output.
 #[utoipa::path(
     get, path = "/api/jobs/stream", tag = "executor",
@@ -34,7 +46,7 @@ const LAST_EVENT_ID: &str = "last-event-id";
         ("Last-Event-ID" = Option<String>, Header, description = "the id of the last event that arrived"),
     ),
     responses(
-        (status = 200, content_type = "text/event-stream", body = String,
+        (status = 200, content_type = "text/event-stream", body = JobEvent,
          description = "events `output` and, last, `end`; `truncated` where output is no longer kept"),
         (status = 204, description = "the job is over, and Last-Event-ID is its end: there is no more"),
         (status = 400, body = ErrorShape), (status = 401, body = ErrorShape), (status = 403, body = ErrorShape),
