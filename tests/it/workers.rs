@@ -222,8 +222,11 @@ async fn a_gpu_is_never_given_twice_however_many_ask() {
                 held.insert(assigned.job.clone(), (assigned, given));
             }
             most = most.max(held.len());
-            // Not in the order they came, so that GPUs come back in every order.
-            if let Some(job) = held.keys().nth(done % held.len().max(1)).cloned() {
+            // The first goes on until another runs beside it: no job here takes more than three GPUs. Then not in the order they
+            // came, so that GPUs come back in every order.
+            if most > 1
+                && let Some(job) = held.keys().nth(done % held.len().max(1)).cloned()
+            {
                 let (assigned, _) = held.remove(&job).unwrap();
                 worker.say(&assigned.end(1, 0)).await;
                 done += 1;
@@ -231,7 +234,6 @@ async fn a_gpu_is_never_given_twice_however_many_ask() {
         }
     })
     .await;
-    assert!(most > 1, "some ran beside each other");
 }
 
 #[tokio::test]
