@@ -76,6 +76,9 @@ pub enum AuthError {
     /// What came of no login was to be renewed.
     #[error("an API token is no login; it stays as it is until it is revoked")]
     NotALogin,
+    /// Only administrators add accounts here.
+    #[error("registration is closed here; an administrator adds accounts")]
+    RegistrationClosed,
     /// An access token was to be revoked.
     #[error("an access token ends with its account's password; only API tokens can be revoked one by one")]
     NotRevocable,
@@ -111,7 +114,7 @@ impl AuthError {
             Self::NotRevocable => (ErrorCode::BadFrame, Some("token")),
             Self::NameTaken | Self::LastAdministrator => (ErrorCode::Conflict, Some("account")),
             Self::EmailTaken => (ErrorCode::Conflict, Some("email")),
-            Self::NotALogin => (ErrorCode::Forbidden, None),
+            Self::NotALogin | Self::RegistrationClosed => (ErrorCode::Forbidden, None),
             Self::NoAccount => (ErrorCode::NotFound, Some("account")),
             Self::NoToken => (ErrorCode::NotFound, Some("token")),
             Self::Crypto => (ErrorCode::Internal, None),

@@ -83,6 +83,9 @@ pub struct ServerOptions {
     /// Allow --open on an address that other machines can reach
     #[arg(long, env = "GANGLINE_OPEN_ANYWHERE", value_name = "BOOL", value_parser = BoolishValueParser::new(), num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     pub open_anywhere: Option<bool>,
+    /// Let anybody who can connect register an account that may submit jobs, as the older systems did [default: true]
+    #[arg(long, env = "GANGLINE_REGISTRATION", value_name = "BOOL", value_parser = BoolishValueParser::new())]
+    pub registration: Option<bool>,
     /// Proxy in front, as an address or a network: its X-Forwarded-For says where a request comes from; may be repeated
     #[arg(long = "trusted-proxy", env = "GANGLINE_TRUSTED_PROXIES", value_name = "NET", value_delimiter = ',', value_parser = network)]
     #[serde(deserialize_with = "networks")]
@@ -324,7 +327,7 @@ macro_rules! fill {
 
 impl ServerOptions {
     pub(super) fn or(mut self, file: Self) -> Self {
-        fill!(self from file: listen, tls_cert, tls_key, open, open_anywhere, durability, redis, redis_prefix,
+        fill!(self from file: listen, tls_cert, tls_key, open, open_anywhere, registration, durability, redis, redis_prefix,
             redis_partitions, blobs, advertise, archive_after, templates, lease, heartbeat, access_token_ttl, threads,
             drain_timeout; lists allowed_origins, trusted_proxies);
         self

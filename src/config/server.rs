@@ -58,6 +58,8 @@ pub struct ServerSettings {
     pub open: bool,
     /// Whether `open` is allowed on an address that others can reach.
     pub open_anywhere: bool,
+    /// Whether anybody may register an account of role `user` by the older systems' routes.
+    pub registration: bool,
     /// Proxies whose `X-Forwarded-For` says where a request comes from.
     pub trusted_proxies: Vec<IpNet>,
     /// Origins of pages, beside the server's own, that may connect.
@@ -138,6 +140,7 @@ impl Default for ServerSettings {
             data_dir: PathBuf::from("gangline-data"),
             open: false,
             open_anywhere: false,
+            registration: true,
             trusted_proxies: Vec::new(),
             allowed_origins: Vec::new(),
             durability: Durability::default(),
@@ -194,6 +197,7 @@ pub(super) fn resolve(
         tls_key,
         open,
         open_anywhere,
+        registration,
         trusted_proxies,
         allowed_origins,
         durability,
@@ -225,6 +229,7 @@ pub(super) fn resolve(
         data_dir,
         open: open.unwrap_or(default.open),
         open_anywhere: open_anywhere.unwrap_or(default.open_anywhere),
+        registration: registration.unwrap_or(default.registration),
         trusted_proxies,
         allowed_origins,
         durability: durability.unwrap_or(default.durability),

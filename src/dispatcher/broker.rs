@@ -110,7 +110,7 @@ impl Dispatcher {
         let Contact { pub_key, address } = Contact::new(pub_key, address).map_err(bad_contact)?;
         let profile = BTreeMap::from([(PUB_KEY.to_owned(), pub_key.into()), (ADDRESS.to_owned(), address.into())]);
         let account = NewAccount { account: email.clone(), email: Some(email), password, profile };
-        match self.auth().register(account, from).await {
+        match self.register_account(account, from).await {
             Ok(_) => Ok(()),
             // A client has no name beside its email.
             Err(AuthError::NameTaken) => Err(AuthError::EmailTaken.into()),

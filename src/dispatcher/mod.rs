@@ -37,6 +37,7 @@ mod templates;
 mod upkeep;
 mod workers;
 
+use std::net::IpAddr;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
@@ -59,7 +60,7 @@ pub use resumable::Progress;
 pub use standing::Standing;
 pub use templates::{TemplateError, Templates};
 
-use crate::auth::{Auth, Identity, Revoked};
+use crate::auth::{Auth, AuthError, Identity, NewAccount, Revoked};
 use crate::base::clock::{Clock, Millis, millis};
 use crate::base::rate::Rate;
 use crate::base::shutdown::Shutdown;
@@ -67,8 +68,8 @@ use crate::blobs::{Blobs, Neighbours};
 use crate::config::ServerSettings;
 use crate::hub::Hub;
 use crate::metrics::Metrics;
-use crate::model::Role;
 use crate::model::job::is_over;
+use crate::model::{AccountName, Role};
 use crate::store::jobs::Change;
 use crate::store::redis::bus::Bus;
 use crate::store::{RedisStore, Store, StoreError};
@@ -205,6 +206,17 @@ impl Dispatcher {
         &self.0.auth
     }
 
+    /// Adds an account for somebody who comes from `from` and asks for it themselves.
+    ///
+    /// # Errors
+    /// `forbidden` where registration is closed; else as [`Auth::register`].
+    pub async fn register_account(&self, new: NewAccount, from: IpAddr) -> Result<AccountName, AuthError> {
+        if !self.0.settings.registration {
+            return Err(AuthError::RegistrationClosed);
+        }
+        self.0.auth.register(new, from).await
+    }
+
     /// Files.
     pub fn blobs(&self) -> &Blobs {
         &self.0.blobs
@@ -286,7 +298,7 @@ impl std::fmt::Debug for Dispatcher {
 }
 
 /// Whose jobs `who` may see: its own, or all.
-fn audience(who: &Identity) -> Result<Option<crate::model::AccountName>, DispatchError> {
+fn audience(who: &Identity) -> Result<Option<AccountName>, DispatchError> {
     match who.role {
         Role::Admin => Ok(None),
         Role::User => Ok(Some(who.account.clone())),

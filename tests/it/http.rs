@@ -13,6 +13,8 @@ use reqwest::header::{self, HeaderMap};
 use reqwest::{Method, RequestBuilder, StatusCode};
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 
 #[tokio::test]
@@ -60,6 +62,26 @@ async fn only_a_good_token_opens_the_door() {
     site.refuses(foreign, 403, "forbidden").await;
     let own = site.admin(site.get(path)).header(header::ORIGIN, &site.url);
     site.refuses(own, 404, "not_found").await;
+    site.end().await;
+}
+
+#[tokio::test]
+async fn a_form_that_declares_more_than_may_come_is_refused_before_it_comes() {
+    let site = Site::start().await;
+    for route in ["/api/uploads", "/api/execute"] {
+        let mut socket = TcpStream::connect(site.url.strip_prefix("http://").unwrap()).await.unwrap();
+        let token = &site.admin_token;
+        let head = format!(
+            "POST {route} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {token}\r\ncontent-type: multipart/form-data; boundary=X\r\n\
+             content-length: 10000000000\r\n\r\n"
+        );
+        socket.write_all(head.as_bytes()).await.unwrap();
+        // Nothing else is sent, and nothing else will be: what was declared is enough.
+        socket.shutdown().await.unwrap();
+        let mut status = [0; 12];
+        socket.read_exact(&mut status).await.unwrap();
+        assert_eq!(&status, b"HTTP/1.1 413", "{route}");
+    }
     site.end().await;
 }
 
@@ -124,11 +146,14 @@ async fn a_bad_upload_is_refused_by_field_and_size() {
 
     let large = "x".repeat(1001);
     site.refuses(upload("?filename=a").body(large.clone()), 413, "too_large").await;
-    site.refuses(upload("?filename=a").body(chunked(&large)), 413, "too_large").await;
+    site.refuses(upload("?filename=a").body(chunked(&large, 100)), 413, "too_large").await;
     site.refuses(multipart(form(&[("file", Some("a"), &large)])), 413, "too_large").await;
     // No header of a part may be gathered without end.
     let endless = format!("--XX\r\nX: {}", "x".repeat(8 << 20));
-    site.refuses(multipart(endless), 400, "bad_frame").await;
+    let undeclared =
+        upload("").header(header::CONTENT_TYPE, "multipart/form-data; boundary=XX").body(chunked(&endless, 64 * 1024));
+    site.refuses(undeclared, 400, "bad_frame").await;
+    site.refuses(multipart(endless), 413, "too_large").await;
     site.refuses(
         site.request(Method::POST, "/api/uploads?filename=a").bearer_auth(&site.worker_token).body("x"),
         403,
@@ -477,7 +502,7 @@ fn form(fields: &[(&str, Option<&str>, &str)]) -> String {
 }
 
 /// A body that does not say beforehand how long it is.
-fn chunked(text: &str) -> reqwest::Body {
-    let pieces: Vec<_> = text.as_bytes().chunks(100).map(|piece| std::io::Result::Ok(piece.to_vec())).collect();
+fn chunked(text: &str, bytes: usize) -> reqwest::Body {
+    let pieces: Vec<_> = text.as_bytes().chunks(bytes).map(|piece| std::io::Result::Ok(piece.to_vec())).collect();
     reqwest::Body::wrap_stream(futures_util::stream::iter(pieces))
 }

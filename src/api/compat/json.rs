@@ -6,6 +6,7 @@ use axum::http::{HeaderMap, StatusCode, header};
 use serde::de::DeserializeOwned;
 
 use crate::api::http::error::HttpError;
+use crate::api::http::uploads::declared;
 use crate::protocol::codec::typed;
 use crate::protocol::{ErrorCode, WireError};
 
@@ -33,9 +34,8 @@ pub(super) async fn read<T: DeserializeOwned>(request: Request, most: usize) -> 
         let error = WireError::bad_field("content-type", "the body must be application/json");
         return Err(HttpError::from(error).with_status(StatusCode::UNSUPPORTED_MEDIA_TYPE));
     }
-    let declared = request.headers().get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
     let too_large = || WireError::new(ErrorCode::TooLarge, format!("the body is larger than {most} bytes"));
-    if declared.is_some_and(|declared: u64| declared > most as u64) {
+    if declared(request.headers()).is_some_and(|declared| declared > most as u64) {
         return Err(too_large().into());
     }
     let body = to_bytes(request.into_body(), most).await.map_err(|_| too_large())?;

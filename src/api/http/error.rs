@@ -94,6 +94,16 @@ impl HttpError {
     }
 }
 
+impl HttpError {
+    /// As an answer with the message under this name, and the field at fault where there is one.
+    pub(in crate::api) fn worded(self, name: &'static str) -> Response {
+        self.answer(|_, error| match &error.field {
+            Some(field) => json!({ name: error.message, "field": field }),
+            None => json!({ name: error.message }),
+        })
+    }
+}
+
 impl IntoResponse for HttpError {
     fn into_response(self) -> Response {
         self.answer(|_, error| json!({ "error": error }))

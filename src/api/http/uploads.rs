@@ -125,7 +125,7 @@ pub(in crate::api) async fn take<T>(
     limit: u64,
     put: impl AsyncFnOnce(&mut axum::body::BodyDataStream) -> Result<T, PutError>,
 ) -> Result<T, HttpError> {
-    let declared = request.headers().get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
+    let declared = declared(request.headers());
     let mut body = request.into_body().into_data_stream();
     let taken = match declared {
         Some(bytes) if limit < bytes => Err(PutError::TooLarge { limit }),
@@ -171,6 +171,9 @@ pub(in crate::api) async fn form(
     wanted: &[&'static str],
 ) -> Result<Form, HttpError> {
     let limit = dispatcher.settings().limits.upload_bytes;
+    if declared(request.headers()).is_some_and(|bytes| limit.saturating_add(BESIDE) < bytes) {
+        return Err(refuse(PutError::TooLarge { limit }, request.into_body().into_data_stream()).await);
+    }
     let in_file = Arc::new(AtomicBool::new(false));
     let mut multipart = multipart(request, Arc::clone(&in_file)).await?;
     let mut form = Form { upload: None, fields: HashMap::new() };
@@ -203,6 +206,11 @@ pub(in crate::api) async fn form(
 
 fn late() -> PutError {
     PutError::Body("no field came in time".to_owned())
+}
+
+/// How long a body says that it is.
+pub(in crate::api) fn declared(headers: &HeaderMap) -> Option<u64> {
+    headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
 pub(in crate::api) fn is_multipart(headers: &HeaderMap) -> bool {

@@ -300,3 +300,20 @@ async fn under_open_the_routes_answer_nobody() {
     let token = somebody(&web, "ada").await;
     assert_eq!(info(&web, &token).await["id"], "ada");
 }
+
+#[tokio::test]
+async fn where_registration_is_closed_nobody_makes_an_account_by_any_route() {
+    let server = TestServer::with(|settings| settings.registration = false).await;
+    let web = server.web();
+    let client = json!({"email": "eve@x.org", "password": "secret", "pubKey": "K", "address": "10.0.0.1:1"});
+    for (route, body, says) in [
+        ("/client", client, "error"),
+        ("/api/auth/register", json!({"account": "eve", "password": "secret"}), "message"),
+        ("/sign-up", json!({"username": "eve", "password": "secret"}), "error"),
+    ] {
+        let reply = web.post(route, "", body).await;
+        assert_eq!(reply.status, 403, "{route}: {}", reply.text);
+        assert!(reply.json[says].as_str().unwrap().contains("closed"), "{route}: {}", reply.text);
+    }
+    assert_eq!(web.post("/api/auth/login", "", json!({"account": "eve", "password": "secret"})).await.status, 404);
+}

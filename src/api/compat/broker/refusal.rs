@@ -1,7 +1,6 @@
 //! Errors in the shape of this family's document: `{"error": "…"}`.
 
 use axum::response::{IntoResponse, Response};
-use serde_json::json;
 use utoipa::{IntoResponses, ToSchema};
 
 use crate::api::http::error::HttpError;
@@ -18,10 +17,7 @@ impl<E: Into<HttpError>> From<E> for Refusal {
 
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
-        self.0.answer(|_, error| match &error.field {
-            Some(field) => json!({ "error": error.message, "field": field }),
-            None => json!({ "error": error.message }),
-        })
+        self.0.worded("error")
     }
 }
 

@@ -63,7 +63,7 @@ pub(super) async fn sign_up(
     check_origin(&dispatcher, &headers)?;
     let Body(Credentials { username, password }) = body?;
     let new = NewAccount { account: username.clone(), email: None, password, profile: BTreeMap::new() };
-    dispatcher.auth().register(new, from).await?;
+    dispatcher.register_account(new, from).await?;
     Ok((StatusCode::CREATED, Json(SignedUp { username })))
 }
 

@@ -1,7 +1,6 @@
 //! Errors of this family: `{"error": "…"}`, and the field at fault where it is one.
 
 use axum::response::{IntoResponse, Response};
-use serde_json::json;
 use utoipa::{IntoResponses, ToSchema};
 
 use crate::api::http::error::HttpError;
@@ -65,9 +64,6 @@ impl<E: Into<HttpError>> From<E> for Refusal {
 
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
-        self.0.answer(|_, error| match &error.field {
-            Some(field) => json!({ "error": error.message, "field": field }),
-            None => json!({ "error": error.message }),
-        })
+        self.0.worded("error")
     }
 }

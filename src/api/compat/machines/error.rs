@@ -1,7 +1,6 @@
 //! Errors in the shape of this family's document: `{"message": "…"}`, and its four sentences about tokens.
 
 use axum::response::{IntoResponse, Response};
-use serde_json::json;
 use utoipa::{IntoResponses, ToSchema};
 
 use crate::api::http::error::HttpError;
@@ -85,6 +84,7 @@ impl Refusal {
             | AuthError::NoAccount
             | AuthError::NoToken
             | AuthError::NotALogin
+            | AuthError::RegistrationClosed
             | AuthError::NotRevocable
             | AuthError::LastAdministrator
             | AuthError::Crypto
@@ -105,9 +105,6 @@ impl<E: Into<HttpError>> From<E> for Refusal {
 
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
-        self.0.answer(|_, error| match &error.field {
-            Some(field) => json!({ "message": error.message, "field": field }),
-            None => json!({ "message": error.message }),
-        })
+        self.0.worded("message")
     }
 }

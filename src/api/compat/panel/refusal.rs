@@ -1,7 +1,6 @@
 //! Errors of this family, whose document shows none: `{"message": "…"}`, as its web framework had it.
 
 use axum::response::{IntoResponse, Response};
-use serde_json::json;
 use utoipa::{IntoResponses, ToSchema};
 
 use crate::api::http::error::HttpError;
@@ -18,10 +17,7 @@ impl<E: Into<HttpError>> From<E> for Refusal {
 
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
-        self.0.answer(|_, error| match &error.field {
-            Some(field) => json!({ "message": error.message, "field": field }),
-            None => json!({ "message": error.message }),
-        })
+        self.0.worded("message")
     }
 }
 

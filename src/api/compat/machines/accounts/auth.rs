@@ -101,7 +101,7 @@ pub(super) async fn register(
     let password = text(&mut fields, &["password"])?;
     let email = optional(&mut fields, &["email"])?;
     let new = NewAccount { account, email, password, profile: fields };
-    let account: AccountName = dispatcher.auth().register(new, from).await?;
+    let account: AccountName = dispatcher.register_account(new, from).await?;
     Ok(Json(Registered { account: account.into() }))
 }
 
