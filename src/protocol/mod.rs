@@ -11,6 +11,7 @@ pub mod asyncapi;
 pub mod auth;
 pub mod chunk;
 pub mod codec;
+pub mod container;
 pub mod error;
 pub mod hello;
 pub mod id;
