@@ -105,7 +105,7 @@ pub struct ContainerFailed {
     pub error: WireError,
 }
 
-/// `usage`: the answer to `measure`, about once a second.
+/// What a container uses: `usage`, which answers `measure` about once a second, and in every heartbeat.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ContainerUsageReport {
@@ -294,6 +294,9 @@ pub struct Heartbeat {
     pub usage: Option<Usage>,
     /// Jobs that this worker holds.
     pub jobs: Vec<(JobId, Attempt)>,
+    /// What its containers use, as far as they were measured.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub containers: Vec<ContainerUsageReport>,
 }
 
 /// Dispatcher's `heartbeat`: the reply to a worker's.

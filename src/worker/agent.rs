@@ -127,7 +127,7 @@ impl Agent {
         // What is over has no lease.
         jobs.retain(|job| !job.is_forgotten() && !job.is_told());
         let jobs = jobs.iter().map(|job| job.key).collect();
-        Heartbeat { usage: self.usage.borrow().clone(), jobs }
+        Heartbeat { usage: self.usage.borrow().clone(), jobs, containers: Vec::new() }
     }
 
     /// Takes a job and starts it, or says why not. The answer to an assignment that was taken

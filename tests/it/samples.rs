@@ -430,7 +430,11 @@ fn from_worker() -> Vec<Sample> {
         ),
         worker(
             "worker-heartbeat",
-            AgentReport::Heartbeat(Heartbeat { usage: Some(usage()), jobs: vec![(job_id(), 1)] }),
+            AgentReport::Heartbeat(Heartbeat {
+                usage: Some(usage()),
+                jobs: vec![(job_id(), 1)],
+                containers: Vec::new(),
+            }),
         ),
         worker("worker-drain", AgentReport::Drain(Nothing {})),
         worker("worker-undrain", AgentReport::Undrain(Nothing {})),
