@@ -14,8 +14,8 @@ use super::feed::Watch;
 use super::follow::Follow;
 use crate::protocol::{CloseCode, JobId};
 
-/// Replies that may wait. One is usual; more pile up only while the socket is stuck. A worker's
-/// connection has room for more, see [`Outbox::make_room`].
+/// Replies that may wait. One is usual; more pile up only while the socket is stuck. The
+/// connections of workers and plugins have room for more, see [`Outbox::make_room`].
 const REPLIES: usize = 64;
 
 /// What rang.
@@ -128,7 +128,12 @@ impl Outbox {
         }
     }
 
-    /// Lets `items` wait, where many may come at once: a worker's orders.
+    /// Queues an item that may be left out, if half the room is free; says whether it did.
+    pub fn push_if_room(&self, item: Item) -> bool {
+        matches!(self.offer(2, item), Offered::Taken)
+    }
+
+    /// Lets `items` wait, where many may come at once: a worker's orders, a plugin's questions.
     pub fn make_room(&self, items: usize) {
         self.inner.lock().room = items.max(REPLIES);
     }
