@@ -1,13 +1,19 @@
 //! Plugins: what they decide, what submitters see of it by every door, and what happens when they do not answer.
 
+use std::net::SocketAddr;
+use std::path::Path;
 use std::time::Duration;
 
 use gangline::config::{PluginSettings, ServerSettings};
 use gangline::protocol::auth::Role;
 use gangline::protocol::plugin::{Hook, Policy};
+use nix::sys::signal::{Signal, kill, killpg};
+use nix::unistd::Pid;
 use serde_json::{Value, json};
+use tempfile::TempDir;
 
 use crate::support::peer::Heard;
+use crate::support::process::{Process, admin, free_address};
 use crate::support::{Peer, TestServer, eventually, fetch};
 
 /// A plugin that answers as a story wants.
@@ -362,4 +368,104 @@ async fn under_open_whoever_connects_may_be_a_plugin() {
     let register = json!({"opt": "register", "name": "p", "hooks": ["job.end"]});
     peer.get("plugin", &register, "registered").await;
     assert_eq!(peer.get("plugin", &json!({"opt": "list"}), "plugins").await["plugins"][0]["name"], "p");
+}
+
+/// A dispatcher in a process of its own that starts the plugin of `examples`.
+struct Supervised {
+    home: TempDir,
+    address: SocketAddr,
+    server: Process,
+}
+
+impl Supervised {
+    async fn start() -> Self {
+        let home = TempDir::new().unwrap();
+        let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/plugin.mjs");
+        // The shell leaves a helper behind that has to go with the plugin.
+        let script = format!("echo $$ > pid; sleep 1000 & exec node '{}'", example.display());
+        let settings = format!(
+            "[[plugin]]\nname = 'prices'\nhooks = ['job.submit']\npolicy = 'closed'\ntimeout = '20s'\n\
+             command = ['sh', '-c', {}]\n",
+            json!(script)
+        );
+        std::fs::write(home.path().join("gangline.toml"), settings).unwrap();
+        let address = free_address();
+        let server = Process::serve(home.path(), address, &[]).await;
+        Self { home, address, server }
+    }
+
+    async fn admin(&self) -> Peer {
+        admin(self.home.path(), self.address).await
+    }
+
+    /// Waits until the plugin is connected, and returns since when.
+    async fn plugged(&self, after: u64) -> u64 {
+        let mut admin = self.admin().await;
+        eventually("the plugin to be connected", async || {
+            let list = admin.get("plugin", &json!({"opt": "list"}), "plugins").await;
+            list["plugins"][0]["connectedAt"].as_u64().filter(|at| *at > after)
+        })
+        .await
+    }
+
+    /// The process group of the plugin.
+    fn group(&self) -> Pid {
+        let pid = std::fs::read_to_string(self.home.path().join("pid")).unwrap();
+        Pid::from_raw(pid.trim().parse().unwrap())
+    }
+}
+
+/// Waits until nothing of a process group runs any more.
+async fn is_gone(group: Pid) {
+    eventually("the plugin and its helper to be gone", async || killpg(group, None).is_err().then_some(())).await;
+}
+
+#[tokio::test]
+async fn the_example_prices_jobs_and_is_started_again_when_it_dies() {
+    let server = Supervised::start().await;
+    let first = server.plugged(0).await;
+    let mut admin = server.admin().await;
+    let refused = json!({"opt": "submit", "image": "registry/nothing:1", "follow": false});
+    let words = admin.refused("job", &refused, "forbidden").await["message"].clone();
+    assert_eq!(words, "admin: there is no price for the image registry/nothing:1");
+    let job = admin.queue(&json!({"image": "cuda:13", "env": {"A": "1"}})).await;
+    let record = admin.job(&job).await;
+    assert_eq!(
+        (&record["spec"]["env"], &record["priority"]),
+        (&json!({"A": "1", "PRICE_PER_HOUR": "250"}), &json!(-1))
+    );
+    admin.get("job", &json!({"opt": "cancel", "jobId": job}), "ok").await;
+    eventually("what the plugin says of it in the log", async || {
+        let words = server.server.words();
+        words.contains(&format!("admin: {job} is cancelled")).then_some(())
+    })
+    .await;
+
+    let group = server.group();
+    kill(group, Signal::SIGKILL).unwrap();
+    is_gone(group).await;
+    server.plugged(first).await;
+    let job = admin.queue(&json!({"command": "x"})).await;
+    assert_eq!(admin.job(&job).await["spec"]["env"]["PRICE_PER_HOUR"], "2");
+}
+
+#[tokio::test]
+async fn a_supervised_plugin_ends_with_its_dispatcher() {
+    let mut server = Supervised::start().await;
+    server.plugged(0).await;
+    let group = server.group();
+    server.server.signal(Signal::SIGTERM);
+    assert!(server.server.ended().await.success());
+    is_gone(group).await;
+}
+
+#[tokio::test]
+async fn a_supervised_plugin_hears_that_its_dispatcher_was_killed() {
+    let mut server = Supervised::start().await;
+    server.plugged(0).await;
+    let plugin = server.group();
+    server.server.kill();
+    eventually("the plugin to end", async || kill(plugin, None).is_err().then_some(())).await;
+    // What it has left behind was its own: nobody is there to end that.
+    let _ = killpg(plugin, Signal::SIGKILL);
 }
