@@ -225,6 +225,7 @@ impl Follower {
             | ToClient::Auth(_)
             | ToClient::Worker(_)
             | ToClient::Plugin(_)
+            | ToClient::Container(_)
             | ToClient::Ping
             | ToClient::Pong => {
                 return Ok(None);

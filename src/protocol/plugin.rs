@@ -5,6 +5,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::codec::{Acknowledged, Nothing, verbs};
+use super::container::{ContainerRecord, Create};
 use super::id::PluginName;
 use super::job::JobRecord;
 use super::spec::JobSpec;
@@ -119,6 +120,9 @@ pub struct Call {
     /// The job, checked, with a template filled in.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub job: Option<JobSpec>,
+    /// The container, as it was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub container: Option<Create>,
     /// When the answer must be there, in milliseconds of the server's clock.
     pub deadline_ms: u64,
 }
@@ -150,9 +154,12 @@ pub struct Answer {
     /// With `change`: the whole job as it is to be.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub job: Option<JobSpec>,
+    /// With `change`: the whole container as it is to be.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub container: Option<Create>,
 }
 
-/// Something happened: exactly one of `job` and `worker` is there.
+/// Something happened: exactly one of `job`, `container` and `worker` is there.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Event {
     /// What happened.
@@ -165,6 +172,9 @@ pub struct Event {
     /// The job as it is now.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub job: Option<JobRecord>,
+    /// The container as it is now.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub container: Option<ContainerRecord>,
     /// The worker as it is now.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub worker: Option<WorkerRecord>,

@@ -3,8 +3,9 @@
 use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value, json};
 
-use super::agent::{AgentJobOrder, AgentJobReport, AgentOrder, AgentReport};
+use super::agent::{AgentContainerOrder, AgentContainerReport, AgentJobOrder, AgentJobReport, AgentOrder, AgentReport};
 use super::auth::{AuthEvent, AuthRequest, Login};
+use super::container::{ContainerEvent, ContainerRequest};
 use super::error::WireError;
 use super::hello::{ClientHello, HelloEvent, ServerHello};
 use super::job::{JobEvent, JobRequest};
@@ -22,7 +23,9 @@ pub fn protocol() -> Value {
     }
     let to_server = frames! {
         "hello": ClientHello, "auth": AuthRequest, "job": JobRequest<'static>, "worker": WorkerRequest,
-        "job": AgentJobReport<'static>, "worker": AgentReport, "plugin": PluginReport, "plugin": PluginRequest,
+        "container": ContainerRequest<'static>,
+        "job": AgentJobReport<'static>, "worker": AgentReport, "container": AgentContainerReport,
+        "plugin": PluginReport, "plugin": PluginRequest,
     };
     // As people type it: no `opt` means `login`.
     let mut bare_login = generator.subschema_for::<Login>().to_value();
@@ -30,10 +33,11 @@ pub fn protocol() -> Value {
     let bare_login = Value::Array(vec![frame("auth", &bare_login)]);
     let to_client = frames! {
         "hello": ServerHello, "hello": HelloEvent, "auth": AuthEvent, "job": JobEvent<'static>, "worker": WorkerEvent,
-        "plugin": PluginEvent, "error": WireError,
+        "container": ContainerEvent<'static>, "plugin": PluginEvent, "error": WireError,
     };
     let to_worker = frames! {
-        "hello": ServerHello, "auth": AuthEvent, "job": AgentJobOrder<'static>, "worker": AgentOrder, "error": WireError,
+        "hello": ServerHello, "auth": AuthEvent, "job": AgentJobOrder<'static>, "worker": AgentOrder,
+        "container": AgentContainerOrder, "error": WireError,
     };
     let to_plugin = frames! {
         "hello": ServerHello, "auth": AuthEvent, "plugin": PluginOrder, "error": WireError,

@@ -14,6 +14,7 @@ use gangline::protocol::auth::{
 use gangline::protocol::codec::{
     self, Acknowledged, FrameId, Nothing, Noun, Payload, Ping, Pong, ToAgent, ToClient, ToPlugin, ToServer,
 };
+use gangline::protocol::container::Create;
 use gangline::protocol::error::{ErrorCode, WireError};
 use gangline::protocol::hello::{AuthMode, ClientHello, HelloEvent, ServerHello};
 use gangline::protocol::job::{
@@ -147,7 +148,8 @@ impl<'a> Frame<'a> {
                 ToServer::Agent(payload) => with(payload, id),
                 ToServer::Plugin(payload) => with(payload, id),
                 ToServer::Plugins(payload) => with(payload, id),
-                ToServer::Container => None,
+                ToServer::Container(payload) => with(payload, id),
+                ToServer::AgentContainer(payload) => with(payload, id),
                 ToServer::Ping => with(&Ping {}, id),
                 ToServer::Pong => with(&Pong {}, id),
             },
@@ -158,6 +160,7 @@ impl<'a> Frame<'a> {
                 ToClient::Job(payload) => with(payload, id),
                 ToClient::Worker(payload) => with(payload, id),
                 ToClient::Plugin(payload) => with(payload, id),
+                ToClient::Container(payload) => with(payload, id),
                 ToClient::Error(payload) => with(payload, id),
                 ToClient::Ping => with(&Ping {}, id),
                 ToClient::Pong => with(&Pong {}, id),
@@ -167,6 +170,7 @@ impl<'a> Frame<'a> {
                 ToAgent::Auth(payload) => with(payload, id),
                 ToAgent::Job(payload) => with(payload, id),
                 ToAgent::Worker(payload) => with(payload, id),
+                ToAgent::Container(payload) => with(payload, id),
                 ToAgent::Error(payload) => with(payload, id),
                 ToAgent::Ping => with(&Ping {}, id),
                 ToAgent::Pong => with(&Pong {}, id),
@@ -241,6 +245,8 @@ fn spec() -> JobSpec {
         on_lost: OnLost::Requeue,
         max_attempts: Some(3),
         artifacts: vec!["target/*.tar.gz".to_owned()],
+        container: None,
+        service: None,
     }
 }
 
@@ -434,6 +440,8 @@ fn from_worker() -> Vec<Sample> {
         worker(
             "worker-register",
             AgentReport::Register(Box::new(Register {
+                containers: Vec::new(),
+                sftp: None,
                 worker_id: worker_id(),
                 boot: NOW,
                 hostname: "gpu-box-1.lan".to_owned(),
@@ -660,7 +668,14 @@ fn to_worker() -> Vec<Sample> {
             AgentOrder::Registered(Registered {
                 worker_id: worker_id(),
                 heartbeat_secs: 10,
-                resume: vec![ResumeVerdict { job_id: job_id(), attempt: 1, verdict: Verdict::Continue, next_n: 43 }],
+                resume: vec![ResumeVerdict {
+                    job_id: job_id(),
+                    attempt: 1,
+                    verdict: Verdict::Continue,
+                    next_n: 43,
+                    stdout_bytes: None,
+                    stderr_bytes: None,
+                }],
             }),
         ),
         worker("worker-heartbeat", AgentOrder::Heartbeat(Lost { lost: vec![(job_id(), 1)] })),
@@ -669,6 +684,7 @@ fn to_worker() -> Vec<Sample> {
         job(
             "job-assign",
             AgentJobOrder::Assign(Box::new(Assign {
+                adopt: None,
                 job_id: job_id(),
                 attempt: 1,
                 spec: spec(),
@@ -722,6 +738,17 @@ fn from_plugin() -> Vec<Sample> {
                 action: Action::Change,
                 message: text("nobody needs that much"),
                 job: Some(spec()),
+                container: None,
+            })),
+        ),
+        report(
+            "plugin-answer-container",
+            PluginReport::Answer(Box::new(Answer {
+                call_id: 13,
+                action: Action::Change,
+                message: None,
+                job: None,
+                container: Some(create()),
             })),
         ),
     ]
@@ -736,7 +763,7 @@ fn to_plugin() -> Vec<Sample> {
     };
     let reply = |name, order| sample(name, Some(7), ToPlugin::Plugin(order));
     let pushed = |name, order| sample(name, None, ToPlugin::Plugin(order));
-    let event = |hook| Event { hook, time: NOW, dropped: 3, job: None, worker: None };
+    let event = |hook| Event { hook, time: NOW, dropped: 3, job: None, container: None, worker: None };
     vec![
         sample("ping", None, ToPlugin::Ping),
         sample("pong", None, ToPlugin::Pong),
@@ -763,6 +790,19 @@ fn to_plugin() -> Vec<Sample> {
                 account: "ada".to_owned(),
                 key: text("nightly-17"),
                 job: Some(spec()),
+                container: None,
+                deadline_ms: NOW + 2_000,
+            })),
+        ),
+        pushed(
+            "plugin-call-container",
+            PluginOrder::Call(Box::new(Call {
+                call_id: 13,
+                hook: Hook::ContainerCreate,
+                account: "ada".to_owned(),
+                key: None,
+                job: None,
+                container: Some(create()),
                 deadline_ms: NOW + 2_000,
             })),
         ),
@@ -773,6 +813,10 @@ fn to_plugin() -> Vec<Sample> {
         ),
         reply("plugin-ok", PluginOrder::Ok(Acknowledged::of("answer"))),
     ]
+}
+
+fn create() -> Create {
+    Create { image_id: text("postgres:17"), cpus: Some(1.5), ..Create::default() }
 }
 
 fn plugin_record() -> PluginRecord {

@@ -27,12 +27,13 @@ impl Reader {
                 let Some(plugin) = &self.plugin else {
                     return Err(DispatchError::Conflict("register as a plugin first".to_owned()).into());
                 };
-                match (self.dispatcher.plugin_answers(plugin, *answer), id) {
-                    // A slow plugin cannot know that nobody waits any more: that does not count against it.
-                    (Err(error @ DispatchError::NotFound(_)), Some(_)) => Ok(self.reply(id, &error.to_wire()).await?),
-                    (Err(DispatchError::NotFound(_)) | Ok(()), None) => Ok(()),
-                    (Ok(()), Some(_)) => Ok(self.reply(id, &PluginOrder::Ok(Acknowledged::of("answer"))).await?),
-                    (Err(error), _) => Err(error.into()),
+                match (self.dispatcher.plugin_answers(plugin, answer), id) {
+                    (_, None) => Ok(()),
+                    (true, Some(_)) => Ok(self.reply(id, &PluginOrder::Ok(Acknowledged::of("answer"))).await?),
+                    // A slow plugin could not know: this does not count against it.
+                    (false, Some(_)) => {
+                        Ok(self.reply(id, &DispatchError::NotFound("call that waits for an answer").to_wire()).await?)
+                    }
                 }
             }
         }

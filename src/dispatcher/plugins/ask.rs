@@ -1,5 +1,6 @@
-//! Questions: what plugins make of a job, before it is stored.
+//! Questions: what plugins make of a job or a container, before it is stored.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -7,13 +8,14 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tracing::{info, warn};
 
-use super::connection::{Answered, Counts, Decision, NoAnswer};
+use super::connection::{Counts, NoAnswer};
 use super::{Plugin, Plugins};
 use crate::auth::Identity;
 use crate::base::clock::millis;
 use crate::dispatcher::{DispatchError, Dispatcher, jobs};
 use crate::metrics::PluginCall;
 use crate::model::{InvalidSpec, JobSpec};
+use crate::protocol::container::Create;
 use crate::protocol::plugin::{Action, Answer, Call, Hook, Policy};
 use crate::protocol::spec as wire;
 use crate::protocol::{PluginName, WireError};
@@ -60,81 +62,102 @@ impl Dispatcher {
         mut spec: JobSpec,
     ) -> Result<JobSpec, DispatchError> {
         for asked in asked {
-            let deadline = Instant::now() + asked.timeout;
             let call = Call {
-                call_id: self.0.plugins.next_call(),
-                hook: Hook::JobSubmit,
-                account: who.account.to_string(),
                 key: key.map(str::to_owned),
                 job: Some(shown(&spec)),
-                deadline_ms: self.0.clock.now().saturating_add(millis(asked.timeout)),
+                ..self.call(Hook::JobSubmit, who, asked.timeout)
             };
-            if let Some(changed) = self.decided(&asked, asked.answer(call, deadline).await)? {
-                // What it came from stays, so that it can be submitted by that once more.
-                spec = JobSpec { template: spec.template, ..*changed };
+            if let Some(changed) = self.ask(&asked, call, |answer| changed_job(answer.job, &spec)).await? {
+                spec = changed;
             }
         }
         Ok(spec)
     }
 
-    /// A plugin's answer.
+    /// What plugins make of a container, which `check` finds fault with once it is changed.
     ///
     /// # Errors
-    /// What is wrong with it. Whoever waits for it has heard of that.
-    pub fn plugin_answers(&self, plugin: &Plugin, answer: Answer) -> Result<(), DispatchError> {
-        let Answer { call_id, action, message, job } = answer;
-        let Some(waits) = plugin.take(call_id) else { return Err(DispatchError::NotFound("call that waits")) };
-        let decision = match action {
-            Action::Allow => Ok(Decision::Allow),
-            Action::Refuse => Ok(Decision::Refuse(message.unwrap_or_default())),
-            Action::Change => changed(job).map(|job| Decision::Change(Box::new(job))),
-        };
-        let (answered, result) = match decision {
-            Ok(decision) => (Ok(decision), Ok(())),
-            Err(error) => (Err(NoAnswer::Wrong(error.clone())), Err(error.into())),
-        };
-        // Nobody waits any more where time is up just now.
-        let _ = waits.send(answered);
-        result
-    }
-
-    /// What follows from an answer, or from there being none; the job, where it is changed.
-    fn decided(&self, asked: &Asked, answered: Answered) -> Result<Option<Box<JobSpec>>, DispatchError> {
-        let count = |outcome| self.0.metrics.plugin_calls.of(outcome).inc();
-        asked.counts.calls.fetch_add(1, Ordering::Relaxed);
-        match answered {
-            Ok(Decision::Allow) => {
-                count(PluginCall::Allow);
-                Ok(None)
-            }
-            Ok(Decision::Change(job)) => {
-                count(PluginCall::Change);
-                Ok(Some(job))
-            }
-            Ok(Decision::Refuse(message)) => {
-                count(PluginCall::Refuse);
-                info!(plugin = %asked.name, %message, "a plugin refused");
-                let said = if message.is_empty() { format!("refused by the plugin {}", asked.name) } else { message };
-                Err(DispatchError::Refused(said))
-            }
-            Err(error) => {
-                count(error.label());
-                asked.counts.failures.fetch_add(1, Ordering::Relaxed);
-                warn!(plugin = %asked.name, %error, policy = ?asked.policy, "a plugin was asked in vain");
-                match asked.policy {
-                    Policy::Open => Ok(None),
-                    Policy::Closed => Err(DispatchError::PluginAway(asked.name.clone())),
-                }
+    /// As [`Dispatcher::ask_about_job`].
+    pub(in crate::dispatcher) async fn ask_about_container(
+        &self,
+        who: &Identity,
+        mut create: Create,
+        check: impl Fn(&Create) -> Result<(), WireError>,
+    ) -> Result<Create, DispatchError> {
+        for asked in self.0.plugins.asked(Hook::ContainerCreate) {
+            let call = Call { container: Some(create.clone()), ..self.call(Hook::ContainerCreate, who, asked.timeout) };
+            let changed = |answer: Answer| {
+                let changed = answer.container.ok_or_else(|| missing("container"))?;
+                check(&changed).map_err(|error| within("container", error))?;
+                Ok(changed)
+            };
+            if let Some(changed) = self.ask(&asked, call, changed).await? {
+                create = changed;
             }
         }
+        Ok(create)
     }
-}
 
-impl Asked {
-    async fn answer(&self, call: Call, deadline: Instant) -> Answered {
-        match &self.plugin {
-            Some(plugin) => plugin.ask(call, deadline).await,
+    /// Takes a plugin's answer; `false`: nobody waits for it.
+    pub fn plugin_answers(&self, plugin: &Plugin, answer: Box<Answer>) -> bool {
+        plugin.answers(answer)
+    }
+
+    fn call(&self, hook: Hook, who: &Identity, timeout: Duration) -> Call {
+        Call {
+            call_id: self.0.plugins.next_call(),
+            hook,
+            account: who.account.to_string(),
+            key: None,
+            job: None,
+            container: None,
+            deadline_ms: self.0.clock.now().saturating_add(millis(timeout)),
+        }
+    }
+
+    /// Asks one plugin; returns what it wants changed, as `changed` reads it. Without an answer of use its policy decides.
+    async fn ask<T>(
+        &self,
+        asked: &Asked,
+        call: Call,
+        changed: impl FnOnce(Answer) -> Result<T, WireError>,
+    ) -> Result<Option<T>, DispatchError> {
+        let count = |outcome| self.0.metrics.plugin_calls.of(outcome).inc();
+        asked.counts.calls.fetch_add(1, Ordering::Relaxed);
+        let answer = match &asked.plugin {
+            Some(plugin) => plugin.ask(call, Instant::now() + asked.timeout).await,
             None => Err(NoAnswer::Away),
+        };
+        let failure = match answer.map(|answer| (answer.action, *answer)) {
+            Ok((Action::Allow, _)) => {
+                count(PluginCall::Allow);
+                return Ok(None);
+            }
+            Ok((Action::Refuse, answer)) => {
+                count(PluginCall::Refuse);
+                let said = answer.message.filter(|said| !said.is_empty());
+                let said = said.unwrap_or_else(|| format!("refused by the plugin {}", asked.name));
+                info!(plugin = %asked.name, said, "a plugin refused");
+                return Err(DispatchError::Refused(said));
+            }
+            Ok((Action::Change, answer)) => match changed(answer) {
+                Ok(changed) => {
+                    count(PluginCall::Change);
+                    return Ok(Some(changed));
+                }
+                Err(error) => {
+                    asked.plugin.iter().for_each(|plugin| plugin.complain(&error));
+                    NoAnswer::Wrong(error)
+                }
+            },
+            Err(failure) => failure,
+        };
+        count(failure.label());
+        asked.counts.failures.fetch_add(1, Ordering::Relaxed);
+        warn!(plugin = %asked.name, %failure, policy = ?asked.policy, "a plugin was asked in vain");
+        match asked.policy {
+            Policy::Open => Ok(None),
+            Policy::Closed => Err(DispatchError::PluginAway(asked.name.clone())),
         }
     }
 }
@@ -143,19 +166,32 @@ impl Asked {
 fn shown(spec: &JobSpec) -> wire::JobSpec {
     let (template, params) = match &spec.template {
         Some(template) => (Some(template.name.clone()), template.params.clone()),
-        None => Default::default(),
+        None => (None, BTreeMap::new()),
     };
     wire::JobSpec { template, params, ..spec.into() }
 }
 
-/// The job that a plugin wants instead, checked as a submitted one is.
-fn changed(job: Option<wire::JobSpec>) -> Result<JobSpec, InvalidSpec> {
-    let Some(job) = job else { return Err(WireError::bad_field("job", "change needs the whole job")) };
-    // The template was filled in before: it says where the job came from, not what it is.
-    let job = wire::JobSpec { template: None, params: Default::default(), ..job };
+/// The job that a plugin wants instead of `spec`, checked as a submitted one is. Where it came from and where it runs inside are
+/// not the plugin's to say.
+fn changed_job(job: Option<wire::JobSpec>, spec: &JobSpec) -> Result<JobSpec, InvalidSpec> {
+    let job = wire::JobSpec {
+        template: None,
+        params: BTreeMap::new(),
+        container: spec.inside,
+        service: spec.service.as_deref().cloned(),
+        ..job.ok_or_else(|| missing("job"))?
+    };
     let checked = JobSpec::try_from(job).and_then(|job| jobs::check_satisfiable(&job).map(|()| job));
-    checked.map_err(|mut error| {
-        error.field = error.field.map(|field| format!("job.{field}"));
-        error
-    })
+    let job = checked.map_err(|error| within("job", error))?;
+    Ok(JobSpec { template: spec.template.clone(), ..job })
+}
+
+fn missing(what: &str) -> WireError {
+    WireError::bad_field(what, format!("change needs the whole {what}"))
+}
+
+/// Says in which part of the answer the field is.
+fn within(what: &str, mut error: WireError) -> WireError {
+    error.field = error.field.map(|field| format!("{what}.{field}"));
+    error
 }

@@ -11,9 +11,8 @@ use tokio::time::{Instant, timeout_at};
 use crate::base::clock::Millis;
 use crate::hub::{Item, Outbox};
 use crate::metrics::PluginCall;
-use crate::model::JobSpec;
 use crate::protocol::codec::encode;
-use crate::protocol::plugin::{Call, Event, Hook, PluginOrder};
+use crate::protocol::plugin::{Answer, Call, Event, Hook, PluginOrder};
 use crate::protocol::{CloseCode, PluginName, WireError};
 
 /// Questions that may wait for one plugin's answers. Beyond it nobody begins to wait: one that takes two seconds for an
@@ -48,20 +47,8 @@ pub(super) struct Counts {
 
 #[derive(Debug, Default)]
 struct Calls {
-    waiting: HashMap<u64, oneshot::Sender<Answered>>,
+    waiting: HashMap<u64, oneshot::Sender<Box<Answer>>>,
     ended: bool,
-}
-
-/// What came of a question.
-pub(super) type Answered = Result<Decision, NoAnswer>;
-
-/// What a plugin decided.
-#[derive(Debug)]
-pub(super) enum Decision {
-    Allow,
-    Change(Box<JobSpec>),
-    /// With its words, which may be empty.
-    Refuse(String),
 }
 
 /// Why there is no answer of use.
@@ -112,7 +99,7 @@ impl Plugin {
     }
 
     /// Asks, and waits for the answer until `deadline`.
-    pub(super) async fn ask(&self, call: Call, deadline: Instant) -> Answered {
+    pub(super) async fn ask(&self, call: Call, deadline: Instant) -> Result<Box<Answer>, NoAnswer> {
         let (tell, told) = oneshot::channel();
         let waiting = Waiting { plugin: self, call_id: call.call_id };
         {
@@ -127,7 +114,7 @@ impl Plugin {
         }
         self.outbox.push_now(Item::Frame(encode(&PluginOrder::Call(Box::new(call))).into()));
         let answered = match timeout_at(deadline, told).await {
-            Ok(Ok(answered)) => answered,
+            Ok(Ok(answer)) => Ok(answer),
             Ok(Err(_)) => Err(NoAnswer::Gone),
             Err(_) => Err(NoAnswer::Late),
         };
@@ -135,9 +122,15 @@ impl Plugin {
         answered
     }
 
-    /// Who waits for the answer to a call; nobody any more where it comes late.
-    pub(super) fn take(&self, call_id: u64) -> Option<oneshot::Sender<Answered>> {
-        self.calls.lock().waiting.remove(&call_id)
+    /// Hands an answer to whoever waits for it; nobody does any more where it comes late.
+    pub(super) fn answers(&self, answer: Box<Answer>) -> bool {
+        let waiting = self.calls.lock().waiting.remove(&answer.call_id);
+        waiting.is_some_and(|waiting| waiting.send(answer).is_ok())
+    }
+
+    /// Says what is wrong with an answer that came.
+    pub(super) fn complain(&self, error: &WireError) {
+        self.outbox.push_if_room(Item::Frame(encode(error).into()));
     }
 
     /// Sends news, if they fit beside what waits to be read.
@@ -174,6 +167,6 @@ struct Waiting<'a> {
 
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
-        self.plugin.take(self.call_id);
+        self.plugin.calls.lock().waiting.remove(&self.call_id);
     }
 }

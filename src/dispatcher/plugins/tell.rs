@@ -49,7 +49,7 @@ impl Dispatcher {
         if listeners.is_empty() {
             return;
         }
-        let mut event = Event { hook, time: self.0.clock.now(), dropped: 0, job: None, worker: None };
+        let mut event = Event { hook, time: self.0.clock.now(), dropped: 0, job: None, container: None, worker: None };
         about(&mut event);
         for plugin in listeners {
             let news = if plugin.tell(event.clone()) { PluginNews::Told } else { PluginNews::Dropped };
