@@ -196,6 +196,11 @@ async fn without_a_plugin_that_must_be_asked_nothing_is_submitted() {
     let away = ada.refused("job", &submit, "store_unavailable").await;
     assert!(away["retry"] == true && away["message"].as_str().unwrap().contains("prices"), "{away}");
 
+    let task = json!({"task": {"command": "x"}});
+    let added = server.web().post("/add", &server.user_token("ada").await, task).await;
+    assert!(added.status == 503 && added.headers.contains_key("retry-after"), "{added:?}");
+    assert!(added.text.contains("prices"), "{added:?}");
+
     let mut plugin = Plugin::connect(&server, "prices", &["job.submit"]).await;
     let late = ada.refused("job", &submit, "store_unavailable").await;
     assert!(late["message"].as_str().unwrap().contains("prices"), "{late}");
@@ -212,7 +217,7 @@ async fn without_a_plugin_that_must_be_asked_nothing_is_submitted() {
     ada.refused("job", &submit, "store_unavailable").await;
     let metrics = fetch(server.address, "/metrics").await.text().await.unwrap();
     for line in [
-        r#"gangline_plugin_calls_total{outcome="away"} 2"#,
+        r#"gangline_plugin_calls_total{outcome="away"} 3"#,
         r#"gangline_plugin_calls_total{outcome="late"} 1"#,
         r#"gangline_plugin_calls_total{outcome="allow"} 1"#,
         r#"gangline_store_errors_total{operation="request"} 0"#,

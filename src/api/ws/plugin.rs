@@ -27,7 +27,7 @@ impl Reader {
                 let Some(plugin) = &self.plugin else {
                     return Err(DispatchError::Conflict("register as a plugin first".to_owned()).into());
                 };
-                match (self.dispatcher.plugin_answers(plugin, answer), id) {
+                match (plugin.answers(answer), id) {
                     (_, None) => Ok(()),
                     (true, Some(_)) => Ok(self.reply(id, &PluginOrder::Ok(Acknowledged::of("answer"))).await?),
                     // A slow plugin could not know: this does not count against it.

@@ -98,11 +98,6 @@ impl Dispatcher {
         Ok(create)
     }
 
-    /// Takes a plugin's answer; `false`: nobody waits for it.
-    pub fn plugin_answers(&self, plugin: &Plugin, answer: Box<Answer>) -> bool {
-        plugin.answers(answer)
-    }
-
     fn call(&self, hook: Hook, who: &Identity, timeout: Duration) -> Call {
         Call {
             call_id: self.0.plugins.next_call(),

@@ -122,8 +122,8 @@ impl Plugin {
         answered
     }
 
-    /// Hands an answer to whoever waits for it; nobody does any more where it comes late.
-    pub(super) fn answers(&self, answer: Box<Answer>) -> bool {
+    /// Takes its answer; `false`: nobody waits for that, any more or at all.
+    pub fn answers(&self, answer: Box<Answer>) -> bool {
         let waiting = self.calls.lock().waiting.remove(&answer.call_id);
         waiting.is_some_and(|waiting| waiting.send(answer).is_ok())
     }
@@ -168,5 +168,35 @@ struct Waiting<'a> {
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
         self.plugin.calls.lock().waiting.remove(&self.call_id);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn news_that_do_not_fit_are_counted_and_told_of_with_the_next() {
+        let (outbox, counts) = (Arc::new(Outbox::default()), Arc::new(Counts::default()));
+        let name = "pager".parse().unwrap();
+        let plugin = Plugin::new(&name, &[Hook::JobEnd], 0, Arc::clone(&outbox), Arc::clone(&counts));
+        let event = Event { hook: Hook::JobEnd, time: 0, dropped: 0, job: None, container: None, worker: None };
+        let told = (0..FRAMES_MOST).filter(|_| plugin.tell(event.clone())).count();
+        assert_eq!(told, FRAMES_MOST / 2);
+
+        drop(outbox.take_now());
+        assert!(plugin.tell(event.clone()) && plugin.tell(event));
+        let frames: Vec<String> = outbox.take_now().unwrap().items.into_iter().map(frame).collect();
+        assert!(frames[0].contains(r#""dropped":512"#), "{}", frames[0]);
+        assert!(!frames[1].contains("dropped"), "{}", frames[1]);
+        assert_eq!(counts.dropped.load(Ordering::Relaxed), 512);
+        assert!(!outbox.is_closing(), "it is not sent away for that");
+    }
+
+    fn frame(item: Item) -> String {
+        match item {
+            Item::Frame(frame) => frame.as_str().to_owned(),
+            other => panic!("not a frame: {other:?}"),
+        }
     }
 }
