@@ -27,6 +27,8 @@ pub enum Ring {
     Jobs,
     /// The feed of workers has changes.
     Workers,
+    /// The feed of containers has changes.
+    Containers,
 }
 
 /// The outgoing side of one connection.
@@ -63,6 +65,8 @@ pub enum Item {
     WatchJobs(Option<Watch>),
     /// Watch workers, or stop.
     WatchWorkers(Option<Watch>),
+    /// Watch containers, or stop.
+    WatchContainers(Option<Watch>),
 }
 
 /// What the writer finds when it looks.
@@ -128,8 +132,8 @@ impl Outbox {
         }
     }
 
-    /// Queues an item that may be left out, if half the room is free; says whether it did.
-    pub fn push_if_room(&self, item: Item) -> bool {
+    /// Queues an item that is worth nothing later, if half the room is free, else drops it; says whether it did not.
+    pub fn push_or_drop(&self, item: Item) -> bool {
         matches!(self.offer(2, item), Offered::Taken)
     }
 

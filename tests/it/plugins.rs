@@ -325,6 +325,50 @@ async fn a_plugin_hears_of_jobs_and_workers() {
 }
 
 #[tokio::test]
+async fn a_plugin_decides_on_containers_and_hears_of_them() {
+    let server = TestServer::start().await;
+    let hooks = ["container.create", "container.start", "container.end", "job.start", "job.end"];
+    let mut plugin = Plugin::connect(&server, "prices", &hooks).await;
+    let mut worker = server.worker("n", &json!({"images": []})).await;
+    let mut ada = server.user("ada").await;
+    let create = json!({"opt": "create", "image_id": "postgres", "port": 5432});
+    ada.say("container", &create).await;
+    let call = plugin.call().await;
+    assert_eq!((&call["hook"], &call["account"]), (&json!("container.create"), &json!("ada")));
+    assert_eq!(call["container"], json!({"imageId": "postgres", "port": {"container": 5432}}));
+    plugin.answer(&call, json!({"action": "refuse", "message": "no databases"})).await;
+    assert_eq!(ada.until_error().await["message"], "no databases");
+
+    ada.say("container", &create).await;
+    let call = plugin.call().await;
+    let answer = json!({"action": "change", "container": {"imageId": "p", "mounts": [{"volume": "..", "path": "/x"}]}});
+    plugin.answer(&call, answer).await;
+    assert_eq!(plugin.peer.until_error().await["field"], "container.mounts[0].volume");
+
+    // Its policy is open: the container is made as it was asked for.
+    let assigned = worker.accepted().await;
+    assert_eq!(assigned.data["spec"]["image"], "postgres");
+    let started = json!({"opt": "started", "containerId": assigned.job, "attempt": 1, "ports": []});
+    worker.peer.say("container", &started).await;
+    let id = ada.until("container", "created").await["containerId"].clone();
+    let start = plugin.event("container.start").await;
+    assert_eq!((&start["container"]["containerId"], &start["container"]["status"]), (&id, &json!("running")));
+    worker.say(&assigned.end(1, 3)).await;
+    let end = plugin.event("container.end").await;
+    assert_eq!((&end["container"]["containerId"], &end["container"]["exitCode"]), (&id, &json!(3)));
+
+    ada.say("container", &create).await;
+    let call = plugin.call().await;
+    plugin.answer(&call, json!({"action": "change", "container": {"imageId": "postgres:17", "cpus": 0.5}})).await;
+    let assigned = worker.accepted().await;
+    let spec = &assigned.data["spec"];
+    assert_eq!((&spec["image"], &spec["requires"]["cpus"]), (&json!("postgres:17"), &json!(0.5)));
+    for frame in plugin.peer.on_its_way().await {
+        assert!(frame["data"].get("job").is_none(), "a container is no job: {frame}");
+    }
+}
+
+#[tokio::test]
 async fn a_name_has_one_connection_and_a_connection_one_name() {
     let server = TestServer::start().await;
     let mut older = Plugin::connect(&server, "prices", &["job.submit"]).await;

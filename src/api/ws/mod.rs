@@ -6,6 +6,7 @@
 
 mod accounts;
 mod agent;
+mod containers;
 mod plugin;
 mod registry;
 mod requests;

@@ -74,7 +74,7 @@ impl Dispatcher {
         Ok(spec)
     }
 
-    /// What plugins make of a container, which `check` finds fault with once it is changed.
+    /// What plugins make of a container, as `check` has it; nothing where they leave it as it is.
     ///
     /// # Errors
     /// As [`Dispatcher::ask_about_job`].
@@ -82,20 +82,21 @@ impl Dispatcher {
         &self,
         who: &Identity,
         mut create: Create,
-        check: impl Fn(&Create) -> Result<(), WireError>,
-    ) -> Result<Create, DispatchError> {
+        check: impl Fn(Create) -> Result<JobSpec, WireError>,
+    ) -> Result<Option<JobSpec>, DispatchError> {
+        let mut spec = None;
         for asked in self.0.plugins.asked(Hook::ContainerCreate) {
             let call = Call { container: Some(create.clone()), ..self.call(Hook::ContainerCreate, who, asked.timeout) };
             let changed = |answer: Answer| {
                 let changed = answer.container.ok_or_else(|| missing("container"))?;
-                check(&changed).map_err(|error| within("container", error))?;
-                Ok(changed)
+                let spec = check(changed.clone()).map_err(|error| within("container", error))?;
+                Ok((changed, spec))
             };
-            if let Some(changed) = self.ask(&asked, call, changed).await? {
-                create = changed;
+            if let Some((changed, checked)) = self.ask(&asked, call, changed).await? {
+                (create, spec) = (changed, Some(checked));
             }
         }
-        Ok(create)
+        Ok(spec)
     }
 
     fn call(&self, hook: Hook, who: &Identity, timeout: Duration) -> Call {

@@ -130,14 +130,14 @@ impl Plugin {
 
     /// Says what is wrong with an answer that came.
     pub(super) fn complain(&self, error: &WireError) {
-        self.outbox.push_if_room(Item::Frame(encode(error).into()));
+        self.outbox.push_or_drop(Item::Frame(encode(error).into()));
     }
 
     /// Sends news, if they fit beside what waits to be read.
     pub(super) fn tell(&self, event: Event) -> bool {
         let dropped = self.dropped.swap(0, Ordering::Relaxed);
         let event = PluginOrder::Event(Box::new(Event { dropped, ..event }));
-        let told = self.outbox.push_if_room(Item::Frame(encode(&event).into()));
+        let told = self.outbox.push_or_drop(Item::Frame(encode(&event).into()));
         if !told {
             self.dropped.fetch_add(dropped + 1, Ordering::Relaxed);
             self.counts.dropped.fetch_add(1, Ordering::Relaxed);

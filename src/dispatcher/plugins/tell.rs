@@ -18,6 +18,11 @@ impl Plugins {
     fn listeners(&self, hook: Hook) -> Vec<Arc<Plugin>> {
         self.known.read().values().filter_map(|known| known.connection(hook).cloned()).collect()
     }
+
+    /// Whether anybody is to be told.
+    pub(in crate::dispatcher) fn is_heard(&self, hook: Hook) -> bool {
+        self.known.read().values().any(|known| known.connection(hook).is_some())
+    }
 }
 
 impl Dispatcher {
@@ -44,7 +49,8 @@ impl Dispatcher {
         result
     }
 
-    fn tell_plugins(&self, hook: Hook, about: impl FnOnce(&mut Event)) {
+    /// Tells plugins what happened; `about` says what of.
+    pub(in crate::dispatcher) fn tell_plugins(&self, hook: Hook, about: impl FnOnce(&mut Event)) {
         let listeners = self.0.plugins.listeners(hook);
         if listeners.is_empty() {
             return;
