@@ -369,6 +369,30 @@ async fn a_plugin_decides_on_containers_and_hears_of_them() {
 }
 
 #[tokio::test]
+async fn each_of_several_dispatchers_asks_and_tells_its_own_plugins() {
+    let [one, two] = TestServer::pair().await;
+    let hooks = ["job.submit", "job.start", "job.end", "worker.online"];
+    let mut at_one = Plugin::connect(&one, "prices", &hooks).await;
+    let mut at_two = Plugin::connect(&two, "prices", &hooks).await;
+    let mut worker = two.worker("w", &json!({})).await;
+    assert_eq!(at_one.event("worker.online").await["worker"]["workerId"], "w");
+    assert_eq!(at_two.event("worker.online").await["worker"]["workerId"], "w");
+
+    let mut ada = one.user("ada").await;
+    begin(&mut ada, &json!({"command": "x"})).await;
+    let call = at_one.call().await;
+    at_one.answer(&call, json!({"action": "allow"})).await;
+    ada.expect("job", "submitted").await;
+    let assigned = worker.accepted().await;
+    worker.run(&assigned, "hi\n").await;
+    // Where it happens, and there only: whoever starts a plugin beside each dispatcher hears of everything once.
+    assert_eq!(at_two.event("job.start").await["job"]["jobId"], json!(assigned.job));
+    assert_eq!(at_two.event("job.end").await["job"]["jobId"], json!(assigned.job));
+    at_one.peer.is_quiet().await;
+    at_two.peer.is_quiet().await;
+}
+
+#[tokio::test]
 async fn a_name_has_one_connection_and_a_connection_one_name() {
     let server = TestServer::start().await;
     let mut older = Plugin::connect(&server, "prices", &["job.submit"]).await;
