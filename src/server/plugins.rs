@@ -83,6 +83,7 @@ impl Keeper {
                 Ok(child) => {
                     info!(plugin = %name, "plugin started");
                     match self.watch(child).await {
+                        Ok(status) if draining.is_cancelled() => info!(plugin = %name, %status, "plugin ended, too"),
                         Ok(status) => warn!(plugin = %name, %status, "plugin ended"),
                         Err(error) => warn!(plugin = %name, %error, "plugin lost sight of"),
                     }
