@@ -481,6 +481,14 @@ impl Supervised {
         .await
     }
 
+    /// Ends the dispatcher, and with it the plugin and its helper.
+    async fn end(mut self) {
+        let group = self.group();
+        self.server.signal(Signal::SIGTERM);
+        assert!(self.server.ended().await.success());
+        is_gone(group).await;
+    }
+
     /// The process group of the plugin.
     fn group(&self) -> Pid {
         let pid = std::fs::read_to_string(self.home.path().join("pid")).unwrap();
@@ -520,16 +528,14 @@ async fn the_example_prices_jobs_and_is_started_again_when_it_dies() {
     server.plugged(first).await;
     let job = admin.queue(&json!({"command": "x"})).await;
     assert_eq!(admin.job(&job).await["spec"]["env"]["PRICE_PER_HOUR"], "2");
+    server.end().await;
 }
 
 #[tokio::test]
 async fn a_supervised_plugin_ends_with_its_dispatcher() {
-    let mut server = Supervised::start().await;
+    let server = Supervised::start().await;
     server.plugged(0).await;
-    let group = server.group();
-    server.server.signal(Signal::SIGTERM);
-    assert!(server.server.ended().await.success());
-    is_gone(group).await;
+    server.end().await;
 }
 
 #[tokio::test]
