@@ -26,6 +26,7 @@ mod matchmaker;
 mod measure;
 mod peers;
 mod photos;
+mod plugins;
 mod polling;
 mod reader;
 mod reaper;
@@ -55,6 +56,7 @@ pub use intake::Intake;
 pub use jobs::{Page, Submission};
 pub use machines::gpus_of_job;
 pub use photos::{PHOTO_BYTES, PhotoError};
+pub use plugins::Plugin;
 pub use polling::PollingWorker;
 pub use reader::{LogReader, Piece};
 pub use register::Registration;
@@ -109,6 +111,7 @@ struct Inner {
     history: history::History,
     peers: Option<peers::Peers>,
     templates: Templates,
+    plugins: plugins::Plugins,
     revoked: broadcast::Sender<Revoked>,
     shutdown: Shutdown,
 }
@@ -164,6 +167,7 @@ impl Dispatcher {
         }
         let submits = settings.limits.submits_per_second;
         let submits = Rate::per_second(submits, submits.saturating_mul(BURST));
+        let plugins = plugins::Plugins::new(&settings.plugins);
         let dispatcher = Self(Arc::new(Inner {
             book: containers::Book::new(Arc::clone(&store)),
             container_changes: containers::Changes::default(),
@@ -185,6 +189,7 @@ impl Dispatcher {
             brokering: tokio::sync::Mutex::default(),
             peers,
             templates,
+            plugins,
             // A connection sweep that misses this many revocations checks every socket anew.
             revoked: broadcast::Sender::new(256),
             shutdown: shutdown.clone(),
@@ -298,7 +303,7 @@ impl Dispatcher {
         }
     }
 
-    /// Tells watchers where a job stands now.
+    /// Tells watchers and plugins where a job stands now.
     fn announce(&self, job: &crate::model::Job) {
         if job.id.is_container() {
             return self.container_moved(job);
@@ -308,6 +313,7 @@ impl Dispatcher {
             self.0.hub.jobs.push(Some(job.account.clone()), frame);
         }
         self.tell_of_job(job, || records::job_changed(job, self.0.clock.now()).as_str().to_owned());
+        self.tell_plugins_of_job(job);
     }
 }
 
