@@ -12,12 +12,13 @@ use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
 use super::executor::cgroup::Cgroups;
+use super::gpus;
 use super::held::{Held, Key, Stop, Why};
 use super::home::Home;
 use super::job::{self, Assignment};
 use super::outbox::Outbox;
 use super::outgoing::OutgoingLog;
-use super::system::Specs;
+use super::system::{Gpus, Specs};
 use super::workspace::transfer::Transfer;
 use super::workspace::{Sizes, Workspaces};
 use crate::base::clock::{Clock, Millis};
@@ -36,6 +37,7 @@ pub(crate) struct Agent {
     pub(crate) version: String,
     pub(crate) specs: Specs,
     pub(crate) has_gpus: bool,
+    pub(crate) gpus: Arc<Gpus>,
     pub(crate) clock: Clock,
     /// How far the dispatcher's clock is ahead of ours, in milliseconds; 0 where they agree.
     pub(crate) clock_offset: AtomicI64,
@@ -133,7 +135,7 @@ impl Agent {
     /// Takes a job and starts it, or says why not. The answer to an assignment that was taken
     /// is sent before anything else of the job; a repeated one is answered again, and no more.
     pub(crate) fn assign(self: &Arc<Self>, assign: Assign) -> Result<(), Reject> {
-        let Assign { job_id, attempt, spec, gpu_ids, lease_secs: _, window_bytes, adopt: _ } = assign;
+        let Assign { job_id, attempt, spec, gpu_ids, lease_secs: _, window_bytes, adopt } = assign;
         let key = (job_id, attempt);
         // It was run here, and the store has lost that: it is told again how it ended, and not run again.
         if let Some(held) = self.jobs.take_done(key) {
@@ -162,12 +164,27 @@ impl Agent {
             stale.forget();
         }
         let log = OutgoingLog::new(window_bytes, self.home.spills().join(format!("{job_id}-{attempt}")));
-        let held = Held::new(key, log, spec.grace());
+        // What is taken over has its GPUs, and uses them.
+        let waits = !gpu_ids.is_empty() && adopt.is_none();
+        let held = Held::new(key, log, spec.grace(), gpu_ids.clone(), waits);
         self.jobs.held.lock().insert(key, Arc::clone(&held));
         held.answer(&self.outbox);
         let span = tracing::info_span!("job", job = %job_id, attempt);
-        self.tasks.spawn(job::run(Arc::clone(self), held, Assignment { spec, gpu_ids }).instrument(span));
+        let agent = Arc::clone(self);
+        let run = async move {
+            if !waits || gpus::are_free(&agent, &held).await {
+                job::run(agent, held, Assignment { spec, gpu_ids }).await;
+            }
+        };
+        self.tasks.spawn(run.instrument(span));
         Ok(())
+    }
+
+    /// Gives a job back that was not accepted yet, as if it had never been here.
+    pub(crate) fn refuse(&self, held: &Arc<Held>, reason: String) {
+        held.refuse(&self.outbox, reason);
+        self.jobs.held.lock().remove(&held.key);
+        self.jobs.changed.notify_waiters();
     }
 
     /// The job's task is done.
@@ -222,6 +239,13 @@ impl Jobs {
         if let Some(oldest) = oldest.and_then(|oldest| self.get(oldest)).filter(|oldest| oldest.is_told()) {
             self.remove(oldest.key);
         }
+    }
+
+    /// The first of a job's GPUs that another one has that was accepted and is not over.
+    pub(crate) fn gpu_in_use(&self, job: &Held) -> Option<u32> {
+        let held = self.held.lock();
+        let others = || held.values().filter(|other| other.key != job.key && other.has_begun() && !other.has_ended());
+        job.gpu_ids.iter().copied().find(|gpu| others().any(|other| other.gpu_ids.contains(gpu)))
     }
 
     /// How many take a slot.

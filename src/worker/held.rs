@@ -15,7 +15,9 @@ use super::outbox::Outbox;
 use super::outgoing::OutgoingLog;
 use crate::base::clock::Millis;
 use crate::link::Utf8Bytes;
-use crate::protocol::agent::{AgentJobReport, AgentOutput, AttemptEnd, AttemptGone, AttemptRef, Resume, ResumeState};
+use crate::protocol::agent::{
+    AgentJobReport, AgentOutput, AttemptEnd, AttemptGone, AttemptRef, Reject, Resume, ResumeState,
+};
 use crate::protocol::codec::{ToServer, encode, read_at_server};
 use crate::protocol::output::encode_report;
 use crate::protocol::{Attempt, Chunk, JobId, StreamName};
@@ -32,6 +34,8 @@ pub(crate) struct Held {
     pub(crate) key: Key,
     /// The job's own time between SIGTERM and SIGKILL.
     pub(crate) grace: Duration,
+    /// The GPUs that it was given.
+    pub(crate) gpu_ids: Vec<u32>,
     log: Mutex<Sending>,
     control: Mutex<Control>,
     /// Wakes the task that runs the job.
@@ -45,6 +49,10 @@ struct Sending {
     live: bool,
     /// Whether an assignment is to be answered.
     accept_due: bool,
+    /// It waits for its GPUs: whether it is accepted is not known yet.
+    waits: bool,
+    /// Why it is not, until that was said.
+    refusal: Option<String>,
     /// Whether it is to be said what is asked for in vain.
     gone_due: bool,
     /// Bytes of both streams that were numbered.
@@ -94,12 +102,14 @@ pub(crate) enum Why {
 }
 
 impl Held {
-    /// A job that was just assigned on this connection; the answer is due.
-    pub(crate) fn new(key: Key, log: OutgoingLog, grace: Duration) -> Arc<Self> {
+    /// A job that was just assigned on this connection. The answer is due, unless it has to wait for its GPUs.
+    pub(crate) fn new(key: Key, log: OutgoingLog, grace: Duration, gpu_ids: Vec<u32>, waits: bool) -> Arc<Self> {
         let sending = Sending {
             log,
             live: true,
-            accept_due: true,
+            accept_due: !waits,
+            waits,
+            refusal: None,
             gone_due: false,
             written: (0, 0),
             queued: false,
@@ -107,7 +117,7 @@ impl Held {
             forgotten: false,
             doubted: false,
         };
-        Arc::new(Self { key, grace, log: Mutex::new(sending), control: Mutex::default(), wake: Notify::new() })
+        Arc::new(Self { key, grace, gpu_ids, log: Mutex::new(sending), control: Mutex::default(), wake: Notify::new() })
     }
 
     fn named(&self) -> AttemptRef {
@@ -162,6 +172,21 @@ impl Held {
         let budget = sending.log.budget(held);
         sending.starved |= budget == 0;
         budget
+    }
+
+    /// It has its GPUs, and begins.
+    pub(crate) fn accept(self: &Arc<Self>, outbox: &Outbox) {
+        {
+            let mut sending = self.log.lock();
+            (sending.waits, sending.accept_due) = (false, true);
+        }
+        self.schedule(outbox);
+    }
+
+    /// It cannot begin, and is nobody's here any more.
+    pub(crate) fn refuse(self: &Arc<Self>, outbox: &Outbox, reason: String) {
+        self.log.lock().refusal = Some(reason);
+        self.schedule(outbox);
     }
 
     /// Looks at what was asked.
@@ -233,7 +258,7 @@ impl Held {
     pub(crate) fn answer(self: &Arc<Self>, outbox: &Outbox) {
         {
             let mut sending = self.log.lock();
-            sending.accept_due = true;
+            sending.accept_due = !sending.waits;
             sending.live = !sending.forgotten;
         }
         self.schedule(outbox);
@@ -299,6 +324,12 @@ impl Held {
             sending.accept_due = false;
             return Some(encode(&AgentJobReport::Accept(self.named())).into());
         }
+        if sending.live
+            && let Some(reason) = sending.refusal.take()
+        {
+            let AttemptRef { job_id, attempt } = self.named();
+            return Some(encode(&AgentJobReport::Reject(Reject { job_id, attempt, reason })).into());
+        }
         if sending.live && sending.gone_due {
             sending.gone_due = false;
             match self.gone(&sending) {
@@ -345,6 +376,11 @@ impl Held {
         Ok(AttemptGone { job_id, attempt, n: sending.log.first_n() - 1, stdout_bytes, stderr_bytes })
     }
 
+    /// Whether it does not wait for its GPUs any more.
+    pub(crate) fn has_begun(&self) -> bool {
+        !self.log.lock().waits
+    }
+
     /// Whether the job's task has nothing left to do.
     pub(crate) fn has_ended(&self) -> bool {
         self.log.lock().log.ended()
@@ -382,7 +418,8 @@ impl Held {
     /// Puts the job into the outbox if it has something to say.
     fn schedule(self: &Arc<Self>, outbox: &Outbox) {
         let mut sending = self.log.lock();
-        if sending.live && !sending.queued && (sending.accept_due || sending.gone_due || sending.log.has_unsent()) {
+        let answers = sending.accept_due || sending.refusal.is_some();
+        if sending.live && !sending.queued && (answers || sending.gone_due || sending.log.has_unsent()) {
             sending.queued = true;
             drop(sending);
             outbox.push(Arc::clone(self));

@@ -122,6 +122,8 @@ impl Run<'_> {
         if self.agent.has_gpus || !gpus.is_empty() {
             let gpus: Vec<String> = gpus.iter().map(u32::to_string).collect();
             env.push(("CUDA_VISIBLE_DEVICES".into(), gpus.join(",").into()));
+            // Else CUDA counts by speed, and NVML, whose indices these are, by bus.
+            env.push(("CUDA_DEVICE_ORDER".into(), "PCI_BUS_ID".into()));
         }
         env.push(("GANGLINE_JOB_ID".into(), job.to_string().into()));
         env.push(("GANGLINE_ATTEMPT".into(), attempt.to_string().into()));

@@ -16,6 +16,7 @@ mod agent;
 pub mod chunker;
 mod ending;
 mod executor;
+mod gpus;
 mod held;
 mod home;
 mod job;

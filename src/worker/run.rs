@@ -20,7 +20,7 @@ use super::held::Why;
 use super::home::{self, Home};
 use super::outbox::Outbox;
 use super::session::{self, SessionEnd};
-use super::system::Machine;
+use super::system::{Gpus, Machine};
 use super::workspace::transfer::Transfer;
 use super::workspace::{Sizes, Workspaces};
 use super::{WorkerError, orphans};
@@ -95,7 +95,7 @@ async fn set_up(settings: &WorkerSettings, address: &Address, shutdown: &Shutdow
 
     let (groups_record, spills, work, declared) =
         (home.groups_record(), home.spills(), home.workspaces(), settings.gpus);
-    let (machine, workspaces, cgroups) = tokio::task::spawn_blocking(move || -> io::Result<_> {
+    let (machine, gpus, workspaces, cgroups) = tokio::task::spawn_blocking(move || -> io::Result<_> {
         orphans::remove_groups(&groups_record);
         orphans::kill_processes(&work);
         orphans::remove_files(&[&work, &spills])?;
@@ -105,7 +105,8 @@ async fn set_up(settings: &WorkerSettings, address: &Address, shutdown: &Shutdow
             std::fs::write(groups_record, cgroups.root().as_os_str().as_encoded_bytes())?;
         }
         let workspaces = Workspaces::new(&work)?;
-        Ok((Machine::new(declared, &work), workspaces, cgroups))
+        let gpus = Arc::new(Gpus::find(declared));
+        Ok((Machine::new(Arc::clone(&gpus), &work), gpus, workspaces, cgroups))
     })
     .await
     .map_err(io::Error::other)
@@ -121,6 +122,7 @@ async fn set_up(settings: &WorkerSettings, address: &Address, shutdown: &Shutdow
         labels: settings.labels.clone(),
         version: settings.version.clone(),
         has_gpus: !specs.gpus.is_empty(),
+        gpus,
         specs,
         clock,
         clock_offset: AtomicI64::new(0),

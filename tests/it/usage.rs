@@ -1,4 +1,4 @@
-//! What workers and containers used: kept for an hour, over restarts and over dispatchers.
+//! What workers and containers used: kept for an hour, over restarts and over dispatchers. And who has a GPU.
 
 use serde_json::{Value, json};
 
@@ -147,4 +147,57 @@ async fn any_dispatcher_tells_the_history_of_any_worker() {
     let dir = first.stop().await;
     assert_eq!(history(&mut peer, "w").await.len(), 1);
     drop(dir);
+}
+
+#[tokio::test]
+async fn a_gpu_is_one_jobs_or_one_containers_or_one_tasks() {
+    let server = TestServer::start().await;
+    let (mut peer, web, token) = (server.user("ada").await, server.web(), server.user_token("ada").await);
+    let gpus: Value = (0..2).map(|index| json!({"index": index, "name": "g", "uuid": "u", "memoryBytes": 1})).collect();
+    let mut worker = server.worker("w", &json!({"slots": 8, "gpus": gpus, "images": ["busybox"]})).await;
+    let create = json!({"opt": "create", "imageId": "busybox", "gpus": 1});
+    let (created, container) = tokio::join!(peer.get("container", &create, "created"), async {
+        let assigned = worker.accepted().await;
+        let started = json!({"opt": "started", "containerId": assigned.job, "attempt": assigned.attempt, "ports": []});
+        worker.peer.say("container", &started).await;
+        assigned
+    });
+    assert_eq!(container.data["gpuIds"], json!([0]), "{created}");
+    let job = peer.queue(&json!({"command": "x", "requires": {"gpus": 1}})).await;
+    let given = worker.accepted().await;
+    assert_eq!((&given.job, &given.data["gpuIds"]), (&job, &json!([1])));
+
+    // Nothing is left: what wants one waits, by whichever way it came. What runs inside the container does not want one.
+    let task = json!({"machine_id": "w", "containername": "", "command": "train", "gpu_count": 1});
+    assert_eq!(web.post("/api/task/request", &token, task).await.status, 200);
+    let by_index = peer.queue(&json!({"command": "x", "requires": {"gpuIds": [0]}})).await;
+    let exec = json!({"opt": "exec", "containerId": container.job, "command": "nvidia-smi", "follow": false});
+    let inside = peer.ask("container", &exec).await["data"]["jobId"].clone();
+    let next = worker.accepted().await;
+    assert_eq!((&json!(next.job), &next.data["gpuIds"]), (&inside, &json!([])));
+    let free = |record: &Value| record["status"] == "pending" && record["gpuIds"] == json!([]);
+    assert!(free(&peer.job(&by_index).await));
+
+    worker.run(&given, "done\n").await;
+    let task = worker.accepted().await;
+    assert_eq!(task.data["gpuIds"], json!([1]), "the task has what the job had");
+    assert!(free(&peer.job(&by_index).await));
+    let stop = json!({"opt": "stop", "containerId": container.job});
+    let (_, freed) = tokio::join!(peer.get("container", &stop, "ok"), async {
+        worker.peer.until("job", "cancel").await;
+        worker.say(&container.end(1, 0)).await;
+        worker.accepted().await
+    });
+    assert_eq!((&freed.job, &freed.data["gpuIds"]), (&by_index, &json!([0])));
+
+    // A container is started again with the GPU that it had, once that is free.
+    let start = json!({"opt": "start", "containerId": container.job});
+    let (_, again) = tokio::join!(peer.get("container", &start, "ok"), async {
+        worker.run(&freed, "done\n").await;
+        let again = worker.accepted().await;
+        let started = json!({"opt": "started", "containerId": again.job, "attempt": again.attempt, "ports": []});
+        worker.peer.say("container", &started).await;
+        again
+    });
+    assert_eq!((&again.job, &again.data["gpuIds"]), (&container.job, &json!([0])));
 }
