@@ -41,6 +41,7 @@ impl View {
                 Some((target, bytes))
             }
             FollowEvent::Entry(Entry { at, kind: EntryKind::Status { worker, .. }, .. }) => {
+                // A container's starts are its own affair; that a job runs twice, its owner should know.
                 if at.attempt > 1 && at.n == 0 && !log.is_container() {
                     let worker = worker.map(|worker| format!(" on {worker}")).unwrap_or_default();
                     render::say(false, &format!("attempt {}{worker}: the job begins again", at.attempt));

@@ -6,12 +6,12 @@ use bytes::Bytes;
 use serde::Serialize;
 
 use crate::client::FollowEvent;
-use crate::model::{Entry, EntryKind};
+use crate::model::{Entry, EntryKind, container};
 use crate::protocol::chunk::Chunk;
 use crate::protocol::container::{
     ConsoleLive, ConsoleOutput, ConsoleTruncated, ContainerEvent, ContainerStatus, ContainerStatusEvent, StartEnded,
 };
-use crate::protocol::job::{EndEvent, JobEvent, Live, OutputEvent, Reason, Status, StatusEvent, Truncated};
+use crate::protocol::job::{EndEvent, JobEvent, Live, OutputEvent, StatusEvent, Truncated};
 use crate::protocol::{ContainerId, JobId};
 
 /// The frame's `data`, as it came; none where no frame did.
@@ -88,10 +88,10 @@ fn of_container(container_id: ContainerId, event: &FollowEvent) -> Option<Contai
                     time: *time,
                 })
             }
-            EntryKind::Status { status, worker, reason } => ContainerEvent::Status(Box::new(ContainerStatusEvent {
+            EntryKind::Status { status: _, worker, reason } => ContainerEvent::Status(Box::new(ContainerStatusEvent {
                 container_id,
                 at: Some(*at),
-                status: as_container(*status, *reason),
+                status: if worker.is_some() { ContainerStatus::Running } else { ContainerStatus::Creating },
                 attempt: at.attempt,
                 worker_id: worker.clone(),
                 reason: *reason,
@@ -101,7 +101,7 @@ fn of_container(container_id: ContainerId, event: &FollowEvent) -> Option<Contai
             EntryKind::End { status, exit_code, reason, message } => ContainerEvent::End(StartEnded {
                 container_id,
                 at: *at,
-                status: as_container(*status, Some(*reason)),
+                status: container::after(*status, *reason),
                 exit_code: *exit_code,
                 reason: *reason,
                 error_message: message.clone(),
@@ -114,15 +114,4 @@ fn of_container(container_id: ContainerId, event: &FollowEvent) -> Option<Contai
         }
         FollowEvent::Interrupted { .. } | FollowEvent::Resumed => return None,
     })
-}
-
-/// Where a container stands, of which the log tells in the words for jobs.
-fn as_container(status: Status, reason: Option<Reason>) -> ContainerStatus {
-    match (status, reason) {
-        (_, Some(Reason::Removed)) => ContainerStatus::Removed,
-        (Status::Pending, _) => ContainerStatus::Creating,
-        (Status::Running, _) => ContainerStatus::Running,
-        (Status::Completed | Status::Cancelled, _) => ContainerStatus::Stopped,
-        (Status::Failed, _) => ContainerStatus::Failed,
-    }
 }

@@ -3,6 +3,8 @@
 //! To the log a container is a job and each of its starts an attempt; only the nouns on the wire differ, and the words for
 //! where it stands. Not here: what is new and what is missing (`resume`), outages (`follow`).
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
 
 use super::connection::{Client, reply, shorten};
@@ -103,7 +105,7 @@ struct NotBytes;
 fn of_job_event(event: JobEvent<'_>) -> Result<Option<Heard>, NotBytes> {
     Ok(Some(match event {
         JobEvent::Output(OutputEvent { at, stream, offset, text, base64, time, .. }) => {
-            let bytes = bytes(text, base64)?;
+            let bytes = bytes(text, base64.as_deref())?;
             entry(at, time, EntryKind::Output { stream, offset, bytes })
         }
         JobEvent::Status(StatusEvent { at: Some(at), status, worker_id, reason, time, .. }) => {
@@ -127,7 +129,7 @@ fn of_job_event(event: JobEvent<'_>) -> Result<Option<Heard>, NotBytes> {
 fn of_container_event(event: ContainerEvent<'_>) -> Result<Option<Heard>, NotBytes> {
     Ok(Some(match event {
         ContainerEvent::Output(ConsoleOutput { at, stream, offset, text, base64, time, .. }) => {
-            let bytes = bytes(text, base64)?;
+            let bytes = bytes(text, base64.as_deref())?;
             entry(at, time, EntryKind::Output { stream, offset, bytes })
         }
         ContainerEvent::Status(event) => {
@@ -156,13 +158,10 @@ fn entry(at: Cursor, time: u64, kind: EntryKind) -> Heard {
     Heard::Entry(Entry { at, time, kind })
 }
 
-fn bytes(
-    text: Option<std::borrow::Cow<'_, str>>,
-    base64: Option<std::borrow::Cow<'_, str>>,
-) -> Result<Bytes, NotBytes> {
+fn bytes(text: Option<Cow<'_, str>>, base64: Option<&str>) -> Result<Bytes, NotBytes> {
     match text {
         Some(text) if base64.is_none() => Ok(Bytes::from(text.into_owned())),
-        text => bytes_of(text.as_deref(), base64.as_deref()).map(Bytes::from).map_err(|_| NotBytes),
+        text => bytes_of(text.as_deref(), base64).map(Bytes::from).map_err(|_| NotBytes),
     }
 }
 
