@@ -8,6 +8,7 @@
 //! the data directory goes to this machine's dispatcher only.
 
 mod client;
+pub mod container;
 mod file;
 pub mod options;
 pub mod server;
@@ -20,8 +21,9 @@ use std::path::{Path, PathBuf};
 use etcetera::BaseStrategy;
 
 pub use client::{ClientSettings, DEFAULT_URL, MissingToken};
+pub use container::{ContainerSettings, EngineChoice};
 pub use file::read_toml;
-pub use options::{CommonOptions, DrainOption, LimitOptions, LogFormat, ServerOptions, WorkerOptions};
+pub use options::{CommonOptions, ContainerOptions, DrainOption, LimitOptions, LogFormat, ServerOptions, WorkerOptions};
 pub use server::{Durability, Limits, RedisSettings, ServerSettings, TlsFiles};
 pub use value::{BlobsUrl, InvalidValue, Pair, Size, Span};
 pub use worker::WorkerSettings;

@@ -11,6 +11,8 @@ use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
+use super::engine::Labels;
+use super::engines::Engines;
 use super::executor::cgroup::Cgroups;
 use super::held::{Held, Key, Stop, Why};
 use super::home::Home;
@@ -22,6 +24,7 @@ use super::workspace::transfer::Transfer;
 use super::workspace::{Sizes, Workspaces};
 use crate::base::clock::{Clock, Millis};
 use crate::base::shutdown::Shutdown;
+use crate::config::ContainerSettings;
 use crate::model::JobSpec;
 use crate::protocol::WorkerId;
 use crate::protocol::agent::{Assign, Heartbeat, Register, Reject, Usage};
@@ -45,6 +48,9 @@ pub(crate) struct Agent {
     pub(crate) transfer: Transfer,
     pub(crate) sizes: Sizes,
     pub(crate) cgroups: Option<Cgroups>,
+    /// The container engine, while there is one.
+    pub(crate) engine: Engines,
+    pub(crate) containers: ContainerSettings,
     /// Variables that jobs do not see.
     pub(crate) hidden: Vec<OsString>,
     /// The PATH of jobs that do not set one, where it is not the agent's own.
@@ -112,11 +118,22 @@ impl Agent {
             slots: self.slots,
             labels: self.labels.clone(),
             version: self.version.clone(),
-            images: None,
+            images: self.engine.images(),
             pub_key: None,
             address: None,
             resume: self.jobs.all().iter().filter_map(|job| job.resume()).collect(),
         }
+    }
+
+    /// What this worker's containers are known by.
+    pub(crate) fn container_labels(&self) -> Labels<'_> {
+        Labels { worker: &self.id, home: self.home.dir() }
+    }
+
+    /// How an engine names these GPUs. Nothing where they were only declared: then a job sees their numbers and no more.
+    pub(crate) fn devices(&self, gpu_ids: &[u32]) -> Vec<String> {
+        let gpus = self.specs.gpus.iter().filter(|gpu| gpu_ids.contains(&gpu.index));
+        gpus.map(|gpu| gpu.uuid.clone()).filter(|uuid| !uuid.is_empty()).collect()
     }
 
     /// What to say every few seconds, to keep what we hold.
@@ -151,7 +168,7 @@ impl Agent {
             return reject("every slot of the worker is taken");
         }
         let spec = match JobSpec::try_from(spec) {
-            Ok(spec) if spec.requires.container => return reject("the worker has no container engine"),
+            Ok(spec) if spec.requires.container && self.engine.now().is_none() => return reject("the worker has no container engine"),
             Ok(spec) => spec,
             Err(error) => return reject(&format!("the spec makes no sense here: {error}")),
         };

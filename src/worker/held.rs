@@ -156,6 +156,11 @@ impl Held {
         self.schedule(outbox);
     }
 
+    /// Bytes of both streams that were numbered.
+    pub(crate) fn written(&self) -> (u64, u64) {
+        self.log.lock().written
+    }
+
     /// Bytes that may be read now; once it is 0 the task is woken when there is room again.
     pub(crate) fn budget(&self, held: usize) -> usize {
         let mut sending = self.log.lock();

@@ -14,7 +14,10 @@
 
 mod agent;
 pub mod chunker;
+mod contained;
 mod ending;
+mod engine;
+mod engines;
 mod executor;
 mod held;
 mod home;

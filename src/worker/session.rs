@@ -37,6 +37,8 @@ const ANSWERS: usize = 256;
 pub(crate) enum SessionEnd {
     /// The agent is done and said goodbye.
     Left,
+    /// What we are has changed: it is to be said on a new connection, at once.
+    Changed,
     /// The connection is gone; `registered` says whether the dispatcher had taken us in.
     Lost { end: LinkEnd, registered: bool },
     /// The dispatcher does not want us.
@@ -68,14 +70,15 @@ pub(crate) async fn run(agent: &Arc<Agent>, link: Link) -> SessionEnd {
         let reads = pin!(read_orders(agent, &mut receiver, &answers));
         let writes = pin!(write_reports(agent, &mut sender, waiting, beat));
         tokio::select! {
-            end = reads => Some(end),
-            end = writes => end,
+            end = reads => Some(SessionEnd::Lost { end, registered: true }),
+            end = writes => end.map(|end| SessionEnd::Lost { end, registered: true }),
+            () = agent.engine.changed() => Some(SessionEnd::Changed),
         }
     };
     agent.jobs.pause_all();
     agent.outbox.clear();
     match end {
-        Some(end) => SessionEnd::Lost { end, registered: true },
+        Some(end) => end,
         None => {
             sender.close(CloseCode::Normal).await;
             SessionEnd::Left

@@ -1,0 +1,240 @@
+//! The container engine: Docker, or Podman by the same API.
+//!
+//! [`Engine::find`] looks for one and learns what it can do; [`recipe`] says what containers may do; [`container`]
+//! starts them, watches them and removes them; [`console`] carries their streams, over connections of its own
+//! (`stream`), because bollard's decoder takes the first bytes of a terminal for a header.
+//!
+//! Guards: a call that the engine does not answer ends in time, and every container carries [`Labels`] by which a later
+//! agent finds it. Refuses to give a container more than the worker's settings allow. Not here: when to stop one.
+
+pub(crate) mod console;
+pub(crate) mod container;
+pub(crate) mod image;
+pub(crate) mod recipe;
+mod stream;
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::time::Duration;
+
+use bollard::Docker;
+use bollard::errors::Error;
+use bollard::query_parameters::{ListContainersOptionsBuilder, ListImagesOptions, RemoveContainerOptionsBuilder};
+
+use crate::protocol::{Attempt, JobId, WorkerId};
+
+/// How long the engine may take to answer anything: it may be unpacking an image for someone else on a slow disk.
+const ANSWER_WITHIN_SECS: u64 = 60;
+
+/// How long an engine may take to say that it is there.
+const FOUND_WITHIN: Duration = Duration::from_secs(5);
+
+/// A container engine that answered.
+#[derive(Debug)]
+pub(crate) struct Engine {
+    docker: Docker,
+    /// Where it listens.
+    address: String,
+    /// It runs as a user of its own: root of a container is that user.
+    rootless: bool,
+    /// It has a small init process for containers.
+    has_init: bool,
+}
+
+/// Why the engine did not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum EngineError {
+    /// There is no such image, here or where images come from.
+    #[error("no image {image:?}: {message}")]
+    NoImage {
+        /// As it was asked for.
+        image: String,
+        /// In the engine's words.
+        message: String,
+    },
+    /// The disk is full.
+    #[error("no space is left for the container engine: {0}")]
+    NoSpace(String),
+    /// Somebody else has the port.
+    #[error("a port is taken: {0}")]
+    PortTaken(String),
+    /// The program of the container cannot be started.
+    #[error("cannot start {program:?}: {message}")]
+    NoProgram {
+        /// The program.
+        program: String,
+        /// 127 where it is not there, 126 where it cannot be run.
+        exit_code: i32,
+        /// In the engine's words.
+        message: String,
+    },
+    /// Nothing answers.
+    #[error("the container engine does not answer: {0}")]
+    Gone(String),
+    /// Anything else.
+    #[error("the container engine refuses: {0}")]
+    Refused(String),
+}
+
+impl From<Error> for EngineError {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::DockerResponseServerError { message, .. } | Error::DockerStreamError { error: message } => {
+                Self::said(message)
+            }
+            // There are twenty more ways to hear nothing that makes sense.
+            error => Self::Gone(error.to_string()),
+        }
+    }
+}
+
+impl EngineError {
+    /// What the engine's own words mean, for which it has no codes.
+    fn said(message: String) -> Self {
+        let message = message.trim().to_owned();
+        if message.contains("no space left on device") {
+            Self::NoSpace(message)
+        } else if message.contains("port is already allocated") || message.contains("address already in use") {
+            Self::PortTaken(message)
+        } else {
+            Self::Refused(message)
+        }
+    }
+
+    /// What a shell would exit with, where it is the program's fault.
+    pub(crate) fn exit_code(&self) -> Option<i32> {
+        match self {
+            Self::NoProgram { exit_code, .. } => Some(*exit_code),
+            Self::NoImage { .. } | Self::NoSpace(_) | Self::PortTaken(_) | Self::Gone(_) | Self::Refused(_) => None,
+        }
+    }
+}
+
+/// What a container is known by when nobody remembers it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Labels<'a> {
+    pub(crate) worker: &'a WorkerId,
+    /// The worker's directory: two workers of one name may share an engine.
+    pub(crate) home: &'a Path,
+}
+
+/// What a container is there for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// Goes with its job, and with its agent.
+    Job,
+}
+
+const WORKER: &str = "gangline.worker";
+const HOME: &str = "gangline.home";
+const KIND: &str = "gangline.kind";
+const ID: &str = "gangline.id";
+const ATTEMPT: &str = "gangline.attempt";
+
+impl Kind {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Job => "job",
+        }
+    }
+}
+
+impl Labels<'_> {
+    /// For a container of this attempt.
+    fn of(self, kind: Kind, id: &str, attempt: Attempt) -> HashMap<String, String> {
+        [
+            (WORKER, self.worker.to_string()),
+            (HOME, self.home.display().to_string()),
+            (KIND, kind.as_str().to_owned()),
+            (ID, id.to_owned()),
+            (ATTEMPT, attempt.to_string()),
+        ]
+        .map(|(name, value)| (name.to_owned(), value))
+        .into()
+    }
+
+    /// What finds every container of this kind.
+    fn filter(self, kind: Kind) -> HashMap<String, Vec<String>> {
+        let labels = vec![
+            format!("{WORKER}={}", self.worker),
+            format!("{HOME}={}", self.home.display()),
+            format!("{KIND}={}", kind.as_str()),
+        ];
+        HashMap::from([("label".to_owned(), labels)])
+    }
+}
+
+/// A container of an earlier run, or of one that could not be removed.
+#[derive(Debug)]
+pub(crate) struct Found {
+    /// The engine's name of it.
+    pub(crate) id: String,
+    pub(crate) job: Option<(JobId, Attempt)>,
+}
+
+impl Engine {
+    /// The first of `addresses` at which an engine answers.
+    pub(crate) async fn find(addresses: &[String]) -> Option<Self> {
+        for address in addresses {
+            match tokio::time::timeout(FOUND_WITHIN, Self::at(address)).await {
+                Ok(Ok(engine)) => return Some(engine),
+                Ok(Err(error)) => tracing::debug!(address, %error, "no container engine"),
+                Err(_) => tracing::debug!(address, "a container engine does not answer"),
+            }
+        }
+        None
+    }
+
+    async fn at(address: &str) -> Result<Self, Error> {
+        let docker = match address.strip_prefix("unix://") {
+            Some(_) => Docker::connect_with_unix(address, ANSWER_WITHIN_SECS, bollard::API_DEFAULT_VERSION)?,
+            None => Docker::connect_with_http(address, ANSWER_WITHIN_SECS, bollard::API_DEFAULT_VERSION)?,
+        };
+        let docker = docker.negotiate_version().await?;
+        let info = docker.info().await?;
+        let rootless = info.security_options.unwrap_or_default().iter().any(|option| option.contains("name=rootless"));
+        let has_init = info.init_binary.is_some_and(|init| !init.is_empty());
+        let name = info.server_version.unwrap_or_default();
+        tracing::info!(address, engine = name, "found a container engine");
+        Ok(Self { docker, address: address.to_owned(), rootless, has_init })
+    }
+
+    /// Whether it still answers.
+    pub(crate) async fn is_there(&self) -> bool {
+        tokio::time::timeout(FOUND_WITHIN, self.docker.ping()).await.is_ok_and(|answer| answer.is_ok())
+    }
+
+    /// Tags of the images at hand.
+    pub(crate) async fn images(&self) -> Result<Vec<String>, EngineError> {
+        let images = self.docker.list_images(None::<ListImagesOptions>).await?;
+        let mut tags: Vec<String> = images.into_iter().flat_map(|image| image.repo_tags).collect();
+        tags.retain(|tag| tag != "<none>:<none>");
+        tags.sort();
+        tags.dedup();
+        Ok(tags)
+    }
+
+    /// The containers of this kind, running or not.
+    pub(crate) async fn containers(&self, labels: Labels<'_>, kind: Kind) -> Result<Vec<Found>, EngineError> {
+        let options = ListContainersOptionsBuilder::default().all(true).filters(&labels.filter(kind)).build();
+        let found = self.docker.list_containers(Some(options)).await?.into_iter().filter_map(|container| {
+            let labels = container.labels.unwrap_or_default();
+            let job = || Some((labels.get(ID)?.parse().ok()?, labels.get(ATTEMPT)?.parse().ok()?));
+            Some(Found { id: container.id?, job: job() })
+        });
+        Ok(found.collect())
+    }
+
+    /// Kills and removes a container. One that is not there is no error.
+    pub(crate) async fn remove(&self, id: &str) -> Result<(), EngineError> {
+        let options = RemoveContainerOptionsBuilder::default().force(true).v(true).build();
+        match self.docker.remove_container(id, Some(options)).await {
+            // 409: it is being removed already.
+            Ok(()) | Err(Error::DockerResponseServerError { status_code: 404 | 409, .. }) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
