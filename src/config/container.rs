@@ -32,8 +32,10 @@ impl EngineChoice {
             Self::At(address) => vec![address.clone()],
             Self::Usual => variable("DOCKER_HOST").map_or_else(
                 || {
-                    let runtime = variable("XDG_RUNTIME_DIR")
-                        .map_or_else(|| PathBuf::from(format!("/run/user/{}", nix::unistd::Uid::current())), PathBuf::from);
+                    let runtime = variable("XDG_RUNTIME_DIR").map_or_else(
+                        || PathBuf::from(format!("/run/user/{}", nix::unistd::Uid::current())),
+                        PathBuf::from,
+                    );
                     let socket = |path: PathBuf| format!("unix://{}", path.display());
                     vec![
                         "unix:///var/run/docker.sock".to_owned(),

@@ -23,7 +23,9 @@ use etcetera::BaseStrategy;
 pub use client::{ClientSettings, DEFAULT_URL, MissingToken};
 pub use container::{ContainerSettings, EngineChoice};
 pub use file::read_toml;
-pub use options::{CommonOptions, ContainerOptions, DrainOption, LimitOptions, LogFormat, ServerOptions, WorkerOptions};
+pub use options::{
+    CommonOptions, ContainerOptions, DrainOption, LimitOptions, LogFormat, ServerOptions, WorkerOptions,
+};
 pub use server::{Durability, Limits, RedisSettings, ServerSettings, TlsFiles};
 pub use value::{BlobsUrl, InvalidValue, Pair, Size, Span};
 pub use worker::WorkerSettings;

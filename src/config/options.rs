@@ -290,9 +290,14 @@ pub struct WorkerOptions {
 #[derive(Debug, Clone, Default, PartialEq, Eq, clap::Args, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
 pub struct ContainerOptions {
-    /// Where the container engine listens, as unix:///PATH or tcp://HOST:PORT, or none for no containers
-    /// [default: $DOCKER_HOST, else the usual sockets of Docker and Podman]
-    #[arg(long = "container-engine", env = "GANGLINE_CONTAINER_ENGINE", value_name = "URL")]
+    /// Where the container engine listens, or none.
+    #[arg(
+        long = "container-engine",
+        env = "GANGLINE_CONTAINER_ENGINE",
+        value_name = "URL",
+        help = "Where the container engine listens, as unix:///PATH or tcp://HOST:PORT, or none for no containers \
+            [default: $DOCKER_HOST, else the usual sockets of Docker and Podman]"
+    )]
     pub engine: Option<String>,
     /// Network of jobs with an image: none, bridge, or one that the engine knows by name [default: none]
     #[arg(long = "container-network", env = "GANGLINE_CONTAINER_NETWORK", value_name = "NAME", hide_short_help = true)]

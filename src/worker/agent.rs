@@ -168,7 +168,9 @@ impl Agent {
             return reject("every slot of the worker is taken");
         }
         let spec = match JobSpec::try_from(spec) {
-            Ok(spec) if spec.requires.container && self.engine.now().is_none() => return reject("the worker has no container engine"),
+            Ok(spec) if spec.requires.container && self.engine.now().is_none() => {
+                return reject("the worker has no container engine");
+            }
             Ok(spec) => spec,
             Err(error) => return reject(&format!("the spec makes no sense here: {error}")),
         };

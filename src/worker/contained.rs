@@ -17,6 +17,7 @@ use super::held::Held;
 use super::job::{Assignment, given_environment, stopped_before_start};
 use super::supervisor;
 use crate::protocol::StreamName;
+use crate::protocol::job::Reason;
 
 /// Runs the job's program in a container of `image`; `dir` is where in `workspace` it begins.
 pub(super) async fn run(
@@ -39,10 +40,15 @@ pub(super) async fn run(
         Ok(()) => start(agent, &engine, held, assignment, image, workspace, dir).await,
         Err(error) => Err(error),
     };
-    match process {
+    let ending = match process {
         Ok(process) => supervisor::supervise(agent, held, process, overdue).await,
         Err(error) => Ending::spawn_error(error.exit_code(), error.to_string()),
+    };
+    if matches!(ending.reason, Reason::Signal | Reason::SpawnError) {
+        // The engine may be the reason, and then no more jobs should come here.
+        agent.engine.doubt();
     }
+    ending
 }
 
 async fn start(

@@ -19,6 +19,8 @@ pub(crate) struct Engines {
     now: Mutex<Option<Known>>,
     /// One has come or gone.
     changed: Notify,
+    /// One may have gone.
+    doubted: Notify,
 }
 
 #[derive(Debug)]
@@ -30,7 +32,7 @@ struct Known {
 impl Engines {
     /// The first engine that answers at one of `addresses`, if any, without what an earlier run left in it.
     pub(crate) async fn look(addresses: Vec<String>, labels: Labels<'_>) -> Self {
-        let engines = Self { addresses, now: Mutex::default(), changed: Notify::new() };
+        let engines = Self { addresses, now: Mutex::default(), changed: Notify::new(), doubted: Notify::new() };
         if let Some(engine) = Engine::find(&engines.addresses).await {
             remove_left(&engine, labels, |_| false).await;
             engines.take(engine).await;
@@ -51,6 +53,16 @@ impl Engines {
     /// Resolves when an engine has come or gone.
     pub(crate) async fn changed(&self) {
         self.changed.notified().await;
+    }
+
+    /// The engine did not do what it should: it is to be looked at soon.
+    pub(crate) fn doubt(&self) {
+        self.doubted.notify_one();
+    }
+
+    /// Resolves when the engine was doubted.
+    pub(crate) async fn doubted(&self) {
+        self.doubted.notified().await;
     }
 
     async fn take(&self, engine: Engine) {
@@ -91,7 +103,10 @@ async fn remove_left(engine: &Engine, labels: Labels<'_>, held: impl Fn(super::h
     match engine.containers(labels, Kind::Job).await {
         Ok(found) => {
             for container in found.into_iter().filter(|container| !container.job.is_some_and(&held)) {
-                tracing::info!(container = container.id, "removing a container that an earlier run of this worker left behind");
+                tracing::info!(
+                    container = container.id,
+                    "removing a container that an earlier run of this worker left behind"
+                );
                 if let Err(error) = engine.remove(&container.id).await {
                     tracing::warn!(%error, container = container.id, "cannot remove a container");
                 }

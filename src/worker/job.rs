@@ -12,13 +12,13 @@ use tokio::time::{Instant, sleep_until};
 use tracing::debug;
 
 use super::agent::Agent;
+use super::contained;
 use super::ending::Ending;
 use super::executor::tree::Mark;
 use super::executor::{self, Plan};
 use super::held::{Held, Stop};
 use super::supervisor::{self, FOREVER};
 use super::workspace::{Workspace, artifacts};
-use super::contained;
 use crate::model::JobSpec;
 use crate::protocol::job::Reason;
 
@@ -100,7 +100,10 @@ impl Run<'_> {
             Err(error) => return Ending::spawn_error(None, error.to_string()),
         };
         let mut ending = match &spec.image {
-            Some(image) => contained::run(self.agent, self.held, self.assignment, image, self.workspace.path(), &dir, overdue).await,
+            Some(image) => {
+                contained::run(self.agent, self.held, self.assignment, image, self.workspace.path(), &dir, overdue)
+                    .await
+            }
             None => self.run_process(&dir, overdue).await,
         };
         if ending.reason != Reason::SpawnError && !spec.artifacts.is_empty() {

@@ -158,6 +158,7 @@ async fn watch_machine(mut machine: Machine, usage: watch::Sender<Option<Usage>>
     loop {
         tokio::select! {
             () = gone.cancelled() => return,
+            () = agent.engine.doubted() => (),
             _ = ticks.tick() => (),
         }
         let look = tokio::task::spawn_blocking(move || {

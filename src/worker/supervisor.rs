@@ -83,9 +83,10 @@ impl Supervisor<'_> {
         let exit = loop {
             let stdout_budget = self.budget(self.stdout.as_ref());
             let stderr_budget = self.budget(self.stderr.as_ref());
+            let may_write = !self.writing.is_empty() && !leader.is_busy();
             tokio::select! {
                 ended = leader.wait(), if containing.is_none() && exit.is_none() => {
-                    exit = Some((ended, Instant::now() + STREAMS_END_WITHIN));
+                    exit = ended.map(|exit| (exit, Instant::now() + STREAMS_END_WITHIN));
                 }
                 moved = joined(&mut containing) => {
                     containing = None;
@@ -101,7 +102,7 @@ impl Supervisor<'_> {
                     let pump = self.stderr.take();
                     self.stderr = self.pass_on(pump, read);
                 }
-                written = write(&mut self.stdin, &self.writing), if !self.writing.is_empty() => self.wrote(written.ok()),
+                written = write(&mut self.stdin, &self.writing), if may_write => self.wrote(written.ok()),
                 () = self.held.wake.notified() => self.obey(&mut leader),
                 () = &mut timer => {
                     let now = Instant::now();

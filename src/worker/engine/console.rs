@@ -74,7 +74,8 @@ impl FirstWords {
         let shared = self.0.lock();
         let words = String::from_utf8_lossy(&shared.first_words);
         let complaint = words.strip_prefix("[FATAL tini (")?.split_once(")] exec ")?.1;
-        Some(complaint.lines().next()?.trim_end().to_owned())
+        let (program, why) = complaint.lines().next()?.trim_end().rsplit_once(" failed: ")?;
+        Some(format!("{program:?}: {why}"))
     }
 }
 

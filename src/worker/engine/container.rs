@@ -28,6 +28,12 @@ const BACK_WITHIN: Duration = Duration::from_secs(60);
 /// How often it is looked for meanwhile, and how often a kill is tried again.
 const AGAIN_AFTER: Duration = Duration::from_secs(1);
 
+/// Exit codes above this one mean a signal.
+const SIGNALLED: i64 = 128;
+
+/// What an engine that goes does to its containers.
+const DIED_WITH_ENGINE: &str = "its container ended with the container engine";
+
 /// Keys that detach from a terminal, which the engine takes out of what is typed: none at all cannot be asked for, and
 /// its own, Ctrl-P Ctrl-Q, are keys that people press. (`%5E` is `^`.)
 const DETACH_KEYS: &str = "ctrl-_,ctrl-%5E,ctrl-_,ctrl-%5E,ctrl-_,ctrl-%5E,ctrl-_,ctrl-%5E";
@@ -106,32 +112,39 @@ impl Container {
         }
     }
 
-    /// Waits until it has ended, and does what is asked meanwhile. Dropping it half-way is harmless.
-    pub(crate) async fn wait(&mut self) -> Exit {
-        let exit = loop {
-            if self.ordering.is_none()
-                && let Some(order) = self.orders.pop_front()
-            {
-                self.ordering = Some(Box::pin(obey(Arc::clone(&self.engine), self.id.clone(), order)));
-            }
-            let ordering = async {
-                match &mut self.ordering {
-                    Some(ordering) => ordering.await,
-                    None => std::future::pending().await,
-                }
-            };
-            tokio::select! {
-                exit = &mut self.exit => break exit,
-                () = ordering => self.ordering = None,
+    /// Waits until it has ended, or (none) until something that was asked of it is done. Dropping it half-way is harmless.
+    pub(crate) async fn wait(&mut self) -> Option<Exit> {
+        if self.ordering.is_none()
+            && let Some(order) = self.orders.pop_front()
+        {
+            self.ordering = Some(Box::pin(obey(Arc::clone(&self.engine), self.id.clone(), order)));
+        }
+        let ordering = async {
+            match &mut self.ordering {
+                Some(ordering) => ordering.await,
+                None => std::future::pending().await,
             }
         };
-        match exit {
-            Exit::Ended { code: code @ (126 | 127), .. } => match self.first_words.init_complaint() {
+        let exit = tokio::select! {
+            exit = &mut self.exit => exit,
+            () = ordering => {
+                self.ordering = None;
+                return None;
+            }
+        };
+        Some(match exit {
+            // 1 is what it has for everything that has no number of its own.
+            Exit::Ended { code: code @ (1 | 126 | 127), .. } => match self.first_words.init_complaint() {
                 Some(message) => Exit::NotStarted { code, message },
                 None => exit,
             },
             Exit::Ended { .. } | Exit::NotStarted { .. } | Exit::Lost { .. } => exit,
-        }
+        })
+    }
+
+    /// Whether something that was asked of it is still being done.
+    pub(crate) fn is_busy(&self) -> bool {
+        self.ordering.is_some() || !self.orders.is_empty()
     }
 
     /// Asks it to end.
@@ -200,7 +213,10 @@ impl Engine {
             let (stdout, stderr, first_words) = console::both(reader);
             (stdout, Some(stderr), first_words)
         };
-        self.docker.start_container(id, None::<StartContainerOptions>).await.map_err(|error| not_started(error, program))?;
+        self.docker
+            .start_container(id, None::<StartContainerOptions>)
+            .await
+            .map_err(|error| not_started(error, program))?;
         Ok((Streams { stdin: stdin.then_some(writer), stdout, stderr }, first_words))
     }
 }
@@ -259,6 +275,10 @@ async fn exit(engine: Arc<Engine>, id: String) -> Exit {
 
 impl Engine {
     async fn ended(&self, id: &str, code: i64) -> Exit {
+        if code > SIGNALLED && !self.is_there().await {
+            let code = i32::try_from(code).ok();
+            return Exit::Lost { code, message: DIED_WITH_ENGINE.to_owned() };
+        }
         let out_of_memory = code != 0
             && match self.docker.inspect_container(id, None::<InspectContainerOptions>).await {
                 Ok(container) => container.state.and_then(|state| state.oom_killed).unwrap_or(false),
@@ -280,7 +300,7 @@ impl Engine {
                         return Exit::Lost { code: None, message: message.to_owned() };
                     }
                     let code = state.exit_code.and_then(|code| i32::try_from(code).ok());
-                    return Exit::Lost { code, message: "its container ended with the container engine".to_owned() };
+                    return Exit::Lost { code, message: DIED_WITH_ENGINE.to_owned() };
                 }
                 Err(Error::DockerResponseServerError { status_code: 404, .. }) => {
                     return Exit::Lost { code: None, message: "somebody removed its container".to_owned() };

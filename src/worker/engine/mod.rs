@@ -17,9 +17,9 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::time::Duration;
 
-use bollard::Docker;
 use bollard::errors::Error;
 use bollard::query_parameters::{ListContainersOptionsBuilder, ListImagesOptions, RemoveContainerOptionsBuilder};
+use bollard::{ClientVersion, Docker};
 
 use crate::protocol::{Attempt, JobId, WorkerId};
 
@@ -28,6 +28,9 @@ const ANSWER_WITHIN_SECS: u64 = 60;
 
 /// How long an engine may take to say that it is there.
 const FOUND_WITHIN: Duration = Duration::from_secs(5);
+
+/// The first version that takes a terminal's size when a container is made.
+const SIZES_TERMINALS: ClientVersion = ClientVersion { major_version: 1, minor_version: 42 };
 
 /// A container engine that answered.
 #[derive(Debug)]
@@ -39,6 +42,8 @@ pub(crate) struct Engine {
     rootless: bool,
     /// It has a small init process for containers.
     has_init: bool,
+    /// It gives a terminal its size before the program runs.
+    sizes_terminals: bool,
 }
 
 /// Why the engine did not do what it was asked.
@@ -80,7 +85,7 @@ impl From<Error> for EngineError {
     fn from(error: Error) -> Self {
         match error {
             Error::DockerResponseServerError { message, .. } | Error::DockerStreamError { error: message } => {
-                Self::said(message)
+                Self::said(&message)
             }
             // There are twenty more ways to hear nothing that makes sense.
             error => Self::Gone(error.to_string()),
@@ -90,7 +95,7 @@ impl From<Error> for EngineError {
 
 impl EngineError {
     /// What the engine's own words mean, for which it has no codes.
-    fn said(message: String) -> Self {
+    fn said(message: &str) -> Self {
         let message = message.trim().to_owned();
         if message.contains("no space left on device") {
             Self::NoSpace(message)
@@ -196,7 +201,8 @@ impl Engine {
         let has_init = info.init_binary.is_some_and(|init| !init.is_empty());
         let name = info.server_version.unwrap_or_default();
         tracing::info!(address, engine = name, "found a container engine");
-        Ok(Self { docker, address: address.to_owned(), rootless, has_init })
+        let sizes_terminals = docker.client_version() >= SIZES_TERMINALS;
+        Ok(Self { docker, address: address.to_owned(), rootless, has_init, sizes_terminals })
     }
 
     /// Whether it still answers.

@@ -6,9 +6,7 @@
 use std::collections::HashMap;
 use std::path::Path;
 
-use bollard::models::{
-    ContainerCreateBody, DeviceRequest, HostConfig, HostConfigLogConfig, Mount, MountType,
-};
+use bollard::models::{ContainerCreateBody, DeviceRequest, HostConfig, HostConfigLogConfig, Mount, MountType};
 use nix::unistd::{Gid, Uid};
 
 use super::{Engine, Kind, Labels};
@@ -56,7 +54,7 @@ impl JobRecipe<'_> {
     /// In the engine's words.
     pub(crate) fn body(&self, engine: &Engine) -> ContainerCreateBody {
         let Self { job, attempt, spec, image, workspace, cwd, env, gpus, labels, settings } = self;
-        let (entrypoint, cmd) = program(&spec.program);
+        let (entrypoint, cmd) = program(&spec.program, spec.tty.filter(|_| !engine.sizes_terminals));
         let mut env = env.clone();
         if spec.tty.is_some() && !spec.env.contains_key("TERM") {
             env.push(format!("TERM={TERM}"));
@@ -74,7 +72,11 @@ impl JobRecipe<'_> {
             env: Some(env),
             working_dir: in_workspace.then(|| Path::new(WORKSPACE).join(cwd).display().to_string()),
             // Root of a rootless engine is the agent's own user.
-            user: Some(if engine.rootless { "0:0".to_owned() } else { format!("{}:{}", Uid::current(), Gid::current()) }),
+            user: Some(if engine.rootless {
+                "0:0".to_owned()
+            } else {
+                format!("{}:{}", Uid::current(), Gid::current())
+            }),
             tty: Some(spec.tty.is_some()),
             open_stdin: Some(spec.stdin || spec.tty.is_some()),
             stdin_once: Some(true),
@@ -95,6 +97,10 @@ impl JobRecipe<'_> {
                 privileged: Some(settings.privileged),
                 cap_drop: Some(vec!["ALL".to_owned()]),
                 cap_add: Some(settings.capabilities.clone()),
+                console_size: spec
+                    .tty
+                    .filter(|_| engine.sizes_terminals)
+                    .map(|(cols, rows)| vec![rows.into(), cols.into()]),
                 // The output is stored elsewhere, and a copy of it would only fill the disk.
                 log_config: Some(HostConfigLogConfig { typ: Some("none".to_owned()), config: None }),
                 ..common(engine, settings, spec.requires.milli_cpus, spec.requires.memory_bytes, gpus)
@@ -133,10 +139,21 @@ fn common(
     }
 }
 
-/// Entry point and arguments; none: the image's own.
-fn program(program: &Program) -> (Option<Vec<String>>, Option<Vec<String>>) {
+/// Entry point and arguments; none: the image's own. A script is told the size of its terminal first, where the engine
+/// will only say it once the program runs.
+fn program(program: &Program, size: Option<(u16, u16)>) -> (Option<Vec<String>>, Option<Vec<String>>) {
+    let shell = |args: &[&str]| {
+        let args = args.iter().map(|&arg| arg.to_owned()).collect();
+        (Some(vec!["/bin/sh".to_owned()]), Some(args))
+    };
     match program {
-        Program::Shell(script) => (Some(vec!["/bin/sh".to_owned()]), Some(vec!["-c".to_owned(), script.clone()])),
+        Program::Shell(script) => match size {
+            None => shell(&["-c", script]),
+            Some((cols, rows)) => {
+                let sized = format!("stty cols {cols} rows {rows} 2>/dev/null; exec /bin/sh -c \"$1\"");
+                shell(&["-c", &sized, "sh", script])
+            }
+        },
         Program::Args(args) => {
             let (program, args) = args.split_at(args.len().min(1));
             (Some(program.to_vec()), Some(args.to_vec()))

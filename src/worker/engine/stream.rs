@@ -70,7 +70,7 @@ where
         let response = sender.send_request(request).await.map_err(gone)?;
         match response.status() {
             StatusCode::SWITCHING_PROTOCOLS => hyper::upgrade::on(response).await.map_err(gone),
-            _ => Err(EngineError::said(words(response).await)),
+            _ => Err(EngineError::said(&words(response).await)),
         }
     });
     // The connection hands itself over and ends when it is taken over, and before only if it breaks.

@@ -59,7 +59,7 @@ pub(crate) enum Leader {
     /// A process of this machine.
     Process { child: Child, tree: Tree },
     /// Processes that the container engine looks after.
-    Container(Box<Container>),
+    Container(Container),
 }
 
 /// How a program ended.
@@ -72,15 +72,15 @@ pub(crate) enum Exit {
 }
 
 impl Leader {
-    /// Waits until the program itself has ended. Dropping it half-way is harmless.
-    pub(crate) async fn wait(&mut self) -> Exit {
+    /// Waits until the program itself has ended, or (none) until it may be busy no more. Dropping it half-way is harmless.
+    pub(crate) async fn wait(&mut self) -> Option<Exit> {
         match self {
             Self::Process { child, tree } => {
                 let status = child.wait().await;
                 tree.leader_reaped();
-                Exit::Process(status)
+                Some(Exit::Process(status))
             }
-            Self::Container(container) => Exit::Container(container.wait().await),
+            Self::Container(container) => container.wait().await.map(Exit::Container),
         }
     }
 
@@ -97,6 +97,14 @@ impl Leader {
         match self {
             Self::Process { tree, .. } => tree.kill(),
             Self::Container(container) => container.kill(),
+        }
+    }
+
+    /// Whether it is still being told something that comes before the next input.
+    pub(crate) fn is_busy(&self) -> bool {
+        match self {
+            Self::Process { .. } => false,
+            Self::Container(container) => container.is_busy(),
         }
     }
 
@@ -130,7 +138,7 @@ impl From<(Container, Streams)> for Process {
     fn from((container, Streams { stdin, stdout, stderr }): (Container, Streams)) -> Self {
         let tty = stderr.is_none();
         Self {
-            leader: Leader::Container(Box::new(container)),
+            leader: Leader::Container(container),
             stdin: stdin.map(|writer| Input::Container { writer, tty }),
             stdout: Some(Output::Container(stdout)),
             stderr: stderr.map(Output::Container),
