@@ -72,6 +72,10 @@ impl Ending {
             container::Exit::NotStarted { code, message } => {
                 (Some(code), Self::spawn_error(Some(code), format!("cannot start {message}")))
             }
+            container::Exit::Cut => {
+                let message = Some("its streams were cut off".to_owned());
+                (None, Self { exit_code: None, reason: Reason::Signal, message })
+            }
             container::Exit::Lost { code, message } => {
                 (code, Self { exit_code: code, reason: Reason::Signal, message: Some(message) })
             }

@@ -11,6 +11,7 @@ use tokio::sync::Notify;
 
 use super::agent::Agent;
 use super::engine::{Engine, Kind, Labels};
+use super::services;
 
 /// See the module.
 #[derive(Debug, Default)]
@@ -92,6 +93,7 @@ pub(crate) async fn look_again(agent: &Agent) {
             if let Some(engine) = Engine::find(&engines.addresses).await {
                 remove_left(&engine, agent.container_labels(), |key| agent.jobs.get(key).is_some()).await;
                 engines.take(engine).await;
+                services::find(agent).await;
                 engines.changed.notify_one();
             }
         }
@@ -100,7 +102,7 @@ pub(crate) async fn look_again(agent: &Agent) {
 
 /// Removes the containers of jobs, save those of which `held` says that they are looked after.
 async fn remove_left(engine: &Engine, labels: Labels<'_>, held: impl Fn(super::held::Key) -> bool) {
-    match engine.containers(labels, Kind::Job).await {
+    match engine.containers(labels, Kind::Job, None).await {
         Ok(found) => {
             for container in found.into_iter().filter(|container| !container.job.is_some_and(&held)) {
                 tracing::info!(

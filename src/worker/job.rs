@@ -12,14 +12,15 @@ use tokio::time::{Instant, sleep_until};
 use tracing::debug;
 
 use super::agent::Agent;
-use super::contained;
 use super::ending::Ending;
 use super::executor::tree::Mark;
 use super::executor::{self, Plan};
 use super::held::{Held, Stop};
 use super::supervisor::{self, FOREVER};
 use super::workspace::{Workspace, artifacts};
+use super::{contained, services};
 use crate::model::JobSpec;
+use crate::protocol::container::spec::Adopt;
 use crate::protocol::job::Reason;
 
 /// A job's own spec, and what the dispatcher gave it.
@@ -27,23 +28,36 @@ use crate::protocol::job::Reason;
 pub(crate) struct Assignment {
     pub(crate) spec: JobSpec,
     pub(crate) gpu_ids: Vec<u32>,
+    /// A container that is to be taken over instead of a new one started.
+    pub(crate) adopt: Option<Adopt>,
 }
 
 /// Runs `held` to its end.
 pub(crate) async fn run(agent: Arc<Agent>, held: Arc<Held>, assignment: Assignment) {
     debug!("job started");
-    let ending = match agent.workspaces.take() {
+    if assignment.spec.service.is_some() {
+        services::run(&agent, &held, &assignment).await;
+    } else {
+        let ending = end_of(&agent, &held, &assignment).await;
+        debug!(reason = ?ending.reason, exit_code = ending.exit_code, "job ended");
+        held.end(&agent.outbox, ending, agent.now());
+    }
+    agent.job_over(&held);
+}
+
+async fn end_of(agent: &Agent, held: &Arc<Held>, assignment: &Assignment) -> Ending {
+    if let Some(container) = assignment.spec.inside {
+        return contained::run_inside(agent, held, assignment, container).await;
+    }
+    match agent.workspaces.take() {
         Ok(workspace) => {
-            let run = Run { agent: &agent, held: &held, assignment: &assignment, workspace: &workspace };
+            let run = Run { agent, held, assignment, workspace: &workspace };
             let ending = run.attempt().await;
             agent.workspaces.give_back(workspace).await;
             ending
         }
         Err(error) => Ending::spawn_error(None, format!("cannot make a workspace: {error}")),
-    };
-    debug!(reason = ?ending.reason, exit_code = ending.exit_code, "job ended");
-    held.end(&agent.outbox, ending, agent.now());
-    agent.job_over(&held);
+    }
 }
 
 /// Resolves when the job is stopped, or out of time, before its program was started.
@@ -62,22 +76,14 @@ pub(super) async fn stopped_before_start(held: &Held, overdue: Instant) -> Endin
     }
 }
 
-/// Variables that every job has, wherever it runs: who and where it is, and which GPUs are its own.
-pub(super) fn given_environment(
-    agent: &Agent,
-    held: &Held,
-    assignment: &Assignment,
-) -> impl Iterator<Item = (&'static str, String)> {
+/// Variables that every job has, wherever it runs: who and where it is.
+pub(super) fn given_environment(agent: &Agent, held: &Held) -> [(&'static str, String); 3] {
     let (job, attempt) = held.key;
-    let gpus = &assignment.gpu_ids;
-    let visible = (agent.has_gpus || !gpus.is_empty())
-        .then(|| ("CUDA_VISIBLE_DEVICES", gpus.iter().map(u32::to_string).collect::<Vec<_>>().join(",")));
-    let own = [
+    [
         ("GANGLINE_JOB_ID", job.to_string()),
         ("GANGLINE_ATTEMPT", attempt.to_string()),
         ("GANGLINE_WORKER_ID", agent.id.to_string()),
-    ];
-    visible.into_iter().chain(own)
+    ]
 }
 
 struct Run<'a> {
@@ -148,7 +154,12 @@ impl Run<'_> {
         let path = self.agent.search_path.iter().map(|path| ("PATH".into(), path.clone()));
         let own = self.assignment.spec.env.iter().map(|(name, value)| (name.into(), value.into()));
         let mut env: Vec<(OsString, OsString)> = path.chain(own).collect();
-        let given = given_environment(self.agent, self.held, self.assignment);
+        let gpus = &self.assignment.gpu_ids;
+        if self.agent.has_gpus || !gpus.is_empty() {
+            let gpus: Vec<String> = gpus.iter().map(u32::to_string).collect();
+            env.push(("CUDA_VISIBLE_DEVICES".into(), gpus.join(",").into()));
+        }
+        let given = given_environment(self.agent, self.held).into_iter();
         env.extend(given.map(|(name, value)| (name.into(), value.into())));
         env.push(("GANGLINE_WORKSPACE".into(), self.workspace.path().into()));
         env

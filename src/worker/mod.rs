@@ -26,6 +26,7 @@ mod orphans;
 mod outbox;
 mod outgoing;
 mod run;
+mod services;
 mod session;
 mod spill;
 mod supervisor;

@@ -21,6 +21,7 @@ use super::executor::{self, tree};
 use super::held::Why;
 use super::home::{self, Home};
 use super::outbox::Outbox;
+use super::services::{self, Asides};
 use super::session::{self, SessionEnd};
 use super::system::Machine;
 use super::workspace::transfer::Transfer;
@@ -145,7 +146,9 @@ async fn set_up(settings: &WorkerSettings, address: &Address, shutdown: &Shutdow
         leaving: CancellationToken::new(),
         gone: CancellationToken::new(),
         jobs: Jobs::default(),
+        asides: Asides::default(),
     });
+    services::find(&agent).await;
     shutdown.spawn(watch_machine(machine, usage_sender, Arc::clone(&agent)));
     Ok(agent)
 }

@@ -12,6 +12,7 @@ use tokio::time::{Instant, sleep_until};
 use super::agent::Agent;
 use super::chunker::Chunker;
 use super::ending::{Ending, StopReason};
+use super::engine::container;
 use super::executor::{Exit, Input, Leader, Output, Process};
 use super::held::{Control, Held, Stop, Why};
 use crate::protocol::StreamName;
@@ -26,9 +27,29 @@ const STREAMS_END_WITHIN: Duration = Duration::from_secs(10);
 /// Longer than any program runs.
 pub(super) const FOREVER: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 
+/// Why a program is not watched over any more.
+#[derive(Debug)]
+pub(super) enum Outcome {
+    /// It has ended.
+    Ended(Ending),
+    /// Nobody wants to hear of it here any more. It goes on.
+    LetGo,
+    /// It goes on, and its streams were cut off.
+    Cut,
+}
+
 /// Watches over `process` until nothing of it runs and everything it wrote is in the log.
 /// `overdue` is when it has had its time.
 pub(super) async fn supervise(agent: &Agent, held: &Arc<Held>, process: Process, overdue: Instant) -> Ending {
+    match watch(agent, held, process, overdue).await {
+        Outcome::Ended(ending) => ending,
+        // What goes on is not for those who ask for an end.
+        Outcome::LetGo | Outcome::Cut => Ending::stopped(Why::Forgotten, None),
+    }
+}
+
+/// The same for what may go on where nobody watches over it.
+pub(super) async fn watch(agent: &Agent, held: &Arc<Held>, process: Process, overdue: Instant) -> Outcome {
     let Process { leader, stdin, stdout, stderr } = process;
     let written = held.written();
     Supervisor {
@@ -39,8 +60,9 @@ pub(super) async fn supervise(agent: &Agent, held: &Arc<Held>, process: Process,
         stdin,
         writing: Vec::new(),
         stopping: None,
+        let_go: false,
     }
-    .supervise(leader, overdue)
+    .watch(leader, overdue)
     .await
 }
 
@@ -54,6 +76,7 @@ struct Supervisor<'a> {
     /// Input that is being written.
     writing: Vec<u8>,
     stopping: Option<Stopping>,
+    let_go: bool,
 }
 
 /// The program was asked to end.
@@ -72,7 +95,7 @@ impl Stopping {
 }
 
 impl Supervisor<'_> {
-    async fn supervise(mut self, mut leader: Leader, overdue: Instant) -> Ending {
+    async fn watch(mut self, mut leader: Leader, overdue: Instant) -> Outcome {
         let mut contain_at = self.agent.cgroups.is_some().then(|| Instant::now() + CONTAIN_AFTER);
         let mut containing = None;
         let timer = sleep_until(self.due(contain_at, overdue));
@@ -81,6 +104,9 @@ impl Supervisor<'_> {
         // Once the program has ended: how, and until when its streams may go on.
         let mut exit: Option<(Exit, Instant)> = None;
         let exit = loop {
+            if self.let_go {
+                return Outcome::LetGo;
+            }
             let stdout_budget = self.budget(self.stdout.as_ref());
             let stderr_budget = self.budget(self.stderr.as_ref());
             let may_write = !self.writing.is_empty() && !leader.is_busy();
@@ -131,6 +157,9 @@ impl Supervisor<'_> {
                 timer.as_mut().reset(due);
             }
         };
+        if let Exit::Container(container::Exit::Cut) = exit {
+            return Outcome::Cut;
+        }
         leader.extinguish().await;
         let stopping = self.stopping;
         let overflowed = self.held.control(|control| control.overflowed);
@@ -139,7 +168,7 @@ impl Supervisor<'_> {
         if overflowed {
             ending.add(vec!["its input was cut off: more came than it read".to_owned()]);
         }
-        ending
+        Outcome::Ended(ending)
     }
 
     /// Does what was asked since the last time.
@@ -151,6 +180,10 @@ impl Supervisor<'_> {
         }
         self.next_input();
         if let Some(Stop { why, grace }) = stop {
+            if why == Why::Forgotten && leader.goes_on_alone() {
+                self.let_go = true;
+                return;
+            }
             self.stop(leader, StopReason::Asked(why), grace);
         }
     }

@@ -16,7 +16,7 @@ use super::stream::Reader;
 use crate::protocol::StreamName;
 
 /// Bytes before each piece: stream, three zeros, length.
-const HEADER: usize = 8;
+pub(super) const HEADER: usize = 8;
 
 /// Bytes that are kept of the beginning of what the engine's init process may have said.
 const FIRST_WORDS: usize = 512;
@@ -43,7 +43,7 @@ struct Shared {
     piece: Option<(StreamName, usize)>,
     /// Who waits for its turn.
     waiting: [Option<Waker>; 2],
-    /// The beginning of standard error, or of a terminal.
+    /// The beginning of all that came.
     first_words: Vec<u8>,
     ended: bool,
 }
@@ -69,10 +69,14 @@ pub(super) fn terminal(from: Reader) -> (Console, FirstWords) {
 }
 
 impl FirstWords {
-    /// What the engine's init process had to say of a program that it could not start.
-    pub(crate) fn init_complaint(&self) -> Option<String> {
+    /// What the engine, or its init process, had to say of a program that could not be started: that comes first, because
+    /// nothing else ran.
+    pub(crate) fn complaint(&self) -> Option<String> {
         let shared = self.0.lock();
         let words = String::from_utf8_lossy(&shared.first_words);
+        if words.starts_with("OCI runtime exec failed") {
+            return Some(words.lines().next()?.trim_end().to_owned());
+        }
         let complaint = words.strip_prefix("[FATAL tini (")?.split_once(")] exec ")?.1;
         let (program, why) = complaint.lines().next()?.trim_end().rsplit_once(" failed: ")?;
         Some(format!("{program:?}: {why}"))
@@ -110,7 +114,7 @@ impl Shared {
                     let mut limited = ReadBuf::new(into.initialize_unfilled_to(room));
                     let read = ready!(Pin::new(&mut self.from).poll_read(context, &mut limited));
                     let count = limited.filled().len();
-                    self.after_read(stream, read.is_err(), limited.filled());
+                    self.after_read(read.is_err(), limited.filled());
                     into.advance(count);
                     return Poll::Ready(read);
                 }
@@ -144,7 +148,7 @@ impl Shared {
         Poll::Ready(Ok(()))
     }
 
-    fn after_read(&mut self, stream: StreamName, failed: bool, bytes: &[u8]) {
+    fn after_read(&mut self, failed: bool, bytes: &[u8]) {
         if bytes.is_empty() || failed {
             self.end();
             return;
@@ -154,7 +158,7 @@ impl Shared {
         {
             *left -= bytes.len();
         }
-        if (stream == StreamName::Stderr || self.bare) && self.first_words.len() < FIRST_WORDS {
+        if self.first_words.len() < FIRST_WORDS {
             let room = FIRST_WORDS - self.first_words.len();
             self.first_words.extend_from_slice(&bytes[..bytes.len().min(room)]);
         }

@@ -9,18 +9,27 @@
 
 pub(crate) mod console;
 pub(crate) mod container;
-pub(crate) mod image;
+pub(crate) mod exec;
+mod image;
+mod log;
 pub(crate) mod recipe;
 mod stream;
+pub(crate) mod usage;
 
 use std::collections::HashMap;
 use std::path::Path;
 use std::time::Duration;
 
 use bollard::errors::Error;
-use bollard::query_parameters::{ListContainersOptionsBuilder, ListImagesOptions, RemoveContainerOptionsBuilder};
+use bollard::models::{ContainerSummaryStateEnum, PortBinding};
+use bollard::query_parameters::{
+    InspectContainerOptions, ListContainersOptionsBuilder, ListImagesOptions, RemoveContainerOptionsBuilder,
+    StopContainerOptionsBuilder,
+};
 use bollard::{ClientVersion, Docker};
 
+use crate::protocol::container::BoundPort;
+use crate::protocol::container::spec::Protocol;
 use crate::protocol::{Attempt, JobId, WorkerId};
 
 /// How long the engine may take to answer anything: it may be unpacking an image for someone else on a slow disk.
@@ -73,6 +82,9 @@ pub(crate) enum EngineError {
         /// In the engine's words.
         message: String,
     },
+    /// The container that a program was to be started in does not run.
+    #[error("the container does not run")]
+    NotRunning,
     /// Nothing answers.
     #[error("the container engine does not answer: {0}")]
     Gone(String),
@@ -106,11 +118,24 @@ impl EngineError {
         }
     }
 
+    /// A directory could not be made.
+    pub(crate) fn of_disk(error: &std::io::Error) -> Self {
+        match error.kind() {
+            std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => Self::NoSpace(error.to_string()),
+            _ => Self::Refused(format!("cannot make the container's directories: {error}")),
+        }
+    }
+
     /// What a shell would exit with, where it is the program's fault.
     pub(crate) fn exit_code(&self) -> Option<i32> {
         match self {
             Self::NoProgram { exit_code, .. } => Some(*exit_code),
-            Self::NoImage { .. } | Self::NoSpace(_) | Self::PortTaken(_) | Self::Gone(_) | Self::Refused(_) => None,
+            Self::NoImage { .. }
+            | Self::NoSpace(_)
+            | Self::PortTaken(_)
+            | Self::NotRunning
+            | Self::Gone(_)
+            | Self::Refused(_) => None,
         }
     }
 }
@@ -128,6 +153,8 @@ pub(crate) struct Labels<'a> {
 pub(crate) enum Kind {
     /// Goes with its job, and with its agent.
     Job,
+    /// Outlives both, and is taken over.
+    Service,
 }
 
 const WORKER: &str = "gangline.worker";
@@ -140,6 +167,7 @@ impl Kind {
     fn as_str(self) -> &'static str {
         match self {
             Self::Job => "job",
+            Self::Service => "service",
         }
     }
 }
@@ -158,13 +186,11 @@ impl Labels<'_> {
         .into()
     }
 
-    /// What finds every container of this kind.
-    fn filter(self, kind: Kind) -> HashMap<String, Vec<String>> {
-        let labels = vec![
-            format!("{WORKER}={}", self.worker),
-            format!("{HOME}={}", self.home.display()),
-            format!("{KIND}={}", kind.as_str()),
-        ];
+    /// What finds every container of this kind, or those of one id.
+    fn filter(self, kind: Kind, id: Option<JobId>) -> HashMap<String, Vec<String>> {
+        let own = [format!("{WORKER}={}", self.worker), format!("{HOME}={}", self.home.display())];
+        let kind = [format!("{KIND}={}", kind.as_str())];
+        let labels = own.into_iter().chain(kind).chain(id.map(|id| format!("{ID}={id}"))).collect();
         HashMap::from([("label".to_owned(), labels)])
     }
 }
@@ -175,6 +201,8 @@ pub(crate) struct Found {
     /// The engine's name of it.
     pub(crate) id: String,
     pub(crate) job: Option<(JobId, Attempt)>,
+    /// It was made and never started.
+    pub(crate) is_new: bool,
 }
 
 impl Engine {
@@ -220,15 +248,42 @@ impl Engine {
         Ok(tags)
     }
 
-    /// The containers of this kind, running or not.
-    pub(crate) async fn containers(&self, labels: Labels<'_>, kind: Kind) -> Result<Vec<Found>, EngineError> {
-        let options = ListContainersOptionsBuilder::default().all(true).filters(&labels.filter(kind)).build();
+    /// The containers of this kind, running or not; those of one id, where one is given.
+    pub(crate) async fn containers(
+        &self,
+        labels: Labels<'_>,
+        kind: Kind,
+        id: Option<JobId>,
+    ) -> Result<Vec<Found>, EngineError> {
+        let options = ListContainersOptionsBuilder::default().all(true).filters(&labels.filter(kind, id)).build();
         let found = self.docker.list_containers(Some(options)).await?.into_iter().filter_map(|container| {
             let labels = container.labels.unwrap_or_default();
             let job = || Some((labels.get(ID)?.parse().ok()?, labels.get(ATTEMPT)?.parse().ok()?));
-            Some(Found { id: container.id?, job: job() })
+            let is_new = container.state == Some(ContainerSummaryStateEnum::CREATED);
+            Some(Found { id: container.id?, job: job(), is_new })
         });
         Ok(found.collect())
+    }
+
+    /// How the ports of a running container are reached on this machine.
+    pub(crate) async fn ports(&self, id: &str) -> Result<Vec<BoundPort>, EngineError> {
+        let container = self.docker.inspect_container(id, None::<InspectContainerOptions>).await?;
+        let ports = container.network_settings.and_then(|network| network.ports).unwrap_or_default();
+        let mut bound: Vec<BoundPort> =
+            ports.iter().flat_map(|(name, bindings)| bound(name, bindings.as_deref())).collect();
+        bound.sort_by_key(|port| (port.container, port.protocol.as_str(), port.host));
+        // One for each version of the internet protocol.
+        bound.dedup();
+        Ok(bound)
+    }
+
+    /// Has a container end, with so many seconds to do so. One that does not run is no error.
+    pub(crate) async fn halt(&self, id: &str, grace_secs: i32) -> Result<(), EngineError> {
+        let options = StopContainerOptionsBuilder::default().t(grace_secs).build();
+        match self.docker.stop_container(id, Some(options)).await {
+            Ok(()) | Err(Error::DockerResponseServerError { status_code: 304 | 404 | 409, .. }) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// Kills and removes a container. One that is not there is no error.
@@ -240,6 +295,16 @@ impl Engine {
             Err(error) => Err(error.into()),
         }
     }
+}
+
+/// The bindings of the port `name`, `80/tcp`.
+fn bound<'a>(name: &'a str, bindings: Option<&'a [PortBinding]>) -> impl Iterator<Item = BoundPort> {
+    let (port, protocol) = name.split_once('/').unwrap_or((name, "tcp"));
+    let protocol = if protocol == "udp" { Protocol::Udp } else { Protocol::Tcp };
+    bindings.unwrap_or_default().iter().filter_map(move |binding| {
+        let (container, host) = (port.parse().ok()?, binding.host_port.as_deref()?.parse().ok()?);
+        Some(BoundPort { container, host, address: String::new(), protocol })
+    })
 }
 
 #[cfg(test)]

@@ -4,21 +4,30 @@
 //! `/tmp` alone, unless the worker's settings say otherwise; what the job says cannot change that.
 
 use std::collections::HashMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use bollard::models::{ContainerCreateBody, DeviceRequest, HostConfig, HostConfigLogConfig, Mount, MountType};
+use bollard::models::{
+    ContainerCreateBody, DeviceRequest, HostConfig, HostConfigLogConfig, Mount, MountType, PortBinding, PortMap,
+};
 use nix::unistd::{Gid, Uid};
 
-use super::{Engine, Kind, Labels};
+use super::{Engine, Kind, Labels, log};
 use crate::config::ContainerSettings;
 use crate::model::{JobSpec, Program};
-use crate::protocol::{Attempt, JobId};
+use crate::protocol::container::spec::Service;
+use crate::protocol::{Attempt, ContainerId, JobId};
 
 /// Where a job finds its workspace.
 pub(crate) const WORKSPACE: &str = "/workspace";
 
+/// Where a container that is no job finds its data directory.
+const DATA: &str = "/data";
+
+/// Tells the engine's init process to pass signals on to the program's whole group.
+const KILL_GROUP: &str = "TINI_KILL_PROCESS_GROUP=1";
+
 /// What programs of a terminal's age expect, where neither the job nor the image says otherwise.
-const TERM: &str = "xterm-256color";
+pub(super) const TERM: &str = "xterm-256color";
 
 /// Sizes of a job's memory and processors are in other units: a billionth of a processor.
 const NANO_PER_MILLI: u64 = 1_000_000;
@@ -61,7 +70,7 @@ impl JobRecipe<'_> {
         }
         if engine.has_init {
             // SIGTERM then reaches the program's whole group, as it does outside containers.
-            env.push("TINI_KILL_PROCESS_GROUP=1".to_owned());
+            env.push(KILL_GROUP.to_owned());
         }
         // An image's own command knows where it must run.
         let in_workspace = spec.cwd.is_some() || spec.program != Program::Image;
@@ -85,12 +94,7 @@ impl JobRecipe<'_> {
             attach_stderr: Some(true),
             labels: Some(labels.of(Kind::Job, &job.to_string(), *attempt)),
             host_config: Some(HostConfig {
-                mounts: Some(vec![Mount {
-                    target: Some(WORKSPACE.to_owned()),
-                    source: Some(workspace.display().to_string()),
-                    typ: Some(MountType::BIND),
-                    ..Mount::default()
-                }]),
+                mounts: Some(vec![bind(workspace, WORKSPACE, false)]),
                 network_mode: Some(settings.network.clone()),
                 readonly_rootfs: Some(settings.read_only),
                 tmpfs: settings.read_only.then(|| HashMap::from([("/tmp".to_owned(), "mode=1777,exec".to_owned())])),
@@ -107,6 +111,95 @@ impl JobRecipe<'_> {
             }),
             ..ContainerCreateBody::default()
         }
+    }
+}
+
+/// What a container that is no job is made from.
+#[derive(Debug)]
+pub(crate) struct ServiceRecipe<'a> {
+    pub(crate) id: ContainerId,
+    pub(crate) attempt: Attempt,
+    pub(crate) spec: &'a JobSpec,
+    pub(crate) service: &'a Service,
+    pub(crate) image: &'a str,
+    /// Its data directory on this machine.
+    pub(crate) data: &'a Path,
+    /// Set beside the image's own.
+    pub(crate) env: Vec<String>,
+    /// Device ids of the GPUs to hand in.
+    pub(crate) gpus: Vec<String>,
+    pub(crate) labels: Labels<'a>,
+    pub(crate) settings: &'a ContainerSettings,
+}
+
+impl ServiceRecipe<'_> {
+    /// The container's name: one start has one container.
+    pub(crate) fn name(&self) -> String {
+        format!("gangline-{}-{}", self.id, self.attempt)
+    }
+
+    /// In the engine's words. What it may do is what the engine lets containers do, but for the privileges that it could
+    /// gain.
+    pub(crate) fn body(&self, engine: &Engine) -> ContainerCreateBody {
+        let Self { id, attempt, spec, service, image, data, env, gpus, labels, settings } = self;
+        let (entrypoint, cmd) = program(&spec.program, spec.tty.filter(|_| !engine.sizes_terminals));
+        let mut env = env.clone();
+        if spec.tty.is_some() && !spec.env.contains_key("TERM") {
+            env.push(format!("TERM={TERM}"));
+        }
+        if engine.has_init {
+            env.push(KILL_GROUP.to_owned());
+        }
+        let own = bind(data, DATA, false);
+        let volumes =
+            service.mounts.iter().map(|mount| bind(&volume(data, &mount.volume), &mount.path, mount.read_only));
+        let log = log::OPTIONS.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let mut bindings: PortMap = HashMap::new();
+        for port in &service.ports {
+            let host_port = port.host.map(|port| port.to_string()).unwrap_or_default();
+            let binding = PortBinding { host_ip: None, host_port: Some(host_port) };
+            let name = format!("{}/{}", port.container, port.protocol.as_str());
+            bindings.entry(name).or_default().get_or_insert_default().push(binding);
+        }
+        ContainerCreateBody {
+            image: Some((*image).to_owned()),
+            entrypoint,
+            cmd,
+            env: Some(env),
+            tty: Some(spec.tty.is_some()),
+            // Open for good: an agent that goes must not close it.
+            open_stdin: Some(true),
+            stdin_once: Some(false),
+            exposed_ports: Some(bindings.keys().cloned().collect()),
+            labels: Some(labels.of(Kind::Service, &id.to_string(), *attempt)),
+            host_config: Some(HostConfig {
+                mounts: Some([own].into_iter().chain(volumes).collect()),
+                network_mode: Some(settings.service_network.clone()),
+                port_bindings: Some(bindings),
+                log_config: Some(HostConfigLogConfig { typ: Some(log::DRIVER.to_owned()), config: Some(log.into()) }),
+                console_size: spec
+                    .tty
+                    .filter(|_| engine.sizes_terminals)
+                    .map(|(cols, rows)| vec![rows.into(), cols.into()]),
+                ..common(engine, settings, spec.requires.milli_cpus, spec.requires.memory_bytes, gpus)
+            }),
+            ..ContainerCreateBody::default()
+        }
+    }
+}
+
+/// Where a volume lies in the data directory of its container.
+pub(crate) fn volume(data: &Path, name: &str) -> PathBuf {
+    data.join("volumes").join(name)
+}
+
+fn bind(from: &Path, to: &str, read_only: bool) -> Mount {
+    Mount {
+        target: Some(to.to_owned()),
+        source: Some(from.display().to_string()),
+        typ: Some(MountType::BIND),
+        read_only: Some(read_only),
+        ..Mount::default()
     }
 }
 
@@ -141,7 +234,7 @@ fn common(
 
 /// Entry point and arguments; none: the image's own. A script is told the size of its terminal first, where the engine
 /// will only say it once the program runs.
-fn program(program: &Program, size: Option<(u16, u16)>) -> (Option<Vec<String>>, Option<Vec<String>>) {
+pub(super) fn program(program: &Program, size: Option<(u16, u16)>) -> (Option<Vec<String>>, Option<Vec<String>>) {
     let shell = |args: &[&str]| {
         let args = args.iter().map(|&arg| arg.to_owned()).collect();
         (Some(vec!["/bin/sh".to_owned()]), Some(args))

@@ -1,9 +1,10 @@
-//! A connection to the engine that carries a container's streams: an HTTP request that is taken over.
+//! A connection to the engine that carries a container's streams: an HTTP request that is taken over, or one whose answer
+//! goes on.
 //!
 //! What is read is what the engine wrote, to the byte, and what is not read, the engine does not write.
 
 use std::pin::{Pin, pin};
-use std::task::Poll;
+use std::task::{Poll, ready};
 
 use bytes::Bytes;
 use hyper::body::{Body, Incoming};
@@ -13,6 +14,7 @@ use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
+use tokio_util::io::StreamReader;
 
 use super::EngineError;
 
@@ -42,6 +44,56 @@ pub(super) async fn open(address: &str, path: &str, body: String) -> Result<(Rea
             Ok((after(early, reader), Box::new(writer)))
         }
     }
+}
+
+/// Gets `path` of the engine at `address`, as it comes.
+///
+/// # Errors
+/// The engine refuses, or is not there.
+pub(super) async fn get(address: &str, path: &str) -> Result<Reader, EngineError> {
+    match address.strip_prefix("unix://") {
+        Some(socket) => download(UnixStream::connect(socket).await.map_err(gone)?, path).await,
+        None => {
+            let host = address.split_once("://").map_or(address, |(_, host)| host);
+            download(TcpStream::connect(host).await.map_err(gone)?, path).await
+        }
+    }
+}
+
+async fn download<S>(stream: S, path: &str) -> Result<Reader, EngineError>
+where
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
+    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(gone)?;
+    let request = Request::get(path).header(HOST, "engine").body(String::new()).map_err(gone)?;
+    let mut connection = Box::pin(connection);
+    let mut exchange = pin!(sender.send_request(request));
+    let response = std::future::poll_fn(|context| {
+        // It ends with the answer at the earliest, and whatever ends it before is the answer, too.
+        let _ = connection.as_mut().poll(context);
+        exchange.as_mut().poll(context)
+    })
+    .await
+    .map_err(gone)?;
+    if response.status() != StatusCode::OK {
+        return Err(EngineError::said(&words(response).await));
+    }
+    let mut body = response.into_body();
+    let pieces = futures_util::stream::poll_fn(move |context| {
+        loop {
+            // What moves the body on; done once that is whole.
+            let _ = connection.as_mut().poll(context);
+            let frame = ready!(Pin::new(&mut body).poll_frame(context));
+            match frame.map(|frame| frame.map(hyper::body::Frame::into_data)) {
+                Some(Ok(Ok(bytes))) => return Poll::Ready(Some(Ok(bytes))),
+                // Trailers.
+                Some(Ok(Err(_))) => (),
+                Some(Err(error)) => return Poll::Ready(Some(Err(std::io::Error::other(error)))),
+                None => return Poll::Ready(None),
+            }
+        }
+    });
+    Ok(Box::new(StreamReader::new(pieces)))
 }
 
 fn gone(error: impl std::fmt::Display) -> EngineError {

@@ -22,7 +22,7 @@ use tokio::task::spawn_blocking;
 pub(crate) use pipes::{Input, Output};
 use tree::{Mark, Tree};
 
-use super::engine::container::{self, Container, Streams};
+use super::engine::container::{self, Contained, Streams};
 use crate::model::Program;
 
 /// What programs of a terminal's age expect, where the job does not say otherwise.
@@ -59,7 +59,7 @@ pub(crate) enum Leader {
     /// A process of this machine.
     Process { child: Child, tree: Tree },
     /// Processes that the container engine looks after.
-    Container(Container),
+    Container(Contained),
 }
 
 /// How a program ended.
@@ -120,7 +120,15 @@ impl Leader {
     pub(crate) async fn extinguish(self) {
         match self {
             Self::Process { tree, .. } => tree.extinguish().await,
-            Self::Container(container) => container.remove().await,
+            Self::Container(container) => container.extinguish().await,
+        }
+    }
+
+    /// Whether it goes on where nobody watches over it, and is to be left alone then.
+    pub(crate) fn goes_on_alone(&self) -> bool {
+        match self {
+            Self::Process { .. } => false,
+            Self::Container(container) => container.goes_on_alone(),
         }
     }
 
@@ -133,9 +141,10 @@ impl Leader {
     }
 }
 
-/// A container that was started, to be looked after like any program.
-impl From<(Container, Streams)> for Process {
-    fn from((container, Streams { stdin, stdout, stderr }): (Container, Streams)) -> Self {
+/// What runs in a container is looked after like any program.
+impl From<(Contained, Streams)> for Process {
+    fn from((container, streams): (Contained, Streams)) -> Self {
+        let Streams { stdin, stdout, stderr, .. } = streams;
         let tty = stderr.is_none();
         Self {
             leader: Leader::Container(container),

@@ -1,12 +1,13 @@
-//! Containers, in a real engine: `jobs` with an image.
+//! Containers, in a real engine: `jobs` with an image, and `services`, which are more than jobs.
 
 mod jobs;
+mod services;
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::support::process::Process;
-use crate::support::{Peer, TestServer, engine};
+use crate::support::{Peer, TestServer, engine, eventually};
 
 /// A dispatcher, a worker process with the engine, and somebody who gives it jobs.
 struct Site {
@@ -32,20 +33,42 @@ impl Site {
 
     /// With a worker of these flags, and the engine at `address`.
     async fn with(address: &str, more: &[&str]) -> Self {
-        let server = TestServer::start().await;
+        Self::on(TestServer::start().await, address, more).await
+    }
+
+    /// With this dispatcher.
+    async fn on(server: TestServer, address: &str, more: &[&str]) -> Self {
         let home = TempDir::new().expect("a temporary directory");
         std::fs::create_dir(home.path().join("data")).expect("a directory");
         std::fs::write(home.path().join("data/worker.token"), server.worker_token()).expect("a token file");
         let id = format!("w-{}", uuid::Uuid::new_v4().simple());
         let worker = worker(&home, &server, &id, address, more);
         let user = server.admin().await;
-        Self { server, user, worker, id, home }
+        let mut site = Self { server, user, worker, id, home };
+        site.worker_is_there().await;
+        site
     }
 
     /// SIGKILL for the worker, and a new one in its place.
     async fn restart_worker(&mut self, address: &str) {
         self.worker.kill();
+        self.start_worker(address);
+        self.worker_is_there().await;
+    }
+
+    /// A new worker in the place of one that is gone.
+    fn start_worker(&mut self, address: &str) {
         self.worker = worker(&self.home, &self.server, &self.id, address, &[]);
+    }
+
+    async fn worker_is_there(&mut self) {
+        let get = json!({"opt": "get", "workerId": self.id});
+        eventually("the worker to be there", async || {
+            let reply = self.user.ask("worker", &get).await;
+            let status = &reply["data"]["worker"]["status"];
+            (status == "idle" || status == "busy").then_some(())
+        })
+        .await;
     }
 
     /// Submits, and follows to the end.
