@@ -75,7 +75,9 @@ impl FirstWords {
         let shared = self.0.lock();
         let words = String::from_utf8_lossy(&shared.first_words);
         if words.starts_with("OCI runtime exec failed") {
-            return Some(words.lines().next()?.trim_end().to_owned());
+            // … unable to start container process: exec: "nosuch": executable file not found in $PATH: unknown
+            let line = words.lines().next()?.trim_end().trim_end_matches(": unknown");
+            return Some(line.split_once(" exec: ").map_or(line, |(_, complaint)| complaint).to_owned());
         }
         let complaint = words.strip_prefix("[FATAL tini (")?.split_once(")] exec ")?.1;
         let (program, why) = complaint.lines().next()?.trim_end().rsplit_once(" failed: ")?;

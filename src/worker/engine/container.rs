@@ -201,6 +201,7 @@ impl Contained {
         Some(match exit {
             // 1 is what init has for everything that has no number of its own.
             Exit::Ended { code: code @ (1 | 126 | 127), .. } => match self.first_words.complaint() {
+                Some(message) if is_missing(&message) => Exit::NotStarted { code: 127, message },
                 Some(message) => Exit::NotStarted { code, message },
                 None => exit,
             },
@@ -336,11 +337,15 @@ impl Engine {
     }
 }
 
+/// Whether the engine complains that a program is not there.
+fn is_missing(complaint: &str) -> bool {
+    ["executable file not found", "no such file or directory"].iter().any(|words| complaint.contains(words))
+}
+
 fn not_started(error: Error, program: Option<String>) -> EngineError {
     match (EngineError::from(error), program) {
         (EngineError::Refused(message), Some(program)) if message.contains("exec") => {
-            let missing = ["executable file not found", "no such file or directory"];
-            if missing.iter().any(|words| message.contains(words)) {
+            if is_missing(&message) {
                 EngineError::NoProgram { program, exit_code: 127, message }
             } else if message.contains("permission denied") {
                 EngineError::NoProgram { program, exit_code: 126, message }

@@ -59,6 +59,9 @@ async fn what_init_has_to_complain_of_is_told_from_what_programs_say() {
     let complaint = b"[FATAL tini (7)] exec nosuch failed: No such file or directory\n";
     let (_, err, words) = read_both(vec![piece(2, complaint)]).await;
     assert_eq!((&*err, words.as_deref()), (&complaint[..], Some("\"nosuch\": No such file or directory")));
+    let complaint =
+        b"OCI runtime exec failed: exec failed: unable to start container process: exec: \"a\": not found: unknown\r\n";
+    assert_eq!(read_both(vec![piece(1, complaint)]).await.2.as_deref(), Some("\"a\": not found"));
     assert_eq!(read_both(vec![piece(1, b"hello\n"), piece(2, complaint)]).await.2, None);
 }
 

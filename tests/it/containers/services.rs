@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::Site;
-use crate::support::engine::{self, IMAGE};
+use crate::support::engine::{self, IMAGE, TestEngine};
 use crate::support::{TestServer, eventually};
 
 /// Counts up, a line every hundredth of a second, in letters that are easy to compare.
@@ -116,11 +117,20 @@ async fn a_container_is_reached_at_once_and_gone_when_it_is_removed() {
     let (id, created) = site.create(json!({"port": 8080, "command": command})).await;
     let address = created["ports"][0]["address"].as_str().expect("an address").to_owned();
     assert_eq!(created["ports"][0]["container"], 8080, "{created}");
-    let page = eventually("the page", async || reqwest::get(format!("http://{address}/")).await.ok()).await;
-    assert_eq!(page.text().await.expect("text"), "served\n");
+    let address: std::net::SocketAddr = address.parse().expect("an address and a port");
+    // The engine's own proxy listens before the program does.
     site.follow_console(&id).await;
     let mut console = Console::default();
     site.until_console(&mut console, |console| console.all() == "up\n").await;
+    let page = eventually("the page", async || {
+        let mut stream = tokio::net::TcpStream::connect(address).await.ok()?;
+        stream.write_all(b"GET / HTTP/1.0\r\n\r\n").await.ok()?;
+        let mut page = String::new();
+        stream.read_to_string(&mut page).await.ok()?;
+        Some(page).filter(|page| page.contains("200 OK"))
+    })
+    .await;
+    assert!(page.ends_with("served\n"), "{page}");
     assert!(site.data(&id).exists());
     site.remove_all(&[id.clone()]).await;
     site.until_console(&mut console, |console| !console.ends.is_empty()).await;
@@ -368,4 +378,60 @@ async fn a_container_that_dies_starts_again_as_its_policy_says() {
     assert_eq!(console.all(), "start\n".repeat(3));
     assert_eq!(site.status_is(&id, "running").await["attempt"], 3);
     site.remove_all(&[id]).await;
+}
+
+#[tokio::test]
+async fn an_engine_that_keeps_containers_alive_may_restart_under_them() {
+    let mut engine = TestEngine::with(&["--live-restore"]);
+    let mut site = Site::with(engine.address(), &[]).await;
+    let (id, _) = site.create(json!({"command": COUNTER})).await;
+    site.follow_console(&id).await;
+    let mut console = Console::default();
+    site.until_console(&mut console, |console| console.all().contains("line 20\n")).await;
+    engine = restarted(engine).await;
+    let said = |console: &Console| console.stderr.concat().contains("the container engine was restarted");
+    site.until_console(&mut console, said).await;
+    let seen = console.all().lines().count();
+    site.until_console(&mut console, |console| console.all().lines().count() > seen + 100).await;
+    is_whole(&console.all());
+    // Our own words are not looked for in the engine's log.
+    site.worker.kill();
+    site.start_worker(engine.address());
+    let seen = console.all().lines().count();
+    site.until_console(&mut console, |console| console.all().lines().count() > seen + 100).await;
+    is_whole(&console.all());
+    let errors: String = console
+        .stderr
+        .concat()
+        .lines()
+        .filter(|line| line.starts_with("err"))
+        .fold(String::new(), |all, line| all + &line.replace("err", "line") + "\n");
+    is_whole(&errors);
+    assert_eq!(site.record(&id).await["attempt"], 1, "it never ended");
+    site.do_it("remove", &id).await;
+}
+
+#[tokio::test]
+async fn an_engine_that_ends_its_containers_is_named_and_what_shall_run_runs_again() {
+    let mut engine = TestEngine::private();
+    let mut site = Site::with(engine.address(), &[]).await;
+    let (once, _) = site.create(json!({"command": "echo ready; sleep 1000"})).await;
+    let (always, _) = site.create(json!({"command": "echo ready; sleep 1000", "restart": "always"})).await;
+    engine = restarted(engine).await;
+    let record = site.status_is(&once, "failed").await;
+    assert!(record["errorMessage"].as_str().is_some_and(|why| why.contains("container engine")), "{record}");
+    assert!(site.status_is(&always, "running").await["attempt"].as_u64() >= Some(2));
+    site.do_it("remove", &once).await;
+    site.do_it("remove", &always).await;
+    eventually("the engine to be rid of them", async || engine.docker(&["ps", "-aq"]).is_empty().then_some(())).await;
+}
+
+/// Ends an engine and starts it again.
+async fn restarted(mut engine: TestEngine) -> TestEngine {
+    let restart = move || {
+        engine.stop();
+        engine.start_again();
+        engine
+    };
+    tokio::task::spawn_blocking(restart).await.expect("it starts again")
 }

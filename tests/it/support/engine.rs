@@ -2,6 +2,7 @@
 //!
 //! `GANGLINE_TEST_ENGINE=unix:///path` uses one that runs already. Where none can be started, the stories fail.
 
+use std::io::Write;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::LazyLock;
@@ -18,6 +19,8 @@ pub(crate) const SPEAKING_IMAGE: &str = "busybox:speaking";
 pub(crate) struct TestEngine {
     address: String,
     dir: TempDir,
+    /// More flags of it.
+    flags: Vec<String>,
     /// Ends the engine when it is closed, which the end of this process does.
     leash: Option<Child>,
 }
@@ -25,8 +28,8 @@ pub(crate) struct TestEngine {
 static SHARED: LazyLock<TestEngine> = LazyLock::new(|| {
     let running = std::env::var("GANGLINE_TEST_ENGINE").ok().filter(|address| !address.is_empty());
     let engine = match running {
-        Some(address) => TestEngine { address, dir: dir(), leash: None },
-        None => TestEngine::start(dir(), ""),
+        Some(address) => TestEngine { address, dir: dir(), flags: Vec::new(), leash: None },
+        None => TestEngine::start(dir(), "", &[]),
     };
     engine.import();
     engine
@@ -49,7 +52,12 @@ fn dir() -> TempDir {
 impl TestEngine {
     /// One of its own, for a story that breaks it.
     pub(crate) fn private() -> Self {
-        let engine = Self::start(dir(), "keep");
+        Self::with(&[])
+    }
+
+    /// The same with more flags.
+    pub(crate) fn with(flags: &[&str]) -> Self {
+        let engine = Self::start(dir(), "keep", flags);
         engine.import();
         engine
     }
@@ -58,24 +66,31 @@ impl TestEngine {
         &self.address
     }
 
-    fn start(dir: TempDir, after: &str) -> Self {
-        let leash = start(dir.path(), after);
-        let engine = Self { address: format!("unix://{}/docker.sock", dir.path().display()), dir, leash: Some(leash) };
+    fn start(dir: TempDir, after: &str, flags: &[&str]) -> Self {
+        let flags: Vec<String> = flags.iter().map(|&flag| flag.to_owned()).collect();
+        let leash = Some(start(dir.path(), after, &flags));
+        let engine = Self { address: format!("unix://{}/docker.sock", dir.path().display()), dir, flags, leash };
         engine.wait();
         engine
     }
 
-    /// Ends the engine, with the containers that it looks after.
+    /// Ends the engine, and with it, unless it keeps them alive, its containers.
     pub(crate) fn stop(&mut self) {
+        self.end(b"leave");
+    }
+
+    fn end(&mut self, word: &[u8]) {
         if let Some(mut leash) = self.leash.take() {
-            drop(leash.stdin.take());
+            if let Some(mut input) = leash.stdin.take() {
+                let _ = input.write_all(word);
+            }
             let _ = leash.wait();
         }
     }
 
     /// Starts it again.
     pub(crate) fn start_again(&mut self) {
-        self.leash = Some(start(self.dir.path(), "keep"));
+        self.leash = Some(start(self.dir.path(), "keep", &self.flags));
         self.wait();
     }
 
@@ -130,31 +145,34 @@ impl TestEngine {
 
 impl Drop for TestEngine {
     fn drop(&mut self) {
-        self.stop();
+        self.end(b"");
     }
 }
 
 /// Starts an engine in `dir` that touches nothing of the machine's own: a bridge of its own, and no rules of the
-/// firewall. It ends with its containers and mounts when the returned child's input is closed, and with the directory
-/// unless `after` is `keep`.
-fn start(dir: &Path, after: &str) -> Child {
+/// firewall. It ends when the returned child's input is closed, with its containers (unless that says `leave`) and mounts, and
+/// with the directory unless `after` is `keep`.
+fn start(dir: &Path, after: &str, flags: &[String]) -> Child {
     let script = r#"trap : INT TERM
         number=$(($$ % 4096)); bridge=gltest$number
         ip link add "$bridge" type bridge
         ip address add "10.$((208 + number / 256)).$((number % 256)).1/24" dev "$bridge"
         ip link set "$bridge" up
-        dockerd --host "unix://$0/docker.sock" --data-root "$0/data" --exec-root "$0/exec" --pidfile "$0/pid" \
-            --bridge "$bridge" --iptables=false --ip6tables=false --shutdown-timeout 2 >>"$0/log" 2>&1 &
+        dir=$0; after=$1; shift
+        dockerd --host "unix://$dir/docker.sock" --data-root "$dir/data" --exec-root "$dir/exec" --pidfile "$dir/pid" \
+            --bridge "$bridge" --iptables=false --ip6tables=false --shutdown-timeout 2 "$@" >>"$dir/log" 2>&1 &
         engine=$!
-        cat >/dev/null
+        [ "$(cat)" = leave ] || docker --host "unix://$dir/docker.sock" ps -aq |
+            xargs -r docker --host "unix://$dir/docker.sock" rm -f
         kill "$engine"; wait "$engine"
-        grep " $0/" /proc/mounts | cut -d' ' -f2 | xargs -r umount -l
+        grep " $dir/" /proc/mounts | cut -d' ' -f2 | xargs -r umount -l
         ip link delete "$bridge"
-        [ "$1" = keep ] || rm -rf "$0""#;
+        [ "$after" = keep ] || rm -rf "$dir""#;
     Command::new("sh")
         .args(["-c", script])
         .arg(dir)
         .arg(after)
+        .args(flags)
         .env("PATH", path())
         .stdin(Stdio::piped())
         .stdout(Stdio::null())
