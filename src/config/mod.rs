@@ -11,6 +11,7 @@ mod client;
 pub mod container;
 mod file;
 pub mod options;
+mod plugin;
 pub mod server;
 mod value;
 pub mod worker;
@@ -23,9 +24,14 @@ use etcetera::BaseStrategy;
 pub use client::{ClientSettings, DEFAULT_URL, MissingToken};
 pub use container::{ContainerSettings, EngineChoice};
 pub use file::read_toml;
+<<<<<<< HEAD
 pub use options::{
     CommonOptions, ContainerOptions, DrainOption, LimitOptions, LogFormat, ServerOptions, WorkerOptions,
 };
+=======
+pub use options::{CommonOptions, DrainOption, LimitOptions, LogFormat, ServerOptions, WorkerOptions};
+pub use plugin::PluginSettings;
+>>>>>>> nodes
 pub use server::{Durability, Limits, RedisSettings, ServerSettings, TlsFiles};
 pub use value::{BlobsUrl, InvalidValue, Pair, Size, Span};
 pub use worker::WorkerSettings;
@@ -172,7 +178,9 @@ impl Config {
     ) -> Result<ServerSettings, ConfigError> {
         let options = flags.or(self.file.server.clone());
         let limits = limits.or(self.file.limits);
-        server::resolve(options, limits, drain, self.data_dir.clone())
+        plugin::check(&self.file.plugin)?;
+        let settings = server::resolve(options, limits, drain, self.data_dir.clone())?;
+        Ok(ServerSettings { plugins: self.file.plugin.clone(), ..settings })
     }
 
     /// Settings of `worker`.

@@ -271,7 +271,7 @@ impl Looking<'_> {
     async fn show_worker(&self, id: &WorkerId) -> Result<(), StoreError> {
         let inner = &self.dispatcher.0;
         if inner.hub.workers.is_watched() && inner.fleet.agent(id).is_none() {
-            let away = inner.store.running_on(id).await?.len();
+            let away = self.dispatcher.running_away(id).await?;
             self.dispatcher.show_worker(id, away);
         }
         Ok(())
@@ -439,7 +439,9 @@ impl Dispatcher {
     /// Takes over what the store says of a worker; says whether that is news.
     fn learn(&self, worker: &Worker) -> bool {
         let inner = &self.0;
-        let Some(agent) = inner.fleet.agent(&worker.id) else { return inner.fleet.learn(worker, self.online_since()) };
+        let Some(agent) = inner.fleet.agent(&worker.id) else {
+            return self.noting_presence(&worker.id, || inner.fleet.learn(worker, self.online_since()));
+        };
         if worker.boot > agent.boot {
             agent.close(CloseCode::Superseded);
         } else if worker.instance != self.instance() {
