@@ -24,14 +24,10 @@ use etcetera::BaseStrategy;
 pub use client::{ClientSettings, DEFAULT_URL, MissingToken};
 pub use container::{ContainerSettings, EngineChoice};
 pub use file::read_toml;
-<<<<<<< HEAD
 pub use options::{
     CommonOptions, ContainerOptions, DrainOption, LimitOptions, LogFormat, ServerOptions, WorkerOptions,
 };
-=======
-pub use options::{CommonOptions, DrainOption, LimitOptions, LogFormat, ServerOptions, WorkerOptions};
 pub use plugin::PluginSettings;
->>>>>>> nodes
 pub use server::{Durability, Limits, RedisSettings, ServerSettings, TlsFiles};
 pub use value::{BlobsUrl, InvalidValue, Pair, Size, Span};
 pub use worker::WorkerSettings;

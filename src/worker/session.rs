@@ -163,7 +163,7 @@ async fn read_orders(agent: &Arc<Agent>, receiver: &mut LinkReceiver, answers: &
                 None
             }
             ToAgent::Container(order) => {
-                services::obey(agent, order);
+                services::obey(agent, &order);
                 None
             }
             ToAgent::Error(error) => {

@@ -35,6 +35,9 @@ use crate::protocol::{Attempt, JobId, WorkerId};
 /// How long the engine may take to answer anything: it may be unpacking an image for someone else on a slow disk.
 const ANSWER_WITHIN_SECS: u64 = 60;
 
+/// Images that a worker tells of: its `register` must fit into a frame, and dispatchers only ask whether there are any.
+const IMAGES_MOST: usize = 1_000;
+
 /// How long an engine may take to say that it is there.
 const FOUND_WITHIN: Duration = Duration::from_secs(5);
 
@@ -51,6 +54,8 @@ pub(crate) struct Engine {
     rootless: bool,
     /// It has a small init process for containers.
     has_init: bool,
+    /// It is Docker, and not Podman, which has other ways to keep logs.
+    is_docker: bool,
     /// It gives a terminal its size before the program runs.
     sizes_terminals: bool,
 }
@@ -227,10 +232,12 @@ impl Engine {
         let info = docker.info().await?;
         let rootless = info.security_options.unwrap_or_default().iter().any(|option| option.contains("name=rootless"));
         let has_init = info.init_binary.is_some_and(|init| !init.is_empty());
-        let name = info.server_version.unwrap_or_default();
-        tracing::info!(address, engine = name, "found a container engine");
+        let components = docker.version().await?.components.unwrap_or_default();
+        let is_docker = !components.iter().any(|component| component.name.contains("Podman"));
+        let version = info.server_version.unwrap_or_default();
+        tracing::info!(address, version, is_docker, "found a container engine");
         let sizes_terminals = docker.client_version() >= SIZES_TERMINALS;
-        Ok(Self { docker, address: address.to_owned(), rootless, has_init, sizes_terminals })
+        Ok(Self { docker, address: address.to_owned(), rootless, has_init, is_docker, sizes_terminals })
     }
 
     /// Whether it still answers.
@@ -245,6 +252,7 @@ impl Engine {
         tags.retain(|tag| tag != "<none>:<none>");
         tags.sort();
         tags.dedup();
+        tags.truncate(IMAGES_MOST);
         Ok(tags)
     }
 

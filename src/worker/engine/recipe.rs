@@ -176,7 +176,9 @@ impl ServiceRecipe<'_> {
                 mounts: Some([own].into_iter().chain(volumes).collect()),
                 network_mode: Some(settings.service_network.clone()),
                 port_bindings: Some(bindings),
-                log_config: Some(HostConfigLogConfig { typ: Some(log::DRIVER.to_owned()), config: Some(log.into()) }),
+                log_config: engine
+                    .is_docker
+                    .then(|| HostConfigLogConfig { typ: Some(log::DRIVER.to_owned()), config: Some(log.into()) }),
                 console_size: spec
                     .tty
                     .filter(|_| engine.sizes_terminals)

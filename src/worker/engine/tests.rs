@@ -78,7 +78,7 @@ async fn a_terminals_bytes_are_left_alone() {
 
 fn engine() -> Engine {
     let docker = Docker::connect_with_http("tcp://127.0.0.1:1", 1, bollard::API_DEFAULT_VERSION).unwrap();
-    Engine { docker, address: String::new(), rootless: false, has_init: true, sizes_terminals: true }
+    Engine { docker, address: String::new(), rootless: false, has_init: true, is_docker: true, sizes_terminals: true }
 }
 
 #[test]

@@ -1,26 +1,23 @@
 //! Containers that are no jobs: started, taken over, let go of, removed.
 //!
 //! To queue and log each start of one is an attempt of a job, and is watched over like one; but the container goes on where
-//! nobody does. So what must be known to take it over is kept in a file beside its data ([`Start`]): which container of the
-//! engine it is, which attempt, and where in the engine's log that begins. What is in the engine and in no such file is
-//! removed.
+//! nobody does. So what must be known to take it over is kept in a file beside its data (`place`). What is in the engine and
+//! in no such file is removed. `orders` does what is asked of a container beyond its starts.
 //!
 //! Guards: only `halt`, `forget` and `cancel` end a container, never the agent's own end. Each start has a container of its
 //! own, and the one before is removed then; its data directory is what stays.
 
-use std::collections::BTreeMap;
-use std::fs;
-use std::io;
-use std::os::unix::fs::PermissionsExt;
-use std::path::PathBuf;
+mod orders;
+mod place;
+
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::StreamExt;
-use parking_lot::Mutex;
-use serde::{Deserialize, Serialize};
-use tokio::sync::mpsc;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep};
+
+pub(crate) use orders::{Asides, obey};
+use place::{Place, Start};
+pub(crate) use place::{docker_id, known};
 
 use super::agent::Agent;
 use super::contained::{self, insist, tell};
@@ -30,141 +27,20 @@ use super::engine::recipe::{ServiceRecipe, volume};
 use super::engine::{Engine, EngineError, Kind};
 use super::executor::Process;
 use super::held::Held;
-use super::home::Home;
 use super::job::{Assignment, stopped_before_start};
 use super::outgoing::OutgoingLog;
 use super::supervisor::{self, FOREVER, Outcome};
-use super::workspace;
 use crate::model::spec::DEFAULT_GRACE;
-use crate::protocol::agent::{
-    AgentContainerOrder, AgentContainerReport, ContainerFailed, ContainerOnly, ContainerStarted, ContainerUsageReport,
-    MeasureContainer,
-};
+use crate::protocol::agent::{AgentContainerReport, ContainerFailed, ContainerStarted};
 use crate::protocol::codec::encode;
 use crate::protocol::limits::WINDOW_BYTES;
 use crate::protocol::{Attempt, ContainerId, ErrorCode, WireError};
-
-/// Words about usage that may wait to be said; more are left out, because the next ones tell all there is to know.
-const ASIDES: usize = 256;
-
-/// Longest time that is measured without being asked again.
-const MEASURE_MOST: Duration = Duration::from_secs(60);
 
 /// How often it is said in one attempt that the streams of a container were cut off.
 const NOTICES: usize = 100;
 
 /// How often, a second apart, an engine is asked that went away as soon as it was back.
 const TAKE_OVER_TRIES: u32 = 60;
-
-/// How long a container that is halted has between SIGTERM and SIGKILL, in seconds: as by default.
-const HALT_SECS: i32 = 10;
-
-/// What is kept of the latest start of a container.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-struct Start {
-    /// The engine's name of it.
-    docker: String,
-    attempt: Attempt,
-    /// Where in the engine's log this attempt begins: one that took the container over began later.
-    stdout: u64,
-    stderr: u64,
-    /// Our own words in the attempt's standard error, which are not in that log: where they begin, and their length.
-    own: Vec<(u64, u64)>,
-}
-
-impl Start {
-    /// A container that is just being made, after so many bytes of our own.
-    fn new(attempt: Attempt, own: u64) -> Self {
-        Self { docker: String::new(), attempt, stdout: 0, stderr: 0, own: vec![(0, own)] }
-    }
-
-    /// The same container under another attempt, after what is stored of this one.
-    fn taken_over(self, attempt: Attempt, stored: (u64, u64)) -> Self {
-        let (stdout, stderr) = self.in_log(stored);
-        Self { docker: self.docker, attempt, stdout, stderr, own: Vec::new() }
-    }
-
-    /// Where in the engine's log the byte after these of the attempt is.
-    fn in_log(&self, (stdout, stderr): (u64, u64)) -> (u64, u64) {
-        let own: u64 = self.own.iter().map(|&(at, len)| len.min(stderr.saturating_sub(at))).sum();
-        (self.stdout + stdout, self.stderr + stderr - own)
-    }
-}
-
-/// The directory of one container.
-#[derive(Debug, Clone)]
-struct Place(PathBuf);
-
-impl Place {
-    fn of(home: &Home, id: ContainerId) -> Self {
-        Self(home.containers().join(id.to_string()))
-    }
-
-    fn data(&self) -> PathBuf {
-        self.0.join("data")
-    }
-
-    /// Makes the directories: the container's users may write to them, and nobody else comes near.
-    fn make(&self, volumes: impl Iterator<Item = PathBuf>) -> io::Result<()> {
-        fs::create_dir_all(&self.0)?;
-        fs::set_permissions(&self.0, fs::Permissions::from_mode(0o700))?;
-        for dir in [self.data()].into_iter().chain(volumes) {
-            if !dir.exists() {
-                fs::create_dir_all(&dir)?;
-                fs::set_permissions(&dir, fs::Permissions::from_mode(0o777))?;
-            }
-        }
-        Ok(())
-    }
-
-    fn start(&self) -> Option<Start> {
-        serde_json::from_slice(&fs::read(self.0.join("start.json")).ok()?).ok()
-    }
-
-    fn keep(&self, start: &Start) -> io::Result<()> {
-        let (new, path) = (self.0.join("start.new"), self.0.join("start.json"));
-        fs::write(&new, serde_json::to_vec(start)?)?;
-        fs::rename(new, path)
-    }
-}
-
-/// The containers of which there is data here.
-pub(crate) fn known(home: &Home) -> Vec<ContainerId> {
-    let entries = fs::read_dir(home.containers()).into_iter().flatten().flatten();
-    entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect()
-}
-
-/// The engine's name of the latest start of a container.
-pub(crate) fn docker_id(agent: &Agent, id: ContainerId) -> Option<String> {
-    Some(Place::of(&agent.home, id).start()?.docker)
-}
-
-/// What is said of containers beside their logs, while there is somebody to tell.
-#[derive(Debug)]
-pub(crate) struct Asides {
-    say: mpsc::Sender<String>,
-    said: tokio::sync::Mutex<mpsc::Receiver<String>>,
-    /// Which containers are measured, and until when.
-    measured: Mutex<BTreeMap<ContainerId, Instant>>,
-}
-
-impl Default for Asides {
-    fn default() -> Self {
-        let (say, said) = mpsc::channel(ASIDES);
-        Self { say, said: tokio::sync::Mutex::new(said), measured: Mutex::default() }
-    }
-}
-
-impl Asides {
-    /// The next thing to say.
-    pub(crate) async fn next(&self) -> String {
-        match self.said.lock().await.recv().await {
-            Some(aside) => aside,
-            // Its other end is ours.
-            None => std::future::pending().await,
-        }
-    }
-}
 
 /// Finds what earlier runs have left in the engine. What has its file waits for a dispatcher's word, the rest is removed.
 pub(crate) async fn find(agent: &Agent) {
@@ -438,128 +314,5 @@ impl From<&EngineError> for WireError {
             Some(field) => wire.field(field),
             None => wire,
         }
-    }
-}
-
-/// Does what the dispatcher asks about a container.
-pub(crate) fn obey(agent: &Arc<Agent>, order: AgentContainerOrder) {
-    match order {
-        AgentContainerOrder::Measure(MeasureContainer { container_id, secs }) => {
-            let until = Instant::now() + Duration::from_secs(secs.into()).min(MEASURE_MOST);
-            if agent.asides.measured.lock().insert(container_id, until).is_none() {
-                agent.tasks.spawn(measure(Arc::clone(agent), container_id));
-            }
-        }
-        AgentContainerOrder::Halt(ContainerOnly { container_id }) => {
-            agent.tasks.spawn(end(Arc::clone(agent), container_id, End::Halt));
-        }
-        AgentContainerOrder::Forget(ContainerOnly { container_id }) => {
-            agent.tasks.spawn(end(Arc::clone(agent), container_id, End::Forget));
-        }
-    }
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum End {
-    /// Its data stays.
-    Halt,
-    /// Nothing does.
-    Forget,
-}
-
-/// Ends whatever there is of a container. What cannot be done now is ordered again when the agent registers.
-async fn end(agent: Arc<Agent>, id: ContainerId, how: End) {
-    for held in agent.jobs.all().iter().filter(|held| held.key.0 == id.job()) {
-        // Its own task must let go first.
-        held.forget();
-        if held.has_ended() || held.is_dormant() {
-            agent.jobs.remove(held.key);
-        }
-    }
-    agent.jobs.let_go(id.job()).await;
-    if let Err(error) = end_in_engine(&agent, id, how).await {
-        tracing::warn!(%error, container = %id, "cannot end a container");
-        return;
-    }
-    if how == End::Forget {
-        let place = Place::of(&agent.home, id);
-        let removed = tokio::task::spawn_blocking(move || workspace::remove(&place.0)).await;
-        match removed.map_err(io::Error::other).and_then(|removed| removed) {
-            Ok(()) => tracing::info!(container = %id, "removed a container"),
-            Err(error) => tracing::warn!(%error, container = %id, "cannot remove the data of a container"),
-        }
-    }
-}
-
-async fn end_in_engine(agent: &Agent, id: ContainerId, how: End) -> Result<(), EngineError> {
-    let Some(engine) = agent.engine.now() else {
-        // Nothing was ever started where there is no engine.
-        let started = Place::of(&agent.home, id).start().is_some();
-        return if started { Err(EngineError::Gone("there is none now".to_owned())) } else { Ok(()) };
-    };
-    for found in engine.containers(agent.container_labels(), Kind::Service, Some(id.job())).await? {
-        match how {
-            End::Halt => engine.halt(&found.id, HALT_SECS).await?,
-            End::Forget => engine.remove(&found.id).await?,
-        }
-    }
-    Ok(())
-}
-
-/// Says what a container uses, while that is asked.
-async fn measure(agent: Arc<Agent>, id: ContainerId) {
-    if let (Some(engine), Some(docker)) = (agent.engine.now(), docker_id(&agent, id)) {
-        let mut looks = engine.usage(&docker);
-        loop {
-            let Some(until) = agent.asides.measured.lock().get(&id).copied() else { break };
-            let left = until.saturating_duration_since(Instant::now());
-            let look = tokio::select! {
-                () = agent.gone.cancelled() => break,
-                look = timeout(left, looks.next()) => look,
-            };
-            match look {
-                Ok(Some(usage)) => {
-                    let report = ContainerUsageReport { container_id: id, usage };
-                    // Full: nobody listens now.
-                    let _ = agent.asides.say.try_send(encode(&AgentContainerReport::Usage(report)));
-                }
-                // It does not run, or nobody has asked again.
-                Ok(None) => break,
-                Err(_) if until <= Instant::now() => break,
-                Err(_) => (),
-            }
-        }
-    }
-    agent.asides.measured.lock().remove(&id);
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn our_own_words_are_not_looked_for_in_the_engines_log() {
-        let mut start = Start::new(1, 10);
-        assert_eq!(start.in_log((5, 0)), (5, 0));
-        assert_eq!(start.in_log((5, 7)), (5, 0), "half of what was said before the container ran");
-        assert_eq!(start.in_log((5, 30)), (5, 20));
-        start.own.push((30, 4));
-        assert_eq!([30, 32, 34, 40].map(|stderr| start.in_log((0, stderr)).1), [20, 20, 20, 26]);
-        let later = start.taken_over(2, (5, 40));
-        assert_eq!((later.stdout, later.stderr), (5, 26));
-        assert_eq!(later.in_log((1, 1)), (6, 27));
-    }
-
-    #[test]
-    fn the_file_of_a_start_is_read_as_it_was_written() {
-        let dir = tempfile::tempdir().unwrap();
-        let place = Place(dir.path().join("ctr-1-00000001"));
-        assert_eq!(place.start(), None);
-        place.make([place.data().join("volumes/a")].into_iter()).unwrap();
-        let start = Start { docker: "d".to_owned(), attempt: 3, stdout: 1, stderr: 2, own: vec![(0, 4)] };
-        place.keep(&start).unwrap();
-        assert_eq!(place.start(), Some(start));
-        let mode = |path: PathBuf| fs::metadata(path).unwrap().permissions().mode() & 0o777;
-        assert_eq!([place.0.clone(), place.data(), place.data().join("volumes/a")].map(mode), [0o700, 0o777, 0o777]);
     }
 }
