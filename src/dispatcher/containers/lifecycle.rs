@@ -134,15 +134,13 @@ impl Dispatcher {
                 Next::Rest if container.desired == Desired::Removed && rested_ms > DISCARD_AFTER_MS => {
                     self.discard(container.id).await?;
                 }
-                Next::Rest => (),
                 Next::Start(at) if at <= now => self.reopen_if_due(container.id).await?,
-                Next::Start(_) => (),
                 Next::TakeOver(adopt) if self.is_online(&container.worker) => {
                     self.reopen(&container, &job, container.short_lived, Some(adopt)).await?;
                 }
-                Next::TakeOver(_) => (),
                 Next::Discard if rested_ms > DISCARD_AFTER_MS => self.discard(container.id).await?,
-                Next::Discard => (),
+                // Its time comes, or its worker does.
+                Next::Rest | Next::Start(_) | Next::TakeOver(_) | Next::Discard => (),
             }
         }
         Ok(())
