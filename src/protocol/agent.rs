@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::chunk::StreamName;
-use super::codec::{Nothing, verbs};
+use super::codec::{Nothing, typed, verbs};
 use super::container::spec::Adopt;
 use super::container::{BoundPort, ContainerUsage};
 use super::error::WireError;
@@ -63,7 +63,7 @@ verbs! {
     /// Worker to dispatcher, about a container beyond what is said of its starts as jobs.
     pub enum AgentContainerReport: Container {
         "started" => Started(ContainerStarted),
-        "failed" => Failed(ContainerFailed),
+        "failed" => Failed(ContainerFailed) by read_failed,
         "usage" => Usage(ContainerUsageReport),
     }
 }
@@ -103,6 +103,18 @@ pub struct ContainerFailed {
     /// What whoever asked for it is told.
     #[serde(flatten)]
     pub error: WireError,
+}
+
+/// Reads start and error apart: serde's `flatten` would lose the path of a wrong field.
+fn read_failed(data: &str) -> Result<ContainerFailed, WireError> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Start {
+        container_id: ContainerId,
+        attempt: Attempt,
+    }
+    let Start { container_id, attempt } = typed(data)?;
+    Ok(ContainerFailed { container_id, attempt, error: typed(data)? })
 }
 
 /// What a container uses: `usage`, which answers `measure` about once a second, and in every heartbeat.

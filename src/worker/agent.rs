@@ -11,6 +11,8 @@ use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
+use super::engine::Labels;
+use super::engines::Engines;
 use super::executor::cgroup::Cgroups;
 use super::gpus;
 use super::held::{Held, Key, Stop, Why};
@@ -18,14 +20,16 @@ use super::home::Home;
 use super::job::{self, Assignment};
 use super::outbox::Outbox;
 use super::outgoing::OutgoingLog;
+use super::services::{self, Asides};
 use super::system::{Gpus, Specs};
 use super::workspace::transfer::Transfer;
 use super::workspace::{Sizes, Workspaces};
 use crate::base::clock::{Clock, Millis};
 use crate::base::shutdown::Shutdown;
+use crate::config::ContainerSettings;
 use crate::model::JobSpec;
-use crate::protocol::WorkerId;
-use crate::protocol::agent::{Assign, Heartbeat, Register, Reject, Usage};
+use crate::protocol::agent::{Assign, ContainerUsageReport, Heartbeat, Register, Reject, Usage};
+use crate::protocol::{JobId, WorkerId};
 
 /// See the module.
 #[derive(Debug)]
@@ -47,12 +51,15 @@ pub(crate) struct Agent {
     pub(crate) transfer: Transfer,
     pub(crate) sizes: Sizes,
     pub(crate) cgroups: Option<Cgroups>,
+    /// The container engine, while there is one.
+    pub(crate) engine: Engines,
+    pub(crate) containers: ContainerSettings,
     /// Variables that jobs do not see.
     pub(crate) hidden: Vec<OsString>,
     /// The PATH of jobs that do not set one, where it is not the agent's own.
     pub(crate) search_path: Option<OsString>,
-    /// The latest word on what the machine uses.
-    pub(crate) usage: watch::Receiver<Option<Usage>>,
+    /// The latest word on what is used.
+    pub(crate) usage: watch::Receiver<Used>,
     /// Owns the jobs' tasks.
     pub(crate) tasks: Shutdown,
     /// An administrator said not to take new jobs.
@@ -62,6 +69,16 @@ pub(crate) struct Agent {
     /// The last step: the connection is to be closed for good.
     pub(crate) gone: CancellationToken,
     pub(crate) jobs: Jobs,
+    /// What is said of containers beside their logs.
+    pub(crate) asides: Asides,
+}
+
+/// What the machine and its containers use.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Used {
+    /// None before the first look.
+    pub(crate) machine: Option<Usage>,
+    pub(crate) containers: Vec<ContainerUsageReport>,
 }
 
 /// Clocks that differ by less count as the same.
@@ -114,13 +131,24 @@ impl Agent {
             slots: self.slots,
             labels: self.labels.clone(),
             version: self.version.clone(),
-            images: None,
+            images: self.engine.images(),
             pub_key: None,
             address: None,
-            containers: Vec::new(),
+            containers: services::known(&self.home),
             sftp: None,
             resume: self.jobs.all().iter().filter_map(|job| job.resume()).collect(),
         }
+    }
+
+    /// What this worker's containers are known by.
+    pub(crate) fn container_labels(&self) -> Labels<'_> {
+        Labels { worker: &self.id, home: self.home.dir() }
+    }
+
+    /// How an engine names these GPUs. Nothing where they were only declared: then a job sees their numbers and no more.
+    pub(crate) fn devices(&self, gpu_ids: &[u32]) -> Vec<String> {
+        let gpus = self.specs.gpus.iter().filter(|gpu| gpu_ids.contains(&gpu.index));
+        gpus.map(|gpu| gpu.uuid.clone()).filter(|uuid| !uuid.is_empty()).collect()
     }
 
     /// What to say every few seconds, to keep what we hold.
@@ -129,7 +157,8 @@ impl Agent {
         // What is over has no lease.
         jobs.retain(|job| !job.is_forgotten() && !job.is_told());
         let jobs = jobs.iter().map(|job| job.key).collect();
-        Heartbeat { usage: self.usage.borrow().clone(), jobs, containers: Vec::new() }
+        let Used { machine, containers } = self.usage.borrow().clone();
+        Heartbeat { usage: machine, jobs, containers }
     }
 
     /// Takes a job and starts it, or says why not. The answer to an assignment that was taken
@@ -151,29 +180,36 @@ impl Agent {
         if self.leaving.is_cancelled() || self.ordered_to_drain.load(Ordering::Relaxed) {
             return reject("the worker is draining");
         }
-        if self.jobs.running() >= self.slots as usize {
-            return reject("every slot of the worker is taken");
-        }
         let spec = match JobSpec::try_from(spec) {
-            Ok(spec) if spec.requires.container => return reject("the worker has no container engine"),
+            Ok(spec) if spec.requires.container && self.engine.now().is_none() => {
+                return reject("the worker has no container engine");
+            }
             Ok(spec) => spec,
             Err(error) => return reject(&format!("the spec makes no sense here: {error}")),
         };
+        if !spec.requires.slotless && self.jobs.running() >= self.slots as usize {
+            return reject("every slot of the worker is taken");
+        }
         // What is left of an older attempt is nobody's business any more.
         for stale in self.jobs.all().iter().filter(|job| job.key.0 == job_id) {
             stale.forget();
+            if stale.is_dormant() {
+                self.jobs.remove(stale.key);
+            }
         }
         let log = OutgoingLog::new(window_bytes, self.home.spills().join(format!("{job_id}-{attempt}")));
+        let make = if spec.requires.slotless { Held::slotless } else { Held::new };
+        let held = make(key, log, spec.grace());
         // What is taken over has its GPUs, and uses them.
         let waits = !gpu_ids.is_empty() && adopt.is_none();
-        let held = Held::new(key, log, spec.grace(), gpu_ids.clone(), waits);
+        held.give(gpu_ids.clone(), waits);
         self.jobs.held.lock().insert(key, Arc::clone(&held));
         held.answer(&self.outbox);
         let span = tracing::info_span!("job", job = %job_id, attempt);
         let agent = Arc::clone(self);
         let run = async move {
-            if !waits || gpus::are_free(&agent, &held).await {
-                job::run(agent, held, Assignment { spec, gpu_ids }).await;
+            if !waits || gpus::are_free(&agent, &held, &gpu_ids).await {
+                job::run(agent, held, Assignment { spec, gpu_ids, adopt }).await;
             }
         };
         self.tasks.spawn(run.instrument(span));
@@ -241,16 +277,16 @@ impl Jobs {
         }
     }
 
-    /// The first of a job's GPUs that another one has that was accepted and is not over.
-    pub(crate) fn gpu_in_use(&self, job: &Held) -> Option<u32> {
+    /// The first of these GPUs that another job than `key` uses.
+    pub(crate) fn gpu_in_use(&self, key: Key, gpus: &[u32]) -> Option<u32> {
         let held = self.held.lock();
-        let others = || held.values().filter(|other| other.key != job.key && other.has_begun() && !other.has_ended());
-        job.gpu_ids.iter().copied().find(|gpu| others().any(|other| other.gpu_ids.contains(gpu)))
+        let is_used = |gpu: &u32| held.values().any(|job| job.key != key && job.uses_gpu(*gpu));
+        gpus.iter().copied().find(is_used)
     }
 
     /// How many take a slot.
     fn running(&self) -> usize {
-        self.held.lock().values().filter(|job| !job.is_over()).count()
+        self.held.lock().values().filter(|job| job.takes_slot && !job.is_over()).count()
     }
 
     /// Asks every job to end; returns the longest time that one has for it.
@@ -258,6 +294,8 @@ impl Jobs {
         let mut longest = Duration::ZERO;
         for job in self.all() {
             match why {
+                // Containers go on without us.
+                Why::Cancelled | Why::Leaving | Why::Cut if job.is_service() => (),
                 Why::Cancelled | Why::Leaving => {
                     longest = longest.max(job.grace);
                     job.stop(Stop { why, grace: job.grace });
@@ -276,14 +314,28 @@ impl Jobs {
         }
     }
 
-    /// Resolves once no job is held.
+    /// Resolves once no job is held but containers, which go on without us.
     pub(crate) async fn none_left(&self) {
+        self.until(|mut keys| keys.all(|(job, _)| job.is_container())).await;
+    }
+
+    /// Resolves once nothing of `id` is held.
+    pub(crate) async fn let_go(&self, id: JobId) {
+        self.until(|mut keys| keys.all(|(job, _)| *job != id)).await;
+    }
+
+    async fn until(&self, reached: impl Fn(std::collections::btree_map::Keys<'_, Key, Arc<Held>>) -> bool) {
         loop {
             let changed = self.changed.notified();
-            if self.held.lock().is_empty() {
+            if reached(self.held.lock().keys()) {
                 return;
             }
             changed.await;
         }
+    }
+
+    /// Holds it.
+    pub(crate) fn insert(&self, held: Arc<Held>) {
+        self.held.lock().insert(held.key, held);
     }
 }

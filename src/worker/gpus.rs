@@ -26,12 +26,12 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 
 /// Waits for the GPUs of a job that was assigned, and accepts or refuses it. Returns whether it is to be run, which one that is
 /// to be stopped is, too: that is where its end is told.
-pub(super) async fn are_free(agent: &Agent, held: &Arc<Held>) -> bool {
+pub(super) async fn are_free(agent: &Agent, held: &Arc<Held>, gpus: &[u32]) -> bool {
     let until = Instant::now() + WAIT;
     loop {
         // Of other jobs last: nothing is waited for between that look and the answer.
-        let by_memory = in_use_by_memory(agent, &held.gpu_ids).await;
-        let in_use = by_memory.or_else(|| agent.jobs.gpu_in_use(held).map(|index| InUse::Job { index }));
+        let by_memory = in_use_by_memory(agent, gpus).await;
+        let in_use = by_memory.or_else(|| agent.jobs.gpu_in_use(held.key, gpus).map(|index| InUse::Job { index }));
         let is_stopped = held.control(|control| control.stop.is_some());
         let Some(in_use) = in_use.filter(|_| !is_stopped) else {
             held.accept(&agent.outbox);
@@ -75,7 +75,9 @@ mod tests {
         let outbox = Outbox::default();
         let waiting = |name: &str| {
             let log = OutgoingLog::new(1024, dir.path().join(name));
-            Held::new(("job-1-00000001".parse().unwrap(), 3), log, Duration::ZERO, vec![0], true)
+            let held = Held::new(("job-1-00000001".parse().unwrap(), 3), log, Duration::ZERO);
+            held.give(vec![0], true);
+            held
         };
         let (accepted, refused) = (waiting("a"), waiting("b"));
         for held in [&accepted, &refused] {

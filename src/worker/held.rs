@@ -34,8 +34,8 @@ pub(crate) struct Held {
     pub(crate) key: Key,
     /// The job's own time between SIGTERM and SIGKILL.
     pub(crate) grace: Duration,
-    /// The GPUs that it was given.
-    pub(crate) gpu_ids: Vec<u32>,
+    /// Containers, and what runs in them, take none.
+    pub(crate) takes_slot: bool,
     log: Mutex<Sending>,
     control: Mutex<Control>,
     /// Wakes the task that runs the job.
@@ -49,10 +49,10 @@ struct Sending {
     live: bool,
     /// Whether an assignment is to be answered.
     accept_due: bool,
-    /// It waits for its GPUs: whether it is accepted is not known yet.
+    /// The GPUs that it was given.
+    gpus: Vec<u32>,
+    /// It waits for them: whether it is accepted is not known yet.
     waits: bool,
-    /// Why it is not, until that was said.
-    refusal: Option<String>,
     /// Whether it is to be said what is asked for in vain.
     gone_due: bool,
     /// Bytes of both streams that were numbered.
@@ -65,6 +65,11 @@ struct Sending {
     forgotten: bool,
     /// It was called lost once, after it had ended here.
     doubted: bool,
+    /// A container of an earlier run: nothing is known of it until a dispatcher has said how far it was stored.
+    dormant: bool,
+    /// What is to be said of a container beside what is said of jobs, or why a job is refused; said again on every connection.
+    word: Option<Utf8Bytes>,
+    word_due: bool,
 }
 
 /// What was asked of a job, until its task has done it.
@@ -102,22 +107,83 @@ pub(crate) enum Why {
 }
 
 impl Held {
-    /// A job that was just assigned on this connection. The answer is due, unless it has to wait for its GPUs.
-    pub(crate) fn new(key: Key, log: OutgoingLog, grace: Duration, gpu_ids: Vec<u32>, waits: bool) -> Arc<Self> {
+    /// A job that was just assigned on this connection; the answer is due.
+    pub(crate) fn new(key: Key, log: OutgoingLog, grace: Duration) -> Arc<Self> {
         let sending = Sending {
             log,
             live: true,
-            accept_due: !waits,
-            waits,
-            refusal: None,
+            accept_due: true,
+            gpus: Vec::new(),
+            waits: false,
             gone_due: false,
             written: (0, 0),
             queued: false,
             starved: false,
             forgotten: false,
             doubted: false,
+            dormant: false,
+            word: None,
+            word_due: false,
         };
-        Arc::new(Self { key, grace, gpu_ids, log: Mutex::new(sending), control: Mutex::default(), wake: Notify::new() })
+        Arc::new(Self {
+            key,
+            grace,
+            takes_slot: true,
+            log: Mutex::new(sending),
+            control: Mutex::default(),
+            wake: Notify::new(),
+        })
+    }
+
+    /// The same for what takes no slot.
+    pub(crate) fn slotless(key: Key, log: OutgoingLog, grace: Duration) -> Arc<Self> {
+        let mut held = Self::new(key, log, grace);
+        if let Some(held) = Arc::get_mut(&mut held) {
+            held.takes_slot = false;
+        }
+        held
+    }
+
+    /// A container that an earlier run has left.
+    pub(crate) fn dormant(key: Key, log: OutgoingLog, grace: Duration) -> Arc<Self> {
+        let held = Self::slotless(key, log, grace);
+        {
+            let mut sending = held.log.lock();
+            (sending.live, sending.accept_due, sending.dormant) = (false, false, true);
+        }
+        held
+    }
+
+    /// The dispatcher has stored so much of a dormant container, up to entry `next_n`. False where it is not dormant.
+    pub(crate) fn awake(&self, next_n: u64, stored: (u64, u64)) -> bool {
+        let mut sending = self.log.lock();
+        if !std::mem::take(&mut sending.dormant) {
+            return false;
+        }
+        sending.live = true;
+        sending.written = stored;
+        sending.log.begin_at(next_n);
+        true
+    }
+
+    /// Whether it waits for a dispatcher's word on how far it was stored.
+    pub(crate) fn is_dormant(&self) -> bool {
+        self.log.lock().dormant
+    }
+
+    /// Whether it is a container, which goes on where nobody watches over it.
+    pub(crate) fn is_service(&self) -> bool {
+        self.key.0.is_container()
+    }
+
+    /// Says a word of a container before anything else that is still to be said.
+    pub(crate) fn say(self: &Arc<Self>, outbox: &Outbox, word: String) {
+        {
+            let mut sending = self.log.lock();
+            sending.word = Some(word.into());
+            sending.word_due = true;
+        }
+        self.schedule(outbox);
     }
 
     fn named(&self) -> AttemptRef {
@@ -166,12 +232,24 @@ impl Held {
         self.schedule(outbox);
     }
 
+    /// Bytes of both streams that were numbered.
+    pub(crate) fn written(&self) -> (u64, u64) {
+        self.log.lock().written
+    }
+
     /// Bytes that may be read now; once it is 0 the task is woken when there is room again.
     pub(crate) fn budget(&self, held: usize) -> usize {
         let mut sending = self.log.lock();
         let budget = sending.log.budget(held);
         sending.starved |= budget == 0;
         budget
+    }
+
+    /// Gives it GPUs, for which it may have to wait. Then the answer is not due before [`Held::accept`] or [`Held::refuse`].
+    pub(crate) fn give(&self, gpus: Vec<u32>, waits: bool) {
+        let mut sending = self.log.lock();
+        (sending.gpus, sending.waits) = (gpus, waits);
+        sending.accept_due &= !waits;
     }
 
     /// It has its GPUs, and begins.
@@ -183,10 +261,10 @@ impl Held {
         self.schedule(outbox);
     }
 
-    /// It cannot begin, and is nobody's here any more.
+    /// It cannot begin. Nothing else is said of it.
     pub(crate) fn refuse(self: &Arc<Self>, outbox: &Outbox, reason: String) {
-        self.log.lock().refusal = Some(reason);
-        self.schedule(outbox);
+        let AttemptRef { job_id, attempt } = self.named();
+        self.say(outbox, encode(&AgentJobReport::Reject(Reject { job_id, attempt, reason })));
     }
 
     /// Looks at what was asked.
@@ -314,6 +392,7 @@ impl Held {
         sending.live = false;
         sending.accept_due = false;
         sending.gone_due = false;
+        sending.word_due = sending.word.is_some();
         sending.queued = false;
     }
 
@@ -325,10 +404,10 @@ impl Held {
             return Some(encode(&AgentJobReport::Accept(self.named())).into());
         }
         if sending.live
-            && let Some(reason) = sending.refusal.take()
+            && std::mem::take(&mut sending.word_due)
+            && let Some(word) = sending.word.clone()
         {
-            let AttemptRef { job_id, attempt } = self.named();
-            return Some(encode(&AgentJobReport::Reject(Reject { job_id, attempt, reason })).into());
+            return Some(word);
         }
         if sending.live && sending.gone_due {
             sending.gone_due = false;
@@ -376,9 +455,10 @@ impl Held {
         Ok(AttemptGone { job_id, attempt, n: sending.log.first_n() - 1, stdout_bytes, stderr_bytes })
     }
 
-    /// Whether it does not wait for its GPUs any more.
-    pub(crate) fn has_begun(&self) -> bool {
-        !self.log.lock().waits
+    /// Whether it has begun with this GPU and is not over.
+    pub(crate) fn uses_gpu(&self, gpu: u32) -> bool {
+        let sending = self.log.lock();
+        sending.gpus.contains(&gpu) && !sending.waits && !sending.log.ended()
     }
 
     /// Whether the job's task has nothing left to do.
@@ -418,8 +498,10 @@ impl Held {
     /// Puts the job into the outbox if it has something to say.
     fn schedule(self: &Arc<Self>, outbox: &Outbox) {
         let mut sending = self.log.lock();
-        let answers = sending.accept_due || sending.refusal.is_some();
-        if sending.live && !sending.queued && (answers || sending.gone_due || sending.log.has_unsent()) {
+        if sending.live
+            && !sending.queued
+            && (sending.accept_due || sending.word_due || sending.gone_due || sending.log.has_unsent())
+        {
             sending.queued = true;
             drop(sending);
             outbox.push(Arc::clone(self));

@@ -14,7 +14,10 @@
 
 mod agent;
 pub mod chunker;
+mod contained;
 mod ending;
+mod engine;
+mod engines;
 mod executor;
 mod gpus;
 mod held;
@@ -24,6 +27,7 @@ mod orphans;
 mod outbox;
 mod outgoing;
 mod run;
+mod services;
 mod session;
 mod spill;
 mod supervisor;

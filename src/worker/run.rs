@@ -13,12 +13,15 @@ use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::agent::{Agent, Jobs};
+use super::agent::{Agent, Jobs, Used};
+use super::engine::Labels;
+use super::engines::{self, Engines};
 use super::executor::cgroup::Cgroups;
 use super::executor::{self, tree};
 use super::held::Why;
 use super::home::{self, Home};
 use super::outbox::Outbox;
+use super::services::{self, Asides, Meter};
 use super::session::{self, SessionEnd};
 use super::system::{Gpus, Machine};
 use super::workspace::transfer::Transfer;
@@ -30,7 +33,6 @@ use crate::base::shutdown::Shutdown;
 use crate::config::{MissingToken, WorkerSettings};
 use crate::link::{self, Address};
 use crate::protocol::WorkerId;
-use crate::protocol::agent::Usage;
 use crate::protocol::hello::AuthMode;
 use crate::protocol::limits::HEARTBEAT_EVERY;
 
@@ -113,8 +115,11 @@ async fn set_up(settings: &WorkerSettings, address: &Address, shutdown: &Shutdow
     .and_then(|done| done)
     .map_err(failed)?;
 
+    let labels = Labels { worker: &id, home: home.dir() };
+    let engine = Engines::look(settings.containers.engine.addresses(), labels).await;
+
     let specs = machine.specs();
-    let (usage_sender, usage) = watch::channel(None);
+    let (usage_sender, usage) = watch::channel(Used::default());
     let agent = Arc::new(Agent {
         id,
         boot,
@@ -132,6 +137,8 @@ async fn set_up(settings: &WorkerSettings, address: &Address, shutdown: &Shutdow
         transfer: Transfer::new(address.clone(), settings.token.clone(), settings.trust.clone()),
         sizes: Sizes { download: settings.download_bytes, unpacked: settings.unpacked_bytes },
         cgroups,
+        engine,
+        containers: settings.containers.clone(),
         hidden: executor::hidden_variables(),
         search_path: executor::search_path(),
         usage,
@@ -140,20 +147,25 @@ async fn set_up(settings: &WorkerSettings, address: &Address, shutdown: &Shutdow
         leaving: CancellationToken::new(),
         gone: CancellationToken::new(),
         jobs: Jobs::default(),
+        asides: Asides::default(),
     });
-    shutdown.spawn(watch_machine(machine, usage_sender, agent.gone.clone()));
+    services::find(&agent).await;
+    shutdown.spawn(watch_machine(machine, usage_sender, Arc::clone(&agent)));
     Ok(agent)
 }
 
-/// Looks at the machine again and again, away from the runtime.
-async fn watch_machine(mut machine: Machine, usage: watch::Sender<Option<Usage>>, gone: CancellationToken) {
+/// Looks at the machine again and again, away from the runtime, and for its container engine.
+async fn watch_machine(mut machine: Machine, usage: watch::Sender<Used>, agent: Arc<Agent>) {
+    let gone = &agent.gone;
+    let mut meter = Meter::default();
     let mut ticks = interval(HEARTBEAT_EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
-        tokio::select! {
+        let is_time = tokio::select! {
             () = gone.cancelled() => return,
-            _ = ticks.tick() => (),
-        }
+            () = agent.engine.doubted() => false,
+            _ = ticks.tick() => true,
+        };
         let look = tokio::task::spawn_blocking(move || {
             let usage = machine.usage();
             (machine, usage)
@@ -168,7 +180,18 @@ async fn watch_machine(mut machine: Machine, usage: watch::Sender<Option<Usage>>
             return;
         };
         machine = same;
-        usage.send_replace(Some(now));
+        usage.send_modify(|used| used.machine = Some(now));
+        tokio::select! {
+            () = gone.cancelled() => return,
+            () = engines::look_again(&agent) => (),
+        }
+        if is_time {
+            let containers = tokio::select! {
+                () = gone.cancelled() => return,
+                containers = meter.read(&agent) => containers,
+            };
+            usage.send_modify(|used| used.containers = containers);
+        }
     }
 }
 
@@ -199,6 +222,10 @@ async fn stay_connected(agent: &Arc<Agent>, address: &Address, settings: &Worker
                     backoff.reset();
                 }
                 told = false;
+            }
+            Ok(SessionEnd::Changed) => {
+                backoff.reset();
+                continue;
             }
             Err(error) if !error.retry() => return Err(error.into()),
             Err(error) if told => tracing::debug!(%error, "trying again"),
