@@ -136,10 +136,14 @@ async fn any_dispatcher_tells_the_history_of_any_worker() {
     let [first, second] = TestServer::pair().await;
     let mut worker = first.worker("w", &json!({})).await;
     let mut peer = second.user("ada").await;
-    let heard = eventually("the other dispatcher to hear of it", async || {
+    eventually("the other dispatcher to know it", async || {
+        let page = peer.get("worker", &json!({"opt": "list"}), "workers").await;
+        page["workers"].as_array().filter(|workers| !workers.is_empty()).map(|_| ())
+    })
+    .await;
+    let heard = eventually("the other dispatcher to hear what it uses", async || {
         beats(&mut worker, 0.5, &[], &json!([])).await;
-        let samples = peer.ask("worker", &json!({"opt": "history", "workerId": "w"})).await["data"]["samples"].clone();
-        samples.as_array().filter(|samples| !samples.is_empty()).cloned()
+        Some(history(&mut peer, "w").await).filter(|samples| !samples.is_empty())
     })
     .await;
     assert_eq!(field(&heard, "cpu"), [0.5]);
