@@ -17,6 +17,8 @@ use super::home::Home;
 use super::job::{self, Assignment};
 use super::outbox::Outbox;
 use super::outgoing::OutgoingLog;
+use super::sftp::logins::Logins;
+use super::sftp::places::Places;
 use super::system::Specs;
 use super::workspace::transfer::Transfer;
 use super::workspace::{Sizes, Workspaces};
@@ -60,6 +62,9 @@ pub(crate) struct Agent {
     /// The last step: the connection is to be closed for good.
     pub(crate) gone: CancellationToken,
     pub(crate) jobs: Jobs,
+    /// Where SFTP may go, and who asks whether it may.
+    pub(crate) places: Places,
+    pub(crate) logins: Logins,
 }
 
 /// Clocks that differ by less count as the same.

@@ -31,9 +31,13 @@ pub(crate) struct Assignment {
 pub(crate) async fn run(agent: Arc<Agent>, held: Arc<Held>, assignment: Assignment) {
     debug!("job started");
     let ending = match agent.workspaces.take() {
-        Ok(workspace) => {
+        Ok(mut workspace) => {
+            agent.places.open(held.key, workspace.path());
             let run = Run { agent: &agent, held: &held, assignment: &assignment, workspace: &workspace };
             let ending = run.attempt().await;
+            if agent.places.close(held.key) {
+                workspace.was_visited();
+            }
             agent.workspaces.give_back(workspace).await;
             ending
         }
