@@ -47,7 +47,7 @@ lint: setup
 bench: .tools
 	$(CARGO) bench --locked
 
-setup: NEEDS += redis-server:redis-server curl:curl unzip:unzip
+setup: NEEDS += redis-server:redis-server curl:curl unzip:unzip sftp:openssh-client
 setup: .tools node_modules/.package-lock.json .venv/ready
 
 # npm writes this file last, so it says that the rest is there.
