@@ -53,7 +53,9 @@ impl Status {
             Reason::OutOfMemory => own(Self::Job(128 + 9)),
             Reason::Timeout | Reason::QueueTimeout => Self::TimedOut,
             Reason::Cancelled => Self::Cancelled,
-            Reason::Signal | Reason::WorkerLost | Reason::SpawnError | Reason::Rejected => own(Self::Refused),
+            Reason::Signal | Reason::WorkerLost | Reason::SpawnError | Reason::Rejected | Reason::Removed => {
+                own(Self::Refused)
+            }
         }
     }
 }

@@ -17,7 +17,7 @@ use crate::model::{Job, JobSpec, Outcome, Role};
 use crate::protocol::agent::{AgentInput, AgentJobOrder, AgentResize, CancelAttempt};
 use crate::protocol::job::{Cancel, JobRecord, List, Reason, Status, Submit, Submitted};
 use crate::protocol::limits::{PAGE, PAGE_MOST};
-use crate::protocol::{Chunk, Cursor, ErrorCode, JobId, JobRef, WireError};
+use crate::protocol::{Chunk, Cursor, ErrorCode, JobId, JobRef, WireError, id};
 use crate::store::jobs::{Cancelled, JobFilter, NewJob, QueueLimits};
 
 /// Longest idempotency key, in bytes.
@@ -86,7 +86,7 @@ impl Dispatcher {
         let limits = &self.0.settings.limits;
         let queue = QueueLimits { total: limits.queue, account: limits.account_queue };
         let spec = Arc::new(spec);
-        let nonce = rand::random();
+        let nonce = id::nonce(rand::random(), false);
         let new = NewJob { nonce, account: who.account.clone(), spec: Arc::clone(&spec), key };
         // Nothing that happens to the job is shown before this is dropped, so its first entry finds
         // the follower at the tail, and watchers hear of it first.

@@ -99,7 +99,8 @@ async fn round(dispatcher: &Dispatcher) -> bool {
     let mut agents = dispatcher.0.fleet.agents();
     // A silent one may be gone: what it were given would be lost with it.
     let since = dispatcher.online_since();
-    agents.retain(|agent| agent.free_slots() > 0 && agent.last_heard() > since);
+    let slotless = classes.iter().any(|class| class.slotless);
+    agents.retain(|agent| (slotless || agent.free_slots() > 0) && agent.last_heard() > since);
     // The emptiest first, so that work spreads.
     agents.sort_by_key(|agent| agent.running());
     let share = agents.len().max(1);
@@ -179,6 +180,7 @@ impl Dispatcher {
             gpu_ids: job.gpu_ids.clone(),
             lease_secs: self.0.settings.lease.as_secs(),
             window_bytes: self.0.settings.limits.window_bytes,
+            adopt: None,
         })));
     }
 

@@ -90,6 +90,7 @@ impl Dispatcher {
             return Err(DispatchError::Conflict(format!("worker {id} is connected by WebSocket")));
         }
         let worker = Worker {
+            sftp: None,
             boot: before.as_ref().map_or(now, |before| now.max(before.boot.saturating_add(1))),
             id,
             hostname,

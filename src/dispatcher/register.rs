@@ -1,6 +1,6 @@
 //! Workers coming, reporting and going.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use tracing::{info, warn};
@@ -292,7 +292,11 @@ impl Dispatcher {
                 Err(_) => (Verdict::Drop, 0),
             },
         };
-        Ok(ResumeVerdict { job_id, attempt, verdict, next_n })
+        // The agent that was killed has nothing in memory of a container that runs on.
+        let stored = running.iter().find(|job| job.id == job_id && job_id.is_container());
+        let stdout_bytes = stored.map(|job| job.stdout_bytes);
+        let stderr_bytes = stored.map(|job| job.stderr_bytes);
+        Ok(ResumeVerdict { job_id, attempt, verdict, next_n, stdout_bytes, stderr_bytes })
     }
 }
 
@@ -306,6 +310,15 @@ fn check_held(agent: &Agent, job: JobId, attempt: Attempt) -> Result<(), Dispatc
 
 fn stale(job: JobId, stale: Attempt, current: Attempt) -> DispatchError {
     crate::store::error::AppendError::Stale { job, stale, current }.into()
+}
+
+/// An address as others reach it: a host that says "anywhere" is the one that the worker comes from.
+fn reachable(address: &str, from: IpAddr) -> String {
+    let Some((host, port)) = address.rsplit_once(':') else { return address.to_owned() };
+    match host.trim_matches(['[', ']']) {
+        "" | "0.0.0.0" | "::" => SocketAddr::new(from, port.parse().unwrap_or_default()).to_string(),
+        _ => address.to_owned(),
+    }
 }
 
 fn worker_of(register: Register, contact: Option<Contact>, from: IpAddr, now: u64, instance: &str) -> Worker {
@@ -326,6 +339,8 @@ fn worker_of(register: Register, contact: Option<Contact>, from: IpAddr, now: u6
         pub_key: _,
         address: _,
         resume: _,
+        containers: _,
+        sftp,
     } = register;
     let mut gpus: Vec<Gpu> = gpus
         .into_iter()
@@ -353,5 +368,6 @@ fn worker_of(register: Register, contact: Option<Contact>, from: IpAddr, now: u6
         instance: instance.to_owned(),
         polls: false,
         contact,
+        sftp: sftp.map(|address| reachable(&address, from)),
     }
 }

@@ -115,6 +115,7 @@ labels! {
         Reason::OutOfMemory = "out_of_memory",
         Reason::Cancelled = "cancelled",
         Reason::Rejected = "rejected",
+        Reason::Removed = "removed",
     }
     Option<Role> {
         None = "none",

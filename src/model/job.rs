@@ -70,7 +70,7 @@ impl Outcome {
     pub fn status(&self) -> Status {
         match self.reason {
             Reason::Exit if self.exit_code == Some(0) => Status::Completed,
-            Reason::Cancelled => Status::Cancelled,
+            Reason::Cancelled | Reason::Removed => Status::Cancelled,
             Reason::Exit
             | Reason::Signal
             | Reason::Timeout

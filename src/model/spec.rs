@@ -1,14 +1,15 @@
 //! A job's spec once it has been checked: what cannot be wrong any more.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::protocol::WorkerId;
+use crate::protocol::container::spec::{Mount, Service};
 use crate::protocol::error::WireError;
 use crate::protocol::spec as wire;
+use crate::protocol::{ContainerId, WorkerId};
 
 /// A field of a spec that cannot be accepted.
 pub type InvalidSpec = WireError;
@@ -86,6 +87,12 @@ pub struct JobSpec {
     /// Glob patterns of files to keep.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub artifacts: Vec<String>,
+    /// Run inside this running container.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub inside: Option<ContainerId>,
+    /// What makes it a container.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub service: Option<Box<Service>>,
     /// Where the rest of this came from, if a template was asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub template: Option<Box<FromTemplate>>,
@@ -122,6 +129,9 @@ pub struct Requires {
     /// Whether a container engine is needed.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub container: bool,
+    /// Whether it takes none of the slots: a container, or what runs inside one.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub slotless: bool,
     /// Whether a worker that polls can run it: a script and the ZIP that it starts from, nothing else.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub polled: bool,
@@ -169,6 +179,8 @@ impl JobSpec {
             grace_ms: None,
             requeue: None,
             artifacts: Vec::new(),
+            inside: None,
+            service: None,
             template: None,
         }
     }
@@ -219,6 +231,8 @@ impl JobSpec {
             grace_ms: _,
             requeue: _,
             artifacts,
+            inside: _,
+            service: _,
             template: _,
         } = self;
         let anywhere = Requires { worker: requires.worker.clone(), ..Requires::default() };
@@ -268,6 +282,8 @@ impl TryFrom<wire::JobSpec> for JobSpec {
             on_lost,
             max_attempts,
             artifacts,
+            container,
+            service,
         } = spec;
         if let Some(template) = template {
             return Err(WireError::new(crate::protocol::ErrorCode::NotFound, format!("no template {template:?}"))
@@ -311,7 +327,11 @@ impl TryFrom<wire::JobSpec> for JobSpec {
             wire::Tty::Size { cols, rows } => Some((cols, rows)),
         };
         let mut requires = Requires::try_from(requires)?;
-        requires.container = image.is_some();
+        requires.container = image.is_some() || container.is_some();
+        requires.slotless = service.is_some() || container.is_some();
+        if let Some(service) = &service {
+            check_service(service)?;
+        }
         let spec = Self {
             program,
             image,
@@ -330,6 +350,8 @@ impl TryFrom<wire::JobSpec> for JobSpec {
             grace_ms: millis("graceSecs", grace_secs, true)?,
             requeue,
             artifacts,
+            inside: container,
+            service: service.map(Box::new),
             template: None,
         };
         let polled = spec.is_for_pollers();
@@ -389,6 +411,7 @@ impl TryFrom<wire::Requires> for Requires {
             memory_bytes: memory_bytes.unwrap_or(0),
             gpus,
             container: false,
+            slotless: false,
             polled: false,
         })
     }
@@ -426,6 +449,8 @@ impl From<&JobSpec> for wire::JobSpec {
             on_lost: if spec.requeue.is_some() { wire::OnLost::Requeue } else { wire::OnLost::Fail },
             max_attempts: spec.requeue,
             artifacts: spec.artifacts.clone(),
+            container: spec.inside,
+            service: spec.service.as_deref().cloned(),
         }
     }
 }
@@ -468,6 +493,36 @@ fn program(command: Option<String>, args: Option<Vec<String>>, image: bool) -> R
         (None, None) if image => Ok(Program::Image),
         (None, None) => Err(WireError::bad_field("command", "command, args or image is required")),
     }
+}
+
+/// Volumes have names that are no paths, each is mounted once, and `/data` is taken.
+fn check_service(service: &Service) -> Result<(), InvalidSpec> {
+    let mut seen = BTreeSet::new();
+    for (index, Mount { volume, path, read_only: _ }) in service.mounts.iter().enumerate() {
+        let named = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+        if volume.is_empty() || volume.len() > 64 || volume.starts_with('.') || !volume.chars().all(named) {
+            let message = format!("{volume:?} is not a volume's name of 1 to 64 letters, digits, '.', '_' or '-'");
+            return Err(WireError::bad_field(format!("mounts[{index}].volume"), message));
+        }
+        let field = format!("mounts[{index}].path");
+        let parts = || path.split('/').filter(|part| !part.is_empty());
+        if !path.starts_with('/') || path.contains(['\0', ':']) || parts().any(|part| part == "..") {
+            return Err(WireError::bad_field(field, format!("{path:?} is not an absolute path without '..' and ':'")));
+        }
+        let place = parts().collect::<Vec<_>>().join("/");
+        if place.is_empty() || place == "data" || !seen.insert(place) {
+            let message = format!("{path:?} is the root, /data or the path of another mount");
+            return Err(WireError::bad_field(field, message));
+        }
+    }
+    let mut hosts = BTreeSet::new();
+    for (index, port) in service.ports.iter().enumerate() {
+        if port.host.is_some_and(|host| !hosts.insert((host, port.protocol.as_str()))) {
+            let message = format!("ports[{index}]: another one takes the same port of the host");
+            return Err(WireError::bad_field(format!("ports[{index}]"), message));
+        }
+    }
+    Ok(())
 }
 
 /// Whether a path or pattern could name something outside the directory it is relative to.

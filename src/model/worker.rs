@@ -54,6 +54,9 @@ pub struct Worker {
     /// How clients that it is brokered to reach it; none: it is not brokered.
     #[serde(default)]
     pub contact: Option<Contact>,
+    /// Address of its SFTP server, as others reach it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sftp: Option<String>,
 }
 
 /// A GPU.

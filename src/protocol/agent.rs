@@ -10,7 +10,10 @@ use serde::{Deserialize, Serialize};
 
 use super::chunk::StreamName;
 use super::codec::{Nothing, verbs};
-use super::id::{Attempt, JobId, JobRef, WorkerId};
+use super::container::spec::Adopt;
+use super::container::{BoundPort, ContainerUsage};
+use super::error::WireError;
+use super::id::{Attempt, ContainerId, JobId, JobRef, WorkerId};
 use super::job::Reason;
 use super::spec::JobSpec;
 
@@ -58,6 +61,80 @@ verbs! {
         "input" => Input(AgentInput<'a>),
         "resize" => Resize(AgentResize),
     }
+}
+
+verbs! {
+    /// Worker to dispatcher, about a container beyond what is said of its starts as jobs.
+    pub enum AgentContainerReport: Container {
+        "started" => Started(ContainerStarted),
+        "failed" => Failed(ContainerFailed),
+        "usage" => Usage(ContainerUsageReport),
+    }
+}
+
+verbs! {
+    /// Dispatcher to worker, about a container.
+    pub enum AgentContainerOrder: Container {
+        "measure" => Measure(MeasureContainer),
+        // Stop whatever runs of it; its data stays. For one that ran on while its worker was away and was stopped meanwhile.
+        "halt" => Halt(ContainerOnly),
+        // The container is removed: whatever there is of it goes, its data too.
+        "forget" => Forget(ContainerOnly),
+    }
+}
+
+/// `started`: the container runs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ContainerStarted {
+    /// The container.
+    pub container_id: ContainerId,
+    /// Its start.
+    pub attempt: Attempt,
+    /// How it is reached; addresses are for the dispatcher to add.
+    #[serde(default)]
+    pub ports: Vec<BoundPort>,
+}
+
+/// `failed`: why the container cannot be started. The `end` of the start follows.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ContainerFailed {
+    /// The container.
+    pub container_id: ContainerId,
+    /// Its start.
+    pub attempt: Attempt,
+    /// What whoever asked for it is told.
+    #[serde(flatten)]
+    pub error: WireError,
+}
+
+/// `usage`: the answer to `measure`, about once a second.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ContainerUsageReport {
+    /// The container.
+    pub container_id: ContainerId,
+    /// What it uses.
+    pub usage: ContainerUsage,
+}
+
+/// `measure`: say about once a second what a container uses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct MeasureContainer {
+    /// The container.
+    pub container_id: ContainerId,
+    /// For so many seconds. It is asked again while somebody looks.
+    pub secs: u32,
+}
+
+/// Names a container.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ContainerOnly {
+    /// The container.
+    pub container_id: ContainerId,
 }
 
 /// `register`: the first frame of a worker, on every connection.
@@ -108,9 +185,17 @@ pub struct Register {
     /// With `pubKey`: where clients reach it, as `address:port`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub address: Option<String>,
-    /// Jobs that this agent holds from before.
+    /// Jobs that this agent holds from before. An agent that has just started adds each container that an earlier one
+    /// started, whether it still runs or has ended meanwhile, with the start that it is of: the verdict says after which
+    /// bytes of its output to go on, and an `end` is told as of any other.
     #[serde(default)]
     pub resume: Vec<Resume>,
+    /// Containers of which it has data, running or not.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub containers: Vec<ContainerId>,
+    /// Address of its SFTP server, as `host:port` or `:port`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sftp: Option<String>,
 }
 
 fn one() -> u32 {
@@ -186,6 +271,12 @@ pub struct ResumeVerdict {
     pub verdict: Verdict,
     /// The entry to go on with.
     pub next_n: u64,
+    /// Of a container: bytes of its standard output that are stored. An agent that was killed goes on after them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stdout_bytes: Option<u64>,
+    /// The same of its standard error.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stderr_bytes: Option<u64>,
 }
 
 /// Whether a held job is still the worker's.
@@ -304,6 +395,9 @@ pub struct Assign {
     pub lease_secs: u64,
     /// Output bytes that may be under way without an `ack`.
     pub window_bytes: u64,
+    /// Of a container: it still runs from an earlier start, and is to be taken over as it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub adopt: Option<Adopt>,
 }
 
 /// Names an attempt; `accept` is no more than that.

@@ -10,8 +10,11 @@ use serde::de::IgnoredAny;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 
-use super::agent::{AgentJobOrder, AgentJobReport, AgentOrder, AgentOutput, AgentReport};
+use super::agent::{
+    AgentContainerOrder, AgentContainerReport, AgentJobOrder, AgentJobReport, AgentOrder, AgentOutput, AgentReport,
+};
 use super::auth::{AuthEvent, AuthRequest};
+use super::container::{ContainerEvent, ContainerRequest};
 use super::error::{ErrorCode, WireError};
 use super::hello::{ClientHello, HelloEvent, ServerHello};
 use super::job::{JobEvent, JobRequest, OutputEvent};
@@ -291,8 +294,10 @@ pub enum ToServer<'a> {
     AgentJob(AgentJobReport<'a>),
     /// A worker, about itself.
     Agent(AgentReport),
-    /// About containers; the verb is not read further.
-    Container,
+    /// A client, about containers.
+    Container(ContainerRequest<'a>),
+    /// A worker, about its containers.
+    AgentContainer(AgentContainerReport),
     /// A plugin's; not read further.
     Plugin,
     /// Are you there?
@@ -330,6 +335,7 @@ impl Sender {
             Noun::Worker if AgentReport::VERBS.contains(&opt) && !(drains && names_worker(data)) => Self::Worker,
             Noun::Worker if WorkerRequest::VERBS.contains(&opt) && drains => Self::Administrator,
             Noun::Worker if WorkerRequest::VERBS.contains(&opt) => Self::Client,
+            Noun::Container if AgentContainerReport::VERBS.contains(&opt) => Self::Worker,
             Noun::Container => Self::Client,
             Noun::Auth | Noun::Job | Noun::Worker | Noun::Plugin => Self::Nobody,
         }
@@ -369,7 +375,10 @@ pub fn read_admitted(
         Noun::Job => JobRequest::decode(&opt, data).map(ToServer::Job),
         Noun::Worker if sender == Sender::Worker => AgentReport::decode(&opt, data).map(ToServer::Agent),
         Noun::Worker => WorkerRequest::decode(&opt, data).map(ToServer::Worker),
-        Noun::Container => Ok(ToServer::Container),
+        Noun::Container if sender == Sender::Worker => {
+            AgentContainerReport::decode(&opt, data).map(ToServer::AgentContainer)
+        }
+        Noun::Container => ContainerRequest::decode(&opt, data).map(ToServer::Container),
         Noun::Plugin => Ok(ToServer::Plugin),
         Noun::Ping => Ok(ToServer::Ping),
         Noun::Pong => Ok(ToServer::Pong),
@@ -394,6 +403,8 @@ pub enum ToClient<'a> {
     Job(JobEvent<'a>),
     /// Workers.
     Worker(WorkerEvent),
+    /// Containers.
+    Container(ContainerEvent<'a>),
     /// The request failed.
     Error(WireError),
     /// Are you there?
@@ -420,7 +431,8 @@ pub fn read_at_client(text: &str) -> Result<(ToClient<'_>, Option<FrameId>), Fra
         Noun::Error => typed(data).map(ToClient::Error),
         Noun::Ping => Ok(ToClient::Ping),
         Noun::Pong => Ok(ToClient::Pong),
-        Noun::Container | Noun::Plugin => Err(WireError::new(ErrorCode::UnknownType, "not a frame for clients")),
+        Noun::Container => ContainerEvent::decode(&opt, data).map(ToClient::Container),
+        Noun::Plugin => Err(WireError::new(ErrorCode::UnknownType, "not a frame for clients")),
     };
     match read {
         Ok(frame) => Ok((frame, id)),
@@ -439,6 +451,8 @@ pub enum ToAgent<'a> {
     Job(AgentJobOrder<'a>),
     /// About itself.
     Worker(AgentOrder),
+    /// About one of its containers.
+    Container(AgentContainerOrder),
     /// The report failed.
     Error(WireError),
     /// Are you there?
@@ -461,7 +475,8 @@ pub fn read_at_agent(text: &str) -> Result<(ToAgent<'_>, Option<FrameId>), Frame
         Noun::Error => typed(data).map(ToAgent::Error),
         Noun::Ping => Ok(ToAgent::Ping),
         Noun::Pong => Ok(ToAgent::Pong),
-        Noun::Container | Noun::Plugin => Err(WireError::new(ErrorCode::UnknownType, "not a frame for workers")),
+        Noun::Container => AgentContainerOrder::decode(&opt, data).map(ToAgent::Container),
+        Noun::Plugin => Err(WireError::new(ErrorCode::UnknownType, "not a frame for workers")),
     };
     match read {
         Ok(frame) => Ok((frame, id)),

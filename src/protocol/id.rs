@@ -23,21 +23,49 @@ const fn invalid<T>(expected: &'static str) -> Result<T, InvalidName> {
     Err(InvalidName { expected })
 }
 
-/// A job's full name, `job-<number>-<nonce>`.
+/// A job's full name, `job-<number>-<nonce>`, or a container's, `ctr-<number>-<nonce>`.
 ///
 /// The number alone is unique within one store; the nonce keeps a cursor of one store from
-/// meaning anything in another, as after a data directory was made anew.
+/// meaning anything in another, as after a data directory was made anew. It also says which of the two it is, so that
+/// whoever has the id knows without asking the store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct JobId {
     /// The short number, `taskId` on the wire; rises with each submit.
     pub number: u64,
-    /// Random.
+    /// Random, but for its first byte, which is [`CONTAINER_BYTE`] for a container and anything else for a job.
     pub nonce: u32,
+}
+
+/// First byte of a container's nonce.
+pub const CONTAINER_BYTE: u8 = 0xc5;
+
+impl JobId {
+    /// Whether this is a container, each start of which is an attempt.
+    pub fn is_container(self) -> bool {
+        is_containers(self.nonce)
+    }
+}
+
+/// Whether a nonce is a container's.
+pub fn is_containers(nonce: u32) -> bool {
+    nonce.to_be_bytes()[0] == CONTAINER_BYTE
+}
+
+/// A nonce for a job, or for a container, from what chance gave.
+pub fn nonce(random: u32, container: bool) -> u32 {
+    let [first, rest @ ..] = random.to_be_bytes();
+    let first = match (container, first) {
+        (true, _) => CONTAINER_BYTE,
+        (false, CONTAINER_BYTE) => 0,
+        (false, first) => first,
+    };
+    u32::from_be_bytes([first, rest[0], rest[1], rest[2]])
 }
 
 impl fmt::Display for JobId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "job-{}-{:08x}", self.number, self.nonce)
+        let kind = if self.is_container() { "ctr" } else { "job" };
+        write!(f, "{kind}-{}-{:08x}", self.number, self.nonce)
     }
 }
 
@@ -50,14 +78,91 @@ impl FromStr for JobId {
             let digits = number.bytes().all(|b| b.is_ascii_digit()) && (*number == "0" || !number.starts_with('0'));
             digits && nonce.len() == 8 && nonce.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
         };
-        let parts = text.strip_prefix("job-").and_then(|rest| rest.split_once('-')).filter(written);
+        let (rest, container) = match (text.strip_prefix("job-"), text.strip_prefix("ctr-")) {
+            (Some(rest), _) => (Some(rest), false),
+            (None, rest) => (rest, true),
+        };
+        let parts = rest.and_then(|rest| rest.split_once('-')).filter(written);
         let id = parts.and_then(|(number, nonce)| {
             Some(Self { number: number.parse().ok()?, nonce: u32::from_str_radix(nonce, 16).ok()? })
         });
+        let id = id.filter(|id| id.is_container() == container);
         match id {
             Some(id) => Ok(id),
             None => invalid("a job id such as job-7-1f0c33aa"),
         }
+    }
+}
+
+/// A container's full name, `ctr-<number>-<nonce>`.
+///
+/// To queue, leases and log a container is a job whose attempts are its starts, so this is a [`JobId`] of which it is sure
+/// that it is one of those.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ContainerId(JobId);
+
+impl ContainerId {
+    /// The container that `id` names, if it names one.
+    pub fn of(id: JobId) -> Option<Self> {
+        id.is_container().then_some(Self(id))
+    }
+
+    /// Its name in queue and log.
+    pub fn job(self) -> JobId {
+        self.0
+    }
+}
+
+impl fmt::Display for ContainerId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl FromStr for ContainerId {
+    type Err = InvalidName;
+
+    fn from_str(text: &str) -> Result<Self, InvalidName> {
+        match text.parse().ok().and_then(Self::of) {
+            Some(id) => Ok(id),
+            None => invalid("a container id such as ctr-7-c50c33aa"),
+        }
+    }
+}
+
+/// How a peer names a container: by its id, its short number or the name it was given.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum ContainerRef {
+    /// The full id.
+    Id(ContainerId),
+    /// The short number.
+    Number(u64),
+    /// The name that its owner gave it.
+    Name(Arc<str>),
+}
+
+impl fmt::Display for ContainerRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Id(id) => id.fmt(f),
+            Self::Number(number) => number.fmt(f),
+            Self::Name(name) => f.write_str(name),
+        }
+    }
+}
+
+impl FromStr for ContainerRef {
+    type Err = InvalidName;
+
+    fn from_str(text: &str) -> Result<Self, InvalidName> {
+        if text.is_empty() {
+            return invalid("a container's id (\"ctr-…\"), number or name");
+        }
+        Ok(match (text.parse(), text.parse()) {
+            (Ok(number), _) => Self::Number(number),
+            (Err(_), Ok(id)) => Self::Id(id),
+            (Err(_), Err(_)) => Self::Name(text.into()),
+        })
     }
 }
 
@@ -282,7 +387,9 @@ macro_rules! wire_string {
     };
 }
 
-wire_string!(JobId, false, "^job-[0-9]+-[0-9a-f]{8}$");
+wire_string!(JobId, false, "^(job|ctr)-[0-9]+-[0-9a-f]{8}$");
+wire_string!(ContainerId, false, "^ctr-[0-9]+-c5[0-9a-f]{6}$");
+wire_string!(ContainerRef, true, "^.+$");
 wire_string!(WorkerId, false, "^[A-Za-z0-9_:@-][A-Za-z0-9._:@-]{0,127}$");
 wire_string!(Cursor, false, "^[0-9]+-[0-9]+$");
 wire_string!(After, true, "^(0|tail|[0-9]+-[0-9]+)$");
@@ -339,13 +446,19 @@ mod tests {
         assert_eq!(id.to_string(), "job-7-001f0c33");
         assert_eq!(id.to_string().parse(), Ok(id));
         assert_eq!("7".parse(), Ok(JobRef::Number(7)));
+        let container = JobId { number: 7, nonce: nonce(0x1f_0c33, true) };
+        assert_eq!(container.to_string(), "ctr-7-c51f0c33");
+        assert_eq!("ctr-7-c51f0c33".parse::<ContainerId>().map(ContainerId::job), Ok(container));
+        assert_eq!("ctr-7-c51f0c33".parse(), Ok(ContainerRef::Id(ContainerId(container))));
+        assert_eq!("web".parse(), Ok(ContainerRef::Name("web".into())));
         assert_eq!("tail".parse(), Ok(After::Tail));
         assert_eq!("1-42".parse(), Ok(After::At(Cursor::new(1, 42))));
     }
 
     #[test]
     fn near_misses_are_refused() {
-        for text in ["job-07-001f0c33", "job-7", "job-7-XYZ", "", "job-7-001F0C33"] {
+        for text in ["job-07-001f0c33", "job-7", "job-7-XYZ", "", "job-7-001F0C33", "job-7-c51f0c33", "ctr-7-001f0c33"]
+        {
             assert!(text.parse::<JobId>().is_err(), "{text}");
         }
         for text in ["1-", "-1", "1--2", "+1-2", "1-2-3", "a-b"] {

@@ -222,6 +222,8 @@ pub enum Reason {
     Cancelled,
     /// Workers refused it.
     Rejected,
+    /// Of a container: it was removed.
+    Removed,
 }
 
 /// Reply to `submit`.

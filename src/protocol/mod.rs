@@ -11,6 +11,7 @@ pub mod asyncapi;
 pub mod auth;
 pub mod chunk;
 pub mod codec;
+pub mod container;
 pub mod error;
 pub mod hello;
 pub mod id;
@@ -24,7 +25,7 @@ pub mod worker;
 
 pub use chunk::{Chunk, StreamName};
 pub use error::{CloseCode, ErrorCode, WireError};
-pub use id::{After, Attempt, Cursor, JobId, JobRef, WorkerId};
+pub use id::{After, Attempt, ContainerId, ContainerRef, Cursor, JobId, JobRef, WorkerId};
 
 /// The version that `hello` announces.
 pub const PROTOCOL_VERSION: u32 = 1;

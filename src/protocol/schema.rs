@@ -3,8 +3,9 @@
 use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value, json};
 
-use super::agent::{AgentJobOrder, AgentJobReport, AgentOrder, AgentReport};
+use super::agent::{AgentContainerOrder, AgentContainerReport, AgentJobOrder, AgentJobReport, AgentOrder, AgentReport};
 use super::auth::{AuthEvent, AuthRequest, Login};
+use super::container::{ContainerEvent, ContainerRequest};
 use super::error::WireError;
 use super::hello::{ClientHello, HelloEvent, ServerHello};
 use super::job::{JobEvent, JobRequest};
@@ -21,7 +22,8 @@ pub fn protocol() -> Value {
     }
     let to_server = frames! {
         "hello": ClientHello, "auth": AuthRequest, "job": JobRequest<'static>, "worker": WorkerRequest,
-        "job": AgentJobReport<'static>, "worker": AgentReport,
+        "container": ContainerRequest<'static>,
+        "job": AgentJobReport<'static>, "worker": AgentReport, "container": AgentContainerReport,
     };
     // As people type it: no `opt` means `login`.
     let mut bare_login = generator.subschema_for::<Login>().to_value();
@@ -29,10 +31,11 @@ pub fn protocol() -> Value {
     let bare_login = Value::Array(vec![frame("auth", &bare_login)]);
     let to_client = frames! {
         "hello": ServerHello, "hello": HelloEvent, "auth": AuthEvent, "job": JobEvent<'static>, "worker": WorkerEvent,
-        "error": WireError,
+        "container": ContainerEvent<'static>, "error": WireError,
     };
     let to_worker = frames! {
-        "hello": ServerHello, "auth": AuthEvent, "job": AgentJobOrder<'static>, "worker": AgentOrder, "error": WireError,
+        "hello": ServerHello, "auth": AuthEvent, "job": AgentJobOrder<'static>, "worker": AgentOrder,
+        "container": AgentContainerOrder, "error": WireError,
     };
     let to_server = Value::Array([to_server, bare_login].into_iter().flat_map(into_array).collect());
     let mut definitions: Map<String, Value> = generator.take_definitions(true);

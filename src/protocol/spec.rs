@@ -8,7 +8,8 @@ use serde::de::value::MapAccessDeserializer;
 use serde::de::{self, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 
-use super::id::WorkerId;
+use super::container::spec::Service;
+use super::id::{ContainerId, WorkerId};
 use super::lenient::or_default;
 
 /// A job's spec. `command`, `args`, `template` exclude each other.
@@ -78,6 +79,12 @@ pub struct JobSpec {
     /// Glob patterns of files to keep when the job ends, relative to the workspace.
     #[serde(deserialize_with = "or_default", skip_serializing_if = "Vec::is_empty")]
     pub artifacts: Vec<String>,
+    /// On the way to a worker: run inside this running container. Clients use `container exec`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub container: Option<ContainerId>,
+    /// On the way to a worker: this is a container, of the image above. Clients use `container create`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub service: Option<Service>,
 }
 
 /// `tty`: `true`, `false` or a size.

@@ -42,7 +42,7 @@ pub struct Plan {
 /// takes something else, too, one job is claimed at a time: what the next may take depends on
 /// which one that was.
 pub fn plan<'a>(worker: &Facts, classes: impl IntoIterator<Item = &'a Requires>) -> Option<Plan> {
-    if worker.draining || !worker.online || worker.free.slots == 0 {
+    if worker.draining || !worker.online {
         return None;
     }
     let mut only_slots = true;
@@ -51,7 +51,7 @@ pub fn plan<'a>(worker: &Facts, classes: impl IntoIterator<Item = &'a Requires>)
         .filter(|class| runs(worker, class) && fits(&worker.free, class))
         .map(|class| {
             let gpus = choose_gpus(&worker.free, &class.gpus);
-            only_slots &= class.milli_cpus == 0 && class.memory_bytes == 0 && gpus.is_empty();
+            only_slots &= !class.slotless && class.milli_cpus == 0 && class.memory_bytes == 0 && gpus.is_empty();
             (class.clone(), gpus)
         })
         .collect();
@@ -65,12 +65,14 @@ pub fn plan<'a>(worker: &Facts, classes: impl IntoIterator<Item = &'a Requires>)
 
 /// What a job of `class` takes from a worker while it runs, given these GPUs.
 pub fn cost(class: &Requires, gpus: &[u32]) -> Capacity {
-    Capacity { slots: 1, milli_cpus: class.milli_cpus, memory_bytes: class.memory_bytes, gpus: gpus.to_vec() }
+    let slots = u32::from(!class.slotless);
+    Capacity { slots, milli_cpus: class.milli_cpus, memory_bytes: class.memory_bytes, gpus: gpus.to_vec() }
 }
 
 /// Whether `worker` could run a job of `class` with nothing else on it.
 pub fn runs(worker: &Facts, class: &Requires) -> bool {
-    let Requires { worker: pinned, labels, milli_cpus: _, memory_bytes: _, gpus: _, container, polled } = class;
+    let Requires { worker: pinned, labels, milli_cpus: _, memory_bytes: _, gpus: _, container, slotless: _, polled } =
+        class;
     pinned.as_ref().is_none_or(|id| *id == worker.id)
         && labels.iter().all(|(key, value)| worker.labels.get(key) == Some(value))
         && (!container || worker.containers)
@@ -79,7 +81,7 @@ pub fn runs(worker: &Facts, class: &Requires) -> bool {
 }
 
 fn fits(capacity: &Capacity, class: &Requires) -> bool {
-    capacity.slots > 0
+    (capacity.slots > 0 || class.slotless)
         && class.milli_cpus <= capacity.milli_cpus
         && class.memory_bytes <= capacity.memory_bytes
         && match &class.gpus {

@@ -58,7 +58,7 @@ fn unmet(class: &Requires, workers: &[Facts]) -> String {
 }
 
 fn needs(class: &Requires) -> String {
-    let Requires { worker: _, labels, milli_cpus, memory_bytes, gpus, container, polled: _ } = class;
+    let Requires { worker: _, labels, milli_cpus, memory_bytes, gpus, container, slotless: _, polled: _ } = class;
     let mut needs: Vec<String> = Vec::new();
     match gpus {
         Gpus::Count(0) => (),

@@ -3,6 +3,9 @@
 //! Invariants: at most one live lease per job; attempts only grow; a job that is over never
 //! changes again; every change of status but the submit itself is an entry of the job's log,
 //! written in the same step.
+//!
+//! A container is a job whose attempts are its starts. It is over after each of them, and may be [put
+//! back](JobStore::reopen); lists and counts of jobs pass over it.
 
 use std::time::Duration;
 
@@ -194,13 +197,13 @@ pub trait JobStore {
     /// Nothing was changed.
     async fn job(&self, job: JobRef) -> Result<Option<Arc<Job>>, StoreError>;
 
-    /// Jobs, newest first. Pages are stable: a job that is added later is on no later page.
+    /// Jobs, newest first, containers aside. Pages are stable: a job that is added later is on no later page.
     ///
     /// # Errors
     /// Nothing was changed.
     async fn jobs(&self, filter: JobFilter) -> Result<Vec<Arc<Job>>, StoreError>;
 
-    /// How many jobs there are in all, or of one account. Costs nothing that grows with the number of jobs that wait.
+    /// How many jobs there are in all, or of one account, containers aside. Costs nothing that grows with the number of jobs that wait.
     ///
     /// # Errors
     /// Nothing was changed.
@@ -211,6 +214,19 @@ pub trait JobStore {
     /// # Errors
     /// Nothing was changed.
     async fn running_on(&self, worker: &WorkerId) -> Result<Vec<Arc<Job>>, StoreError>;
+
+    /// Puts a container whose latest start has ended back into the queue: its next attempt is its next start.
+    ///
+    /// # Errors
+    /// Inner: it is no container, or `attempt` is not its latest or has not ended. A repeat is refused so, harmlessly.
+    async fn reopen(&self, container: JobId, attempt: Attempt) -> Result<Result<Change, AppendError>, StoreError>;
+
+    /// Ends a container whose latest start has ended for good, with the log entry that says so. Like a finished job
+    /// it is removed when its time has come; before this, it is kept for ever.
+    ///
+    /// # Errors
+    /// As [`JobStore::reopen`].
+    async fn retire(&self, container: JobId, attempt: Attempt) -> Result<Result<Change, AppendError>, StoreError>;
 
     /// Removes finished jobs that need not be kept, oldest end first, with their logs and keys.
     /// A bounded number at a call, so that a backlog never holds other work up; returns what

@@ -19,7 +19,7 @@ use super::transition::{self, Fate};
 use super::{AccountStore, HealthStore, WorkerStore};
 use crate::base::clock::{Clock, Millis, millis};
 use crate::model::{Account, AccountName, ApiToken, Entry, EntryKind, Job, ReadyClass, Worker};
-use crate::protocol::job::Status;
+use crate::protocol::job::{Reason, Status};
 use crate::protocol::{Attempt, Cursor, JobId, JobRef, StreamName, WorkerId};
 
 /// See the module.
@@ -147,6 +147,16 @@ impl ModelStore {
     /// An empty store. `output_bytes`: output kept per job.
     pub fn new(clock: Clock, output_bytes: u64) -> Self {
         Self { clock, output_bytes, kept: Mutex::default() }
+    }
+
+    fn go_on(&self, id: JobId, attempt: Attempt, fate: Fate) -> Result<Change, AppendError> {
+        let now = self.clock.now();
+        let mut kept = self.kept.lock();
+        let kin = kept.named(id.into()).ok_or(AppendError::NotFound(id.into()))?;
+        let stale = AppendError::Stale { job: id, stale: attempt, current: kin.job.attempt };
+        // The log here holds every entry anyway.
+        transition::go_on(&mut kin.job, attempt, kin.last_n).ok_or(stale)?;
+        Ok(kin.decide(fate, now))
     }
 
     fn append_one(&self, write: AttemptWrite) -> Result<Appended, AppendError> {
@@ -342,6 +352,7 @@ impl JobStore for ModelStore {
             account.as_ref().is_none_or(|account| *account == job.account)
                 && status.is_none_or(|status| status == job.status)
                 && before.is_none_or(|before| job.id.number < before)
+                && !job.id.is_container()
         };
         let kept = self.kept.lock();
         let newest = kept.jobs.values().rev().map(|kin| &kin.job).filter(shown);
@@ -349,7 +360,8 @@ impl JobStore for ModelStore {
     }
 
     async fn count_jobs(&self, account: Option<&AccountName>) -> Result<u64, StoreError> {
-        let counts = |kin: &&Kin| account.is_none_or(|account| *account == kin.job.account);
+        let counts =
+            |kin: &&Kin| !kin.job.id.is_container() && account.is_none_or(|account| *account == kin.job.account);
         Ok(self.kept.lock().jobs.values().filter(counts).count() as u64)
     }
 
@@ -358,10 +370,20 @@ impl JobStore for ModelStore {
         Ok(self.kept.lock().jobs.values().filter(here).map(|kin| Arc::new(kin.job.clone())).collect())
     }
 
+    async fn reopen(&self, container: JobId, attempt: Attempt) -> Result<Result<Change, AppendError>, StoreError> {
+        Ok(self.go_on(container, attempt, Fate::Requeued(None)))
+    }
+
+    async fn retire(&self, container: JobId, attempt: Attempt) -> Result<Result<Change, AppendError>, StoreError> {
+        Ok(self.go_on(container, attempt, Fate::Over(transition::removed())))
+    }
+
     async fn retain(&self, retention: Retention) -> Result<Vec<JobId>, StoreError> {
         let horizon = self.clock.now().saturating_sub(millis(retention.age));
         let mut kept = self.kept.lock();
-        let ended = kept.jobs.values().filter_map(|kin| Some((kin.job.completed_at?, kin.job.id)));
+        let may_go = |job: &Job| !job.id.is_container() || job.reason == Some(Reason::Removed);
+        let over = kept.jobs.values().map(|kin| &kin.job).filter(|job| may_go(job));
+        let ended = over.filter_map(|job| Some((job.completed_at?, job.id)));
         let mut ended: Vec<_> = ended.collect();
         ended.sort_unstable_by_key(|&(at, id)| (at, id.number));
         let excess = ended.len().saturating_sub(usize::try_from(retention.jobs).unwrap_or(usize::MAX));

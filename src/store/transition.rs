@@ -10,13 +10,13 @@ use crate::base::clock::Millis;
 use crate::model::job::is_over;
 use crate::model::{Entry, EntryKind, Job, Outcome};
 use crate::protocol::job::{Reason, Status};
-use crate::protocol::{Cursor, JobId, WorkerId};
+use crate::protocol::{Attempt, Cursor, JobId, WorkerId};
 
 /// What becomes of a job whose worker gave it up.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Fate {
-    /// It waits again.
-    Requeued(Reason),
+    /// It waits again, for this reason if it was not its own wish.
+    Requeued(Option<Reason>),
     /// It is over.
     Over(Outcome),
 }
@@ -27,7 +27,7 @@ pub(super) fn lost(job: &Job) -> Fate {
         return Fate::Over(cancelled());
     }
     match job.spec.requeue {
-        Some(runs) if job.charged < runs => Fate::Requeued(Reason::WorkerLost),
+        Some(runs) if job.charged < runs => Fate::Requeued(Some(Reason::WorkerLost)),
         Some(_) | None => Fate::Over(lost_outcome()),
     }
 }
@@ -41,7 +41,7 @@ pub(super) fn rejected(job: &mut Job, message: &str) -> Fate {
     } else if job.rejections >= MAX_REJECTIONS {
         Fate::Over(Outcome::because(Reason::Rejected, Some(message.to_owned())))
     } else {
-        Fate::Requeued(Reason::Rejected)
+        Fate::Requeued(Some(Reason::Rejected))
     }
 }
 
@@ -93,9 +93,9 @@ pub(super) fn begin(job: &mut Job, worker: WorkerId, gpu_ids: Vec<u32>, now: Mil
 }
 
 /// The job goes back to the queue, and nobody has it.
-pub(super) fn requeue(job: &mut Job, reason: Reason) {
+pub(super) fn requeue(job: &mut Job, reason: Option<Reason>) {
     job.status = Status::Pending;
-    job.reason = Some(reason);
+    job.reason = reason;
     job.worker = None;
     job.gpu_ids = Vec::new();
     job.started_at = None;
@@ -108,6 +108,24 @@ pub(super) fn end(job: &mut Job, outcome: Outcome, time: Millis) {
     job.exit_code = outcome.exit_code;
     job.error_message = outcome.message;
     job.completed_at = Some(time);
+}
+
+/// The end that the removal of a container brings.
+pub(super) fn removed() -> Outcome {
+    Outcome::because(Reason::Removed, None)
+}
+
+/// Has a container go on whose latest start has ended. Whatever its record says of that start alone is gone from it;
+/// returned are the entries that it stood for: the first, where it did, and the last, whose number is `n`.
+/// None where it is no container, `attempt` is not its latest or has not ended, or it was removed.
+pub(super) fn go_on(job: &mut Job, attempt: Attempt, n: u64) -> Option<(Option<Entry>, Entry)> {
+    if !job.id.is_container() || job.attempt != attempt || job.reason == Some(Reason::Removed) {
+        return None;
+    }
+    let (head, ended) = (head_entry(job), end_entry(job, n)?);
+    (job.charged, job.rejections, job.cancel_grace_ms) = (0, 0, None);
+    (job.exit_code, job.error_message, job.started_at, job.completed_at) = (None, None, None, None);
+    Some((head, ended))
 }
 
 /// The entry `a-0` that the latest attempt began with; `None` while the job waits.

@@ -120,6 +120,8 @@ impl Agent {
             images: None,
             pub_key: None,
             address: None,
+            containers: Vec::new(),
+            sftp: None,
             resume: self.jobs.all().iter().filter_map(|job| job.resume()).collect(),
         }
     }
@@ -136,7 +138,7 @@ impl Agent {
     /// Takes a job and starts it, or says why not. The answer to an assignment that was taken
     /// is sent before anything else of the job; a repeated one is answered again, and no more.
     pub(crate) fn assign(self: &Arc<Self>, assign: Assign) -> Result<(), Reject> {
-        let Assign { job_id, attempt, spec, gpu_ids, lease_secs: _, window_bytes } = assign;
+        let Assign { job_id, attempt, spec, gpu_ids, lease_secs: _, window_bytes, adopt: _ } = assign;
         let key = (job_id, attempt);
         // It was run here, and the store has lost that: it is told again how it ended, and not run again.
         if let Some(held) = self.jobs.take_done(key) {

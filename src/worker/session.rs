@@ -116,7 +116,7 @@ async fn register(
 
 /// Goes on with the jobs that are still ours, and drops the others.
 fn apply_verdicts(agent: &Agent, registered: Registered) {
-    for ResumeVerdict { job_id, attempt, verdict, next_n } in registered.resume {
+    for ResumeVerdict { job_id, attempt, verdict, next_n, .. } in registered.resume {
         let Some(held) = agent.jobs.get((job_id, attempt)) else { continue };
         let done = match verdict {
             Verdict::Continue => held.resend(&agent.outbox, next_n),
@@ -155,6 +155,10 @@ async fn read_orders(agent: &Arc<Agent>, receiver: &mut LinkReceiver, answers: &
             }
             ToAgent::Worker(order) => {
                 obey(agent, order);
+                None
+            }
+            ToAgent::Container(order) => {
+                tracing::debug!(?order, "an order about containers");
                 None
             }
             ToAgent::Error(error) => {

@@ -126,7 +126,9 @@ impl<'a> Frame<'a> {
                 ToServer::Worker(payload) => with(payload, id),
                 ToServer::AgentJob(payload) => with(payload, id),
                 ToServer::Agent(payload) => with(payload, id),
-                ToServer::Container | ToServer::Plugin => None,
+                ToServer::Container(payload) => with(payload, id),
+                ToServer::AgentContainer(payload) => with(payload, id),
+                ToServer::Plugin => None,
                 ToServer::Ping => with(&Ping {}, id),
                 ToServer::Pong => with(&Pong {}, id),
             },
@@ -136,6 +138,7 @@ impl<'a> Frame<'a> {
                 ToClient::Auth(payload) => with(payload, id),
                 ToClient::Job(payload) => with(payload, id),
                 ToClient::Worker(payload) => with(payload, id),
+                ToClient::Container(payload) => with(payload, id),
                 ToClient::Error(payload) => with(payload, id),
                 ToClient::Ping => with(&Ping {}, id),
                 ToClient::Pong => with(&Pong {}, id),
@@ -145,6 +148,7 @@ impl<'a> Frame<'a> {
                 ToAgent::Auth(payload) => with(payload, id),
                 ToAgent::Job(payload) => with(payload, id),
                 ToAgent::Worker(payload) => with(payload, id),
+                ToAgent::Container(payload) => with(payload, id),
                 ToAgent::Error(payload) => with(payload, id),
                 ToAgent::Ping => with(&Ping {}, id),
                 ToAgent::Pong => with(&Pong {}, id),
@@ -211,6 +215,8 @@ fn spec() -> JobSpec {
         on_lost: OnLost::Requeue,
         max_attempts: Some(3),
         artifacts: vec!["target/*.tar.gz".to_owned()],
+        container: None,
+        service: None,
     }
 }
 
@@ -402,6 +408,8 @@ fn from_worker() -> Vec<Sample> {
         worker(
             "worker-register",
             AgentReport::Register(Box::new(Register {
+                containers: Vec::new(),
+                sftp: None,
                 worker_id: worker_id(),
                 boot: NOW,
                 hostname: "gpu-box-1.lan".to_owned(),
@@ -635,7 +643,14 @@ fn to_worker() -> Vec<Sample> {
             AgentOrder::Registered(Registered {
                 worker_id: worker_id(),
                 heartbeat_secs: 10,
-                resume: vec![ResumeVerdict { job_id: job_id(), attempt: 1, verdict: Verdict::Continue, next_n: 43 }],
+                resume: vec![ResumeVerdict {
+                    job_id: job_id(),
+                    attempt: 1,
+                    verdict: Verdict::Continue,
+                    next_n: 43,
+                    stdout_bytes: None,
+                    stderr_bytes: None,
+                }],
             }),
         ),
         worker("worker-heartbeat", AgentOrder::Heartbeat(Lost { lost: vec![(job_id(), 1)] })),
@@ -651,6 +666,7 @@ fn to_worker() -> Vec<Sample> {
         job(
             "job-assign",
             AgentJobOrder::Assign(Box::new(Assign {
+                adopt: None,
                 job_id: job_id(),
                 attempt: 1,
                 spec: spec(),

@@ -289,7 +289,8 @@ impl Reader {
             ToServer::Agent(report) => self.agent(who, id, report).await,
             ToServer::Job(request) => self.job(who, id, request).await,
             ToServer::Worker(request) => self.worker(who, id, request).await,
-            ToServer::Container => {
+            ToServer::AgentContainer(_) => forbidden("not yet"),
+            ToServer::Container(_) => {
                 let message = "no worker with a container engine is connected";
                 Err(WireError::new(ErrorCode::Unsatisfiable, message).into())
             }

@@ -43,6 +43,8 @@ impl Worker {
     pub(super) async fn register(target: &Target, slots: u32) -> Result<Self> {
         let mut peer = Peer::connect(&target.address, target.worker_token.as_ref()).await?;
         let register = Register {
+            containers: Vec::new(),
+            sftp: None,
             worker_id: target.worker.clone(),
             boot: Clock::default().now(),
             hostname: "bench".to_owned(),

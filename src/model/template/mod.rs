@@ -178,8 +178,17 @@ impl Template {
             on_lost,
             max_attempts,
             artifacts,
+            container,
+            service,
         } = asked;
-        for (field, given) in [("command", command.is_some()), ("args", args.is_some()), ("image", image.is_some())] {
+        let excluded = [
+            ("command", command.is_some()),
+            ("args", args.is_some()),
+            ("image", image.is_some()),
+            ("container", container.is_some()),
+            ("service", service.is_some()),
+        ];
+        for (field, given) in excluded {
             if given {
                 return Err(WireError::bad_field(field, format!("{field} and template exclude each other")));
             }
@@ -205,6 +214,8 @@ impl Template {
             filename: filename.or(base.filename),
             template: None,
             params: BTreeMap::new(),
+            container: None,
+            service: None,
             stdin: stdin || base.stdin,
             tty: if tty.is_off() { base.tty } else { tty },
             requires: over(requires, base.requires),

@@ -2,6 +2,7 @@
 //!
 //! An engine joins with one line: a name, and a function that opens an empty store.
 
+mod containers;
 mod documents;
 mod lists;
 mod logs;
@@ -61,6 +62,10 @@ macro_rules! contract {
                 of_two_changes_of_an_account_neither_undoes_the_other,
                 tokens_end_with_their_account,
                 the_signing_key_stays;
+            containers: a_container_starts_again_in_the_same_log,
+                what_is_no_container_at_rest_does_not_go_on,
+                a_container_is_kept_until_it_is_removed,
+                containers_are_not_among_the_jobs;
             documents: a_document_changes_only_as_it_was_read,
                 documents_change_all_or_none,
                 a_document_expires,

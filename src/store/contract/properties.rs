@@ -37,6 +37,7 @@ enum Call {
         priority: i32,
         requeue: Option<u32>,
         wait: Option<u64>,
+        container: bool,
     },
     Claim {
         worker: u8,
@@ -59,6 +60,11 @@ enum Call {
     Lose {
         job: u8,
         older: bool,
+    },
+    GoOn {
+        job: u8,
+        older: bool,
+        retire: bool,
     },
     Cancel {
         job: u8,
@@ -115,6 +121,7 @@ fn call() -> impl Strategy<Value = Call> {
         -1..2i32,
         proptest::option::of(1..3u32),
         proptest::option::weighted(0.3, 10_000..60_000u64),
+        proptest::bool::weighted(0.3),
     );
     let append = (
         job.clone(),
@@ -127,11 +134,12 @@ fn call() -> impl Strategy<Value = Call> {
     let list =
         (proptest::option::of(0..3u8), proptest::option::of(status()), proptest::option::of(0..20u64), 0..5usize);
     prop_oneof![
-        6 => submit.prop_map(|(owner, key, class, priority, requeue, wait)| Call::Submit { owner, key, class, priority, requeue, wait }),
+        6 => submit.prop_map(|(owner, key, class, priority, requeue, wait, container)| Call::Submit { owner, key, class, priority, requeue, wait, container }),
         6 => (0..2u8, vec(0..3u8, 0..4), 0..4usize).prop_map(|(worker, classes, limit)| Call::Claim { worker, classes, limit }),
         16 => append.prop_map(|(job, older, from, sizes, hole, end)| Call::Append { job, older, from, sizes, hole, end }),
         2 => (job.clone(), proptest::bool::weighted(0.1)).prop_map(|(job, older)| Call::Reject { job, older }),
         2 => (job.clone(), proptest::bool::weighted(0.1)).prop_map(|(job, older)| Call::Lose { job, older }),
+        4 => (job.clone(), proptest::bool::weighted(0.1), proptest::bool::weighted(0.2)).prop_map(|(job, older, retire)| Call::GoOn { job, older, retire }),
         2 => (job.clone(), proptest::option::of(0..9u64)).prop_map(|(job, grace)| Call::Cancel { job, grace }),
         1 => (0..2u8, vec(job.clone(), 0..4)).prop_map(|(worker, held)| Call::Renew { worker, held }),
         2 => Just(Call::Expire),
@@ -241,10 +249,12 @@ impl Pair {
     /// The call in absolute terms, by the model's state.
     async fn resolve(&self, call: &Call) -> Resolved {
         match call.clone() {
-            Call::Submit { owner, key, class, priority, requeue, wait } => {
+            Call::Submit { owner, key, class, priority, requeue, wait, container } => {
                 let spec =
                     JobSpec { requires: class_of(class), priority, requeue, queue_timeout_ms: wait, ..shell("x") };
-                Resolved::Submit(NewJob { key: key.map(|key| key.to_string()), ..new_job(&owner_of(owner), spec) })
+                let new = new_job(&owner_of(owner), spec);
+                let nonce = crate::protocol::id::nonce(new.nonce, container);
+                Resolved::Submit(NewJob { key: key.map(|key| key.to_string()), nonce, ..new })
             }
             Call::Claim { worker, classes, limit } => {
                 let classes = classes.into_iter().map(|class| (class_of(class), vec![class.into()])).collect();
@@ -273,6 +283,10 @@ impl Pair {
             Call::Lose { job, older } => {
                 let id = self.job(job);
                 Resolved::Lose(id, self.attempt(id, older).await.0)
+            }
+            Call::GoOn { job, older, retire } => {
+                let id = self.job(job);
+                Resolved::GoOn(id, self.attempt(id, older).await.0, retire)
             }
             Call::Cancel { job, grace } => Resolved::Cancel(self.job(job), grace),
             Call::Renew { worker, held } => {
@@ -332,6 +346,7 @@ enum Resolved {
     Append(AttemptWrite),
     Reject(JobId, Attempt),
     Lose(JobId, Attempt),
+    GoOn(JobId, Attempt, bool),
     Cancel(JobId, Option<u64>),
     Renew(u8, Vec<(JobId, Attempt)>),
     Expire,
@@ -359,6 +374,8 @@ async fn answer(store: &dyn Store, call: &Resolved) -> (String, Option<JobId>) {
         }
         Resolved::Reject(id, attempt) => written(&store.reject(id, attempt, "no".to_owned()).await),
         Resolved::Lose(id, attempt) => written(&store.lose(id, attempt).await),
+        Resolved::GoOn(id, attempt, true) => written(&store.retire(id, attempt).await),
+        Resolved::GoOn(id, attempt, false) => written(&store.reopen(id, attempt).await),
         Resolved::Cancel(id, grace) => {
             let cancelled = store.cancel(id.into(), grace).await;
             written(&(cancelled, store.job(JobRef::Number(id.number)).await))
@@ -372,7 +389,10 @@ async fn answer(store: &dyn Store, call: &Resolved) -> (String, Option<JobId>) {
         Resolved::StartAnew => written(&store.start_anew(LEASE).await),
         Resolved::Retain(retention) => written(&store.retain(retention).await),
         Resolved::Read(id, after, max_bytes) => written(&store.read(id, after, max_bytes).await),
-        Resolved::Jobs(filter) => written(&store.jobs(filter).await),
+        Resolved::Jobs(filter) => {
+            let count = store.count_jobs(filter.account.as_ref()).await;
+            written(&(store.jobs(filter).await, count))
+        }
     };
     let mut ready = store.ready().await.unwrap();
     ready.sort_by_key(|class| class.head);

@@ -5,6 +5,7 @@ use crate::model::{Account, ApiToken, Role, Worker};
 
 fn worker(id: &str, boot: u64) -> Worker {
     Worker {
+        sftp: None,
         id: name(id),
         boot,
         hostname: format!("host of {boot}"),

@@ -50,12 +50,13 @@ impl RedisStore {
     }
 
     /// Writes `after` over a record as it was read, with an entry where there is one; `None`: it has
-    /// changed meanwhile.
+    /// changed meanwhile. `stood_for`: the entry for which the record stands no longer.
     async fn commit(
         &self,
         before: &Stored,
         mut after: Job,
         now: Millis,
+        stood_for: Option<&Entry>,
         entry: impl FnOnce(&Job, u64) -> Option<Entry>,
     ) -> Result<Option<Job>, StoreError> {
         let Job { id: JobId { number, .. }, spec, .. } = &after;
@@ -68,6 +69,7 @@ impl RedisStore {
         let mut call = self.call(Script::Commit, self.partition_of(number));
         call = call.arg(number).arg(before.version).arg(now);
         call = call.arg(logged.unwrap_or_default()).arg(u8::from(entry.is_some()));
+        call = call.arg(stood_for.map(record::entry_json).unwrap_or_default());
         call = call.arg(digest(&requires)).arg(requires).arg(spec.priority);
         call = call.arg(spec.queue_timeout_ms.map(|limit| limit.to_string()).unwrap_or_default());
         for (field, value) in record::changes(&before.job, &after) {
@@ -88,6 +90,18 @@ impl RedisStore {
 
     /// Has the fate of a job come about; `None`: the record has changed meanwhile.
     async fn decide(&self, before: &Stored, job: Job, fate: Fate, now: Millis) -> Result<Option<Change>, StoreError> {
+        self.go_on(before, job, None, fate, now).await
+    }
+
+    /// The same for a job whose record stood for its last entry.
+    async fn go_on(
+        &self,
+        before: &Stored,
+        job: Job,
+        stood_for: Option<&Entry>,
+        fate: Fate,
+        now: Millis,
+    ) -> Result<Option<Change>, StoreError> {
         let mut after = job;
         match fate {
             Fate::Requeued(reason) => transition::requeue(&mut after, reason),
@@ -103,7 +117,7 @@ impl RedisStore {
             };
             written.clone()
         };
-        let Some(job) = self.commit(before, after, now, entry).await? else { return Ok(None) };
+        let Some(job) = self.commit(before, after, now, stood_for, entry).await? else { return Ok(None) };
         let entry = written.ok_or_else(|| corrupt("a change of status without an entry"))?;
         let job = Arc::new(job);
         self.0.recent.changed(Arc::clone(&job), entry.clone());
@@ -128,6 +142,29 @@ impl RedisStore {
             let mut job = stored.job.clone();
             let fate = rule(&mut job);
             if let Some(change) = self.decide(&stored, job, fate, now).await? {
+                return Ok(Ok(change));
+            }
+        }
+        Err(busy())
+    }
+
+    /// Has a container that is at rest go on.
+    async fn resume(
+        &self,
+        id: JobId,
+        attempt: Attempt,
+        fate: impl Fn() -> Fate,
+    ) -> Result<Result<Change, AppendError>, StoreError> {
+        for _ in 0..TRIES {
+            let (now, stored) = self.load(id.number).await?;
+            let Some(stored) = record::named(stored, id.into()) else {
+                return Ok(Err(AppendError::NotFound(id.into())));
+            };
+            let mut job = stored.job.clone();
+            let Some((_, ended)) = transition::go_on(&mut job, attempt, stored.last_n) else {
+                return Ok(Err(AppendError::Stale { job: id, stale: attempt, current: stored.job.attempt }));
+            };
+            if let Some(change) = self.go_on(&stored, job, Some(&ended), fate(), now).await? {
                 return Ok(Ok(change));
             }
         }
@@ -344,7 +381,7 @@ impl JobStore for RedisStore {
                 }
                 Status::Running => {
                     job.cancel_grace_ms = Some(grace_ms.unwrap_or_else(|| millis(job.spec.grace())));
-                    if let Some(job) = self.commit(&stored, job, now, |_, _| None).await? {
+                    if let Some(job) = self.commit(&stored, job, now, None, |_, _| None).await? {
                         return Ok(Some(Cancelled::Running(Arc::new(job))));
                     }
                 }
@@ -411,6 +448,14 @@ impl JobStore for RedisStore {
         }
         running.sort_unstable_by_key(|job| job.id.number);
         Ok(running)
+    }
+
+    async fn reopen(&self, container: JobId, attempt: Attempt) -> Result<Result<Change, AppendError>, StoreError> {
+        self.resume(container, attempt, || Fate::Requeued(None)).await
+    }
+
+    async fn retire(&self, container: JobId, attempt: Attempt) -> Result<Result<Change, AppendError>, StoreError> {
+        self.resume(container, attempt, || Fate::Over(transition::removed())).await
     }
 
     async fn retain(&self, retention: Retention) -> Result<Vec<JobId>, StoreError> {

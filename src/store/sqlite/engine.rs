@@ -17,7 +17,7 @@ use super::rows::{self, Stored};
 use super::segment::{self, Offsets};
 use crate::base::clock::{Clock, Millis, millis};
 use crate::model::{AccountName, Job, Outcome, ReadyClass};
-use crate::protocol::job::Status;
+use crate::protocol::job::{Reason, Status};
 use crate::protocol::{Attempt, JobId, JobRef, WorkerId};
 use crate::store::error::AppendError;
 use crate::store::jobs::{AT_ONCE, Cancelled, Change, Claim, NewJob, QueueLimits, Submitted};
@@ -52,8 +52,10 @@ pub(super) struct Engine {
 pub(super) struct Counters {
     /// The number of the next job.
     pub(super) next: u64,
-    /// Jobs that are over.
+    /// Jobs that are over, and containers that are removed: what retention may take.
     pub(super) over: u64,
+    /// Those of them that are containers.
+    pub(super) removed: u64,
 }
 
 impl Engine {
@@ -119,7 +121,7 @@ impl Engine {
     pub(super) fn count_jobs(&self, account: Option<&AccountName>) -> Run<u64> {
         let over = match account {
             Some(account) => query::count_over(&self.conn, account)?,
-            None => self.counters.over,
+            None => self.counters.over - self.counters.removed,
         };
         Ok(over + self.live.count_of(account))
     }
@@ -160,6 +162,21 @@ impl Engine {
         let Some(running) = self.live.running(id, attempt) else { return Ok(Err(self.refusal(id, attempt)?)) };
         let (job, last_n) = (Job::clone(&running.record()), running.last_n);
         let fate = transition::lost(&job);
+        self.decide(job, last_n, fate).map(Ok)
+    }
+
+    /// Has a container that is at rest go on: see [`JobStore::reopen`](crate::store::JobStore::reopen) and
+    /// [`JobStore::retire`](crate::store::JobStore::retire).
+    pub(super) fn go_on(&mut self, id: JobId, attempt: Attempt, fate: Fate) -> Run<Result<Change, AppendError>> {
+        let refused = Ok(Err(self.refusal(id, attempt)?));
+        if self.live.get(id.number).is_some() {
+            return refused;
+        }
+        let Some(Stored { mut job, last_n }) = rows::named(&self.conn, id.into())? else { return refused };
+        let Some((head, ended)) = transition::go_on(&mut job, attempt, last_n) else { return refused };
+        let offsets = Offsets { stdout: job.stdout_bytes, stderr: job.stderr_bytes };
+        segment::insert(&self.conn, id.number, head.as_slice(), Offsets::default())?;
+        segment::insert(&self.conn, id.number, std::slice::from_ref(&ended), offsets)?;
         self.decide(job, last_n, fate).map(Ok)
     }
 
@@ -247,7 +264,9 @@ impl Engine {
         transition::end(&mut job, outcome, time);
         rows::update(&self.conn, &job, n)?;
         self.live.put(job.id.number, None);
-        self.counters.over += 1;
+        let removed = job.reason == Some(Reason::Removed);
+        self.counters.over += u64::from(removed || !job.id.is_container());
+        self.counters.removed += u64::from(removed);
         let entry = transition::end_entry(&job, n).ok_or_else(|| corrupt("a job that ended and did not".to_owned()))?;
         Ok(Change { job: Arc::new(job), entry })
     }

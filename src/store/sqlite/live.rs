@@ -15,6 +15,7 @@ use std::sync::Arc;
 use super::segment::Offsets;
 use crate::base::clock::Millis;
 use crate::model::{AccountName, Job, ReadyClass, Requires};
+use crate::protocol::id::is_containers;
 use crate::protocol::job::Status;
 use crate::protocol::{Attempt, JobId, WorkerId};
 
@@ -77,12 +78,15 @@ type Place = (Reverse<i32>, u64);
 struct OfAccount {
     pending: BTreeSet<u64>,
     running: BTreeSet<u64>,
+    /// How many of them are containers.
+    containers: usize,
 }
 
 /// Everything that is looked up otherwise than by number.
 #[derive(Debug, Default)]
 struct Indexes {
     running: BTreeSet<u64>,
+    containers: BTreeSet<u64>,
     classes: HashMap<Arc<Requires>, BTreeSet<Place>>,
     accounts: HashMap<AccountName, OfAccount>,
     workers: HashMap<WorkerId, BTreeSet<u64>>,
@@ -161,9 +165,10 @@ impl Live {
     pub(super) fn count_of(&self, account: Option<&AccountName>) -> u64 {
         let count = match account {
             Some(account) => {
-                self.indexes.accounts.get(account).map_or(0, |jobs| jobs.pending.len() + jobs.running.len())
+                let jobs = self.indexes.accounts.get(account);
+                jobs.map_or(0, |jobs| jobs.pending.len() + jobs.running.len() - jobs.containers)
             }
-            None => self.slots.len(),
+            None => self.slots.len() - self.indexes.containers.len(),
         };
         count as u64
     }
@@ -252,7 +257,10 @@ impl Live {
         limit: usize,
     ) -> Vec<u64> {
         let none = BTreeSet::new();
-        let newest = |numbers: &BTreeSet<u64>| numbers.range(..before).rev().take(limit).copied().collect::<Vec<_>>();
+        let is_job = |number: &&u64| !self.indexes.containers.contains(number);
+        let newest = |numbers: &BTreeSet<u64>| {
+            numbers.range(..before).rev().filter(is_job).take(limit).copied().collect::<Vec<_>>()
+        };
         let (pending, running) = match account {
             Some(account) => match self.indexes.accounts.get(account) {
                 Some(jobs) => (newest(&jobs.pending), &jobs.running),
@@ -260,7 +268,8 @@ impl Live {
             },
             None => {
                 let pending = self.slots.range(..before).rev().filter(|(_, slot)| matches!(slot, Slot::Pending(_)));
-                (pending.take(limit).map(|(number, _)| *number).collect(), &self.indexes.running)
+                let pending = pending.map(|(number, _)| number).filter(is_job);
+                (pending.take(limit).copied().collect(), &self.indexes.running)
             }
         };
         let mut numbers = match status {
@@ -302,12 +311,22 @@ impl Indexes {
             Slot::Pending(pending) => {
                 let place = (Reverse(pending.priority), number);
                 self.classes.entry(Arc::clone(&pending.class)).or_default().insert(place);
-                self.accounts.entry(pending.account.clone()).or_default().pending.insert(number);
+                let jobs = self.accounts.entry(pending.account.clone()).or_default();
+                jobs.pending.insert(number);
+                if is_containers(pending.nonce) {
+                    self.containers.insert(number);
+                    jobs.containers += 1;
+                }
                 self.waits.extend(pending.deadline().map(|deadline| (deadline, number)));
             }
             Slot::Running(running) => {
                 self.running.insert(number);
-                self.accounts.entry(running.job.account.clone()).or_default().running.insert(number);
+                let jobs = self.accounts.entry(running.job.account.clone()).or_default();
+                jobs.running.insert(number);
+                if running.job.id.is_container() {
+                    self.containers.insert(number);
+                    jobs.containers += 1;
+                }
                 self.workers.entry(running.worker.clone()).or_default().insert(number);
                 self.leases.insert((running.deadline, number));
             }
@@ -317,6 +336,7 @@ impl Indexes {
     /// Takes a slot out, and with it what it leaves empty: names come from outside, and nothing may
     /// grow with how many there ever were.
     fn remove(&mut self, number: u64, slot: &Slot) {
+        let container = self.containers.remove(&number);
         let account = match slot {
             Slot::Pending(pending) => {
                 if let Some(jobs) = self.classes.get_mut(&pending.class) {
@@ -345,6 +365,7 @@ impl Indexes {
         if let Some(jobs) = self.accounts.get_mut(account) {
             jobs.pending.remove(&number);
             jobs.running.remove(&number);
+            jobs.containers -= usize::from(container);
             if jobs.pending.is_empty() && jobs.running.is_empty() {
                 self.accounts.remove(account);
             }

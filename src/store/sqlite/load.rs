@@ -9,7 +9,7 @@ use serde::Deserialize;
 use super::engine::{Counters, after};
 use super::failure::{Failure, Run, corrupt};
 use super::live::{Live, Pending, Running, Slot};
-use super::rows::{self, sql, unsql};
+use super::rows::{self, REMOVED, sql, unsql};
 use super::segment;
 use crate::base::clock::Millis;
 use crate::model::Requires;
@@ -75,8 +75,13 @@ pub(super) fn counters(conn: &Connection) -> Run<Counters> {
     let highest: Option<i64> = conn.query_row("SELECT max(number) FROM jobs", [], |row| row.get(0))?;
     let over: i64 =
         conn.query_row("SELECT count(*) FROM jobs INDEXED BY over_by_end WHERE status >= 2", [], |row| row.get(0))?;
+    let (containers, removed): (i64, i64) = conn.query_row(
+        "SELECT count(*), count(*) FILTER (WHERE reason = ?1) FROM jobs WHERE status >= 2 AND nonce >> 24 = 0xc5",
+        [REMOVED],
+        |row| Ok((row.get(0)?, row.get(1)?)),
+    )?;
     let next = highest.map_or(1, |highest| unsql(highest) + 1).max(next_number(conn)?);
-    Ok(Counters { next, over: unsql(over) })
+    Ok(Counters { next, over: unsql(over - containers + removed), removed: unsql(removed) })
 }
 
 /// The number that is next even if the jobs of all lower ones were removed.

@@ -1,4 +1,6 @@
 //! What readers do: records, lists and logs, each from one snapshot of the file.
+//!
+//! A nonce that begins with 0xc5 is a container's ([`crate::protocol::id::CONTAINER_BYTE`]).
 
 use std::cmp::Reverse;
 use std::collections::BTreeSet;
@@ -65,8 +67,9 @@ pub(super) fn page(
 
 /// Numbers below `before` of all jobs, highest first.
 fn all(conn: &Connection, before: u64, limit: usize) -> Run<Vec<u64>> {
-    let mut statement =
-        conn.prepare_cached("SELECT number FROM jobs WHERE number < ?1 ORDER BY number DESC LIMIT ?2")?;
+    let mut statement = conn.prepare_cached(
+        "SELECT number FROM jobs WHERE number < ?1 AND nonce >> 24 <> 0xc5 ORDER BY number DESC LIMIT ?2",
+    )?;
     let numbers = statement.query_map(params![sql(before), sql(limit as u64)], |row| row.get(0).map(unsql))?;
     Ok(numbers.collect::<Result<_, _>>()?)
 }
@@ -91,14 +94,14 @@ fn over(
             Some(account) => conn
                 .prepare_cached(
                     "SELECT number FROM jobs INDEXED BY over_by_account WHERE account = ?1 AND status = ?2 \
-                     AND status >= 2 AND number < ?3 ORDER BY number DESC LIMIT ?4",
+                     AND status >= 2 AND nonce >> 24 <> 0xc5 AND number < ?3 ORDER BY number DESC LIMIT ?4",
                 )?
                 .query_map(params![account.as_str(), status_code(over), before, limit], number)?
                 .collect(),
             None => conn
                 .prepare_cached(
                     "SELECT number FROM jobs INDEXED BY over_by_status WHERE status = ?1 \
-                     AND status >= 2 AND number < ?2 ORDER BY number DESC LIMIT ?3",
+                     AND status >= 2 AND nonce >> 24 <> 0xc5 AND number < ?2 ORDER BY number DESC LIMIT ?3",
                 )?
                 .query_map(params![status_code(over), before, limit], number)?
                 .collect(),
@@ -110,8 +113,9 @@ fn over(
 
 /// How many jobs of an account are over.
 pub(super) fn count_over(conn: &Connection, account: &AccountName) -> Run<u64> {
-    let mut statement =
-        conn.prepare_cached("SELECT count(*) FROM jobs INDEXED BY over_by_account WHERE account = ?1 AND status >= 2")?;
+    let mut statement = conn.prepare_cached(
+        "SELECT count(*) FROM jobs INDEXED BY over_by_account WHERE account = ?1 AND status >= 2 AND nonce >> 24 <> 0xc5",
+    )?;
     Ok(statement.query_row([account.as_str()], |row| row.get(0).map(unsql))?)
 }
 

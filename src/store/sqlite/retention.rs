@@ -5,7 +5,7 @@ use rusqlite::params;
 use super::engine::Engine;
 use super::failure::Run;
 use super::load::keep_next_number;
-use super::rows::{sql, unsql};
+use super::rows::{REMOVED, sql, unsql};
 use crate::base::clock::millis;
 use crate::protocol::JobId;
 use crate::store::jobs::{AT_ONCE, Retention};
@@ -23,9 +23,9 @@ impl Engine {
             let conn = self.connection();
             let mut oldest = conn.prepare_cached(
                 "SELECT number, nonce, completed_at, stdout_bytes + stderr_bytes FROM jobs INDEXED BY over_by_end \
-                 WHERE status >= 2 ORDER BY completed_at, number LIMIT ?1",
+                 WHERE status >= 2 AND (nonce >> 24 <> 0xc5 OR reason = ?2) ORDER BY completed_at, number LIMIT ?1",
             )?;
-            let mut rows = oldest.query([sql(AT_ONCE as u64)])?;
+            let mut rows = oldest.query(params![sql(AT_ONCE as u64), REMOVED])?;
             while let Some(row) = rows.next()? {
                 let too_many = (removed.len() as u64) < excess;
                 if bytes >= RETAIN_BYTES || !too_many && unsql(row.get(2)?) >= horizon {
@@ -48,7 +48,9 @@ impl Engine {
             conn.prepare_cached("DELETE FROM jobs WHERE number = ?1")?.execute(params![sql(job.number)])?;
         }
         keep_next_number(conn, self.counters.next)?;
+        let containers = jobs.iter().filter(|job| job.is_container()).count() as u64;
         self.counters.over = self.counters.over.saturating_sub(jobs.len() as u64);
+        self.counters.removed = self.counters.removed.saturating_sub(containers);
         Ok(())
     }
 }

@@ -27,7 +27,7 @@ pub(super) fn unsql(number: i64) -> u64 {
     u64::try_from(number).unwrap_or(0)
 }
 
-pub(super) fn status_code(status: Status) -> i64 {
+pub(super) fn status_code(status: Status) -> u8 {
     match status {
         Status::Pending => 0,
         Status::Running => 1,
@@ -37,7 +37,7 @@ pub(super) fn status_code(status: Status) -> i64 {
     }
 }
 
-fn status_of(code: i64) -> Run<Status> {
+pub(super) fn status_of(code: u8) -> Run<Status> {
     Ok(match code {
         0 => Status::Pending,
         1 => Status::Running,
@@ -47,6 +47,9 @@ fn status_of(code: i64) -> Run<Status> {
         other => return Err(corrupt(format!("status {other}"))),
     })
 }
+
+/// The reason of containers that are removed, which queries name.
+pub(super) const REMOVED: u8 = 9;
 
 pub(super) fn reason_code(reason: Reason) -> u8 {
     match reason {
@@ -59,6 +62,7 @@ pub(super) fn reason_code(reason: Reason) -> u8 {
         Reason::OutOfMemory => 6,
         Reason::Cancelled => 7,
         Reason::Rejected => 8,
+        Reason::Removed => REMOVED,
     }
 }
 
@@ -73,6 +77,7 @@ pub(super) fn reason_of(code: u8) -> Run<Reason> {
         6 => Reason::OutOfMemory,
         7 => Reason::Cancelled,
         8 => Reason::Rejected,
+        REMOVED => Reason::Removed,
         other => return Err(corrupt(format!("reason {other}"))),
     })
 }

@@ -8,7 +8,7 @@ use bytes::{Buf, BufMut, Bytes};
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::failure::{Run, corrupt};
-use super::rows::{reason_code, reason_of, sql, unsql};
+use super::rows::{reason_code, reason_of, sql, status_code, status_of, unsql};
 use crate::model::{Entry, EntryKind};
 use crate::protocol::job::Status;
 use crate::protocol::{Attempt, Cursor, StreamName, WorkerId};
@@ -40,6 +40,8 @@ const STDOUT: u8 = 0;
 const STDERR: u8 = 1;
 const BEGUN: u8 = 2;
 const REQUEUED: u8 = 3;
+/// How a start of a container ended; of a job, the record says it.
+const ENDED: u8 = 5;
 
 /// In place of the first entry's tag: the rest of the row is compressed with LZ4, its size before.
 const COMPRESSED: u8 = 4;
@@ -122,8 +124,12 @@ fn encode(entry: &Entry, to: &mut Vec<u8>) -> Run<()> {
         EntryKind::Output { stream: StreamName::Stderr, bytes, .. } => put(STDERR, bytes),
         EntryKind::Status { worker: Some(worker), .. } => put(BEGUN, worker.as_str().as_bytes()),
         EntryKind::Status { worker: None, reason, .. } => put(REQUEUED, reason.map(reason_code).as_slice()),
-        // The record holds it.
-        EntryKind::End { .. } => Ok(()),
+        EntryKind::End { status, exit_code, reason, message } => {
+            let mut end = vec![status_code(*status), reason_code(*reason), u8::from(exit_code.is_some())];
+            end.extend(exit_code.unwrap_or_default().to_le_bytes());
+            end.extend(message.iter().flat_map(|message| message.bytes()));
+            put(ENDED, &end)
+        }
     }
 }
 
@@ -159,6 +165,7 @@ impl Segment {
                     worker: None,
                     reason: bytes.first().map(|&code| reason_of(code)).transpose()?,
                 },
+                ENDED => ended(bytes)?,
                 other => return Err(corrupt(format!("entry {at} has the tag {other}"))),
             };
             entries.push(Entry { at, time, kind });
@@ -182,6 +189,22 @@ impl Segment {
         }
         Ok(entries)
     }
+}
+
+fn ended(mut bytes: Bytes) -> Run<EntryKind> {
+    let broken = || corrupt("an end".to_owned());
+    if bytes.remaining() < 7 {
+        return Err(broken());
+    }
+    let (status, reason, exited, code) =
+        (status_of(bytes.get_u8())?, reason_of(bytes.get_u8())?, bytes.get_u8(), bytes.get_i32_le());
+    let message = String::from_utf8(bytes.into()).map_err(|_| broken())?;
+    Ok(EntryKind::End {
+        status,
+        exit_code: (exited != 0).then_some(code),
+        reason,
+        message: Some(message).filter(|message| !message.is_empty()),
+    })
 }
 
 fn worker(bytes: &[u8]) -> Run<WorkerId> {

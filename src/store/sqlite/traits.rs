@@ -15,6 +15,7 @@ use crate::store::documents::{Collection, Document, DocumentStore, DocumentWrite
 use crate::store::error::{AppendError, StoreError, SubmitError};
 use crate::store::jobs::{Cancelled, Change, Claim, JobFilter, NewJob, QueueLimits, Retention, Submitted};
 use crate::store::log::{Appended, AttemptWrite, Gone, LogPage};
+use crate::store::transition::{self, Fate};
 use crate::store::{AccountStore, HealthStore, JobStore, LogStore, WorkerStore};
 
 #[async_trait]
@@ -116,6 +117,15 @@ impl JobStore for SqliteStore {
     async fn running_on(&self, worker: &WorkerId) -> Result<Vec<Arc<Job>>, StoreError> {
         let worker = worker.clone();
         self.on_writer(0, move |engine| Ok(engine.running_on(&worker))).await
+    }
+
+    async fn reopen(&self, container: JobId, attempt: Attempt) -> Result<Result<Change, AppendError>, StoreError> {
+        self.on_writer(0, move |engine| engine.go_on(container, attempt, Fate::Requeued(None))).await
+    }
+
+    async fn retire(&self, container: JobId, attempt: Attempt) -> Result<Result<Change, AppendError>, StoreError> {
+        let removed = || Fate::Over(transition::removed());
+        self.on_writer(0, move |engine| engine.go_on(container, attempt, removed())).await
     }
 
     async fn retain(&self, retention: Retention) -> Result<Vec<JobId>, StoreError> {

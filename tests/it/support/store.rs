@@ -125,6 +125,12 @@ impl<F: Fault> JobStore for Faulty<F> {
     async fn running_on(&self, worker: &WorkerId) -> Result<Vec<Arc<Job>>, StoreError> {
         self.store.running_on(worker).await
     }
+    async fn reopen(&self, container: JobId, attempt: Attempt) -> Result<Result<Change, AppendError>, StoreError> {
+        self.store.reopen(container, attempt).await
+    }
+    async fn retire(&self, container: JobId, attempt: Attempt) -> Result<Result<Change, AppendError>, StoreError> {
+        self.store.retire(container, attempt).await
+    }
     async fn retain(&self, retention: Retention) -> Result<Vec<JobId>, StoreError> {
         self.store.retain(retention).await
     }

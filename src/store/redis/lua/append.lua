@@ -124,8 +124,10 @@ while at < #ARGV do
         end
         redis.call('HSET', key, unpack(fields))
         gather('ZREM', leases_key(job[8]), place(number))
-        gather('ZADD', base .. ':over', end_time, place(number))
-        if out + err > 0 or attempt ~= '1' then
+        if not is_container(nonce) then
+          gather('ZADD', base .. ':over', end_time, place(number))
+        end
+        if not is_container(nonce) and (out + err > 0 or attempt ~= '1') then
           gather('ZADD', base .. ':finished', end_time, place(number))
         end
         answer[5] = end_n

@@ -66,7 +66,7 @@ for _, one in ipairs(popped) do
     local attempt, charged = digits((job[1] or 0) + 1), digits((job[2] or 0) + 1)
     redis.call('HSET', key, 'status', RUNNING, 'attempt', attempt, 'charged', charged, 'worker', worker,
       'gpus', gpus[class], 'started', stamp, 'version', digits((job[3] or 0) + 1))
-    if job[1] then
+    if job[1] or is_container(job[5]) then
       redis.call('HDEL', key, 'reason', 'n', 'out', 'err')
     end
     if job[4] then

@@ -1,7 +1,7 @@
 -- Changes a record, unless it has changed since it was read, and appends the entry that says so.
 -- ARGV: number, version that was read, now, fields of an entry that goes into the log as JSON ('' for none), '1' where the
--- record goes one entry on, class, requires, priority and queue limit (may be empty) of the job, then fields of the
--- record and their values; an empty value removes the field.
+-- record goes one entry on, fields of the entry that the record stood for as JSON where a container goes on that was over, class, requires,
+-- priority and queue limit (may be empty) of the job, then fields of the record and their values; an empty value removes the field.
 -- Answers {'changed'} or {'ok', n of the entry, standard output, standard error}.
 
 if held() then
@@ -9,14 +9,15 @@ if held() then
 end
 local number, version, now, entry = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 local key = job_key(number)
-local goes_on, class, requires, priority, limit = ARGV[5] == '1', ARGV[6], ARGV[7], ARGV[8], ARGV[9]
-local job = redis.call('HMGET', key, 'version', 'status', 'attempt', 'n', 'out', 'err', 'account', 'worker', 'started')
+local goes_on, ended = ARGV[5] == '1', ARGV[6]
+local class, requires, priority, limit = ARGV[7], ARGV[8], ARGV[9], ARGV[10]
+local job = redis.call('HMGET', key, 'version', 'status', 'attempt', 'n', 'out', 'err', 'account', 'worker', 'started', 'nonce')
 if (job[1] or '0') ~= version or not job[2] then
   return { 'changed' }
 end
 
 local before, after = job[2], job[2]
-for i = 10, #ARGV, 2 do
+for i = 11, #ARGV, 2 do
   local field, value = ARGV[i], ARGV[i + 1]
   if value == '' then
     redis.call('HDEL', key, field)
@@ -30,6 +31,12 @@ end
 
 local out, err = job[5] or '0', job[6] or '0'
 local n = job[4] or '0'
+if ended ~= '' then
+  if job[9] and out + err == 0 then
+    write_head(number, job[3], job[9], job[8])
+  end
+  redis.call('XADD', log_key(number), (job[3] or '0') .. '-' .. n, unpack(cjson.decode(ended)))
+end
 if goes_on then
   n = digits(n + 1)
 end
@@ -37,16 +44,16 @@ if entry ~= '' then
   if before == RUNNING and out + err == 0 then
     write_head(number, job[3], job[9], job[8])
   end
-  redis.call('XADD', log_key(number), job[3] .. '-' .. n, unpack(cjson.decode(entry)))
+  redis.call('XADD', log_key(number), (job[3] or '0') .. '-' .. n, unpack(cjson.decode(entry)))
 end
 redis.call('HSET', key, 'version', digits(version + 1), 'n', n)
 
-if before ~= after then
+if before ~= after or ended ~= '' then
   if before == PENDING then
     redis.call('ZREM', ready_key(class), place(number))
     redis.call('ZREM', base .. ':waits', place(number))
     count_pending(job[7], -1)
-  else
+  elseif before == RUNNING then
     redis.call('ZREM', leases_key(job[8]), place(number))
   end
   if after == PENDING then
@@ -56,7 +63,7 @@ if before ~= after then
     if limit ~= '' then
       redis.call('ZADD', base .. ':waits', digits(now + tonumber(limit)), place(number))
     end
-  else
+  elseif not is_container(job[10]) or redis.call('HGET', key, 'reason') == REMOVED then
     redis.call('ZADD', base .. ':over', now, place(number))
     if redis.call('EXISTS', log_key(number)) == 1 then
       redis.call('ZADD', base .. ':finished', now, place(number))

@@ -11,6 +11,12 @@ local FIELDS = {
   'message', 'created', 'started', 'completed', 'out', 'err', 'grace', 'version',
 }
 
+-- Whether a nonce is a container's. One that is over is kept until it is removed, and is on no list.
+local REMOVED = 'removed'
+local function is_container(nonce)
+  return math.floor(tonumber(nonce) / 0x1000000) == 0xc5
+end
+
 -- A whole number in digits; from 1e14 on Lua itself would print an exponent.
 local function digits(number)
   if number < 1e14 then

@@ -47,8 +47,10 @@ else
     end
     redis.call('HSET', key, 'key', name)
   end
-  redis.call('ZADD', base .. ':jobs', number, number)
-  redis.call('ZADD', base .. ':jobs:' .. account, number, number)
+  if not is_container(nonce) then
+    redis.call('ZADD', base .. ':jobs', number, number)
+    redis.call('ZADD', base .. ':jobs:' .. account, number, number)
+  end
   if limit ~= '' then
     redis.call('HSET', key, 'limit', limit)
   end
@@ -87,7 +89,7 @@ elseif status == RUNNING then
   local worker = redis.call('HGET', key, 'worker')
   redis.call('ZADD', leases_key(worker), digits(now + lease), place(number))
   redis.call('SADD', base .. ':busy', worker)
-else
+elseif not is_container(nonce) or redis.call('HGET', key, 'reason') == REMOVED then
   local ended = redis.call('HGET', key, 'completed') or digits(now)
   redis.call('ZADD', base .. ':over', ended, place(number))
   if redis.call('EXISTS', log_key(number)) == 1 then

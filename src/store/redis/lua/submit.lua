@@ -53,8 +53,10 @@ for index, one in ipairs(fresh) do
   local number = digits((sequence + index - 1) * partitions + partition + 1)
   local job = job_key(number)
   redis.call('HSET', job, 'nonce', nonce, 'account', account, 'spec', spec, 'status', PENDING, 'created', stamp)
-  gather('ZADD', base .. ':jobs', number, number)
-  gather('ZADD', base .. ':jobs:' .. account, number, number)
+  if not is_container(nonce) then
+    gather('ZADD', base .. ':jobs', number, number)
+    gather('ZADD', base .. ':jobs:' .. account, number, number)
+  end
   if key ~= '' then
     redis.call('HSET', job, 'key', key)
     redis.call('HSET', base .. ':keys', account .. ' ' .. key, number)
