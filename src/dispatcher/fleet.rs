@@ -282,9 +282,9 @@ impl Agent {
         self.state.lock().facts.draining
     }
 
-    /// Jobs that it holds.
+    /// Jobs that it holds, containers aside.
     pub(super) fn running(&self) -> usize {
-        self.state.lock().held.len()
+        self.state.lock().held.keys().filter(|job| !job.is_container()).count()
     }
 
     /// Slots that it has.

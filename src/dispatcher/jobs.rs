@@ -55,6 +55,22 @@ impl Dispatcher {
         submit: Submit,
         follower: Option<&Arc<Outbox>>,
     ) -> Result<Submission, DispatchError> {
+        // Where a job runs inside a container, or is one, is for the frames about containers to say, which look who may.
+        let reserved = [("container", submit.spec.container.is_some()), ("service", submit.spec.service.is_some())];
+        if let Some((field, _)) = reserved.iter().find(|(_, given)| *given) {
+            let message = format!("{field} is not for jobs; see the frames of type container");
+            return Err(WireError::bad_field(*field, message).into());
+        }
+        self.submit_unchecked(who, submit, follower).await
+    }
+
+    /// The same for what may run inside a container.
+    pub(super) async fn submit_unchecked(
+        &self,
+        who: &Identity,
+        submit: Submit,
+        follower: Option<&Arc<Outbox>>,
+    ) -> Result<Submission, DispatchError> {
         let submission = self.store_submit(who, submit, follower).await;
         let result = match &submission {
             Ok(Submission { reply: Submitted { duplicate: false, .. }, .. }) => metrics::Submit::Accepted,
@@ -118,7 +134,11 @@ impl Dispatcher {
         let audience = audience(who)?;
         let found = self.0.store.job(job).await?;
         found
-            .filter(|found| job.names(found.id) && audience.is_none_or(|account| account == found.account))
+            .filter(|found| {
+                job.names(found.id)
+                    && !found.id.is_container()
+                    && audience.is_none_or(|account| account == found.account)
+            })
             .ok_or(DispatchError::NotFound("job"))
     }
 
@@ -217,6 +237,11 @@ impl Dispatcher {
                 "the job has no input: it was submitted without stdin or tty".to_owned(),
             ));
         }
+        self.pass_input(&job, bytes, eof).await
+    }
+
+    /// Passes input on to the worker of a running job.
+    pub(super) async fn pass_input(&self, job: &Job, bytes: &[u8], eof: bool) -> Result<(), DispatchError> {
         let (text, base64) =
             if bytes.is_empty() { (Some(Cow::Borrowed("")), None) } else { Chunk::of(bytes).into_fields() };
         let input = AgentJobOrder::Input(AgentInput { job_id: job.id, attempt: job.attempt, text, base64, eof });
@@ -226,7 +251,7 @@ impl Dispatcher {
                 let frame = crate::protocol::codec::encode(&input);
                 agent.outbox().push(crate::hub::Item::Frame(frame.into())).await.map_err(|_| away())
             }
-            None => self.order_worker(&job, &input).await?.then_some(()).ok_or_else(away),
+            None => self.order_worker(job, &input).await?.then_some(()).ok_or_else(away),
         }
     }
 
@@ -235,16 +260,18 @@ impl Dispatcher {
     /// # Errors
     /// As [`Dispatcher::input`].
     pub async fn resize(&self, who: &Identity, job: JobRef, cols: u16, rows: u16) -> Result<(), DispatchError> {
-        if cols == 0 || rows == 0 {
-            let field = if cols == 0 { "cols" } else { "rows" };
-            return Err(WireError::bad_field(field, format!("{field} must be 1 or more")).into());
-        }
+        check_size(cols, rows)?;
         let job = self.running_job(who, job).await?;
         if job.spec.tty.is_none() {
             return Err(DispatchError::Conflict("the job has no terminal: it was submitted without tty".to_owned()));
         }
+        self.pass_size(&job, cols, rows).await
+    }
+
+    /// Passes a terminal's size on to the worker of a running job.
+    pub(super) async fn pass_size(&self, job: &Job, cols: u16, rows: u16) -> Result<(), DispatchError> {
         let resize = AgentResize { job_id: job.id, attempt: job.attempt, cols, rows };
-        self.order_worker(&job, &AgentJobOrder::Resize(resize)).await?.then_some(()).ok_or_else(away)
+        self.order_worker(job, &AgentJobOrder::Resize(resize)).await?.then_some(()).ok_or_else(away)
     }
 
     /// Watches changes of status of the jobs that `who` may see.
@@ -283,6 +310,15 @@ pub(super) fn page_limit(limit: Option<u32>) -> Result<usize, WireError> {
         Some(0) => Err(WireError::bad_field("limit", "limit must be 1 or more")),
         Some(limit) => Ok(limit.min(PAGE_MOST) as usize),
     }
+}
+
+/// A terminal has at least one place for a letter.
+pub(super) fn check_size(cols: u16, rows: u16) -> Result<(), WireError> {
+    if cols == 0 || rows == 0 {
+        let field = if cols == 0 { "cols" } else { "rows" };
+        return Err(WireError::bad_field(field, format!("{field} must be 1 or more")));
+    }
+    Ok(())
 }
 
 fn away() -> DispatchError {

@@ -140,7 +140,7 @@ async fn round(dispatcher: &Dispatcher) -> bool {
                     // Watchers first, so that they hear of the end later; followers last, so that
                     // what they send to a job that they see run reaches it.
                     dispatcher.announce(&change.job);
-                    dispatcher.hand_over(&agent, &change.job);
+                    dispatcher.hand_over(&agent, &change.job).await;
                     dispatcher.show(change.job.id, std::slice::from_ref(&change.entry));
                 }
                 if was_idle && !changes.is_empty() {
@@ -171,7 +171,14 @@ pub(super) fn count_claim(metrics: &Metrics, job: &Job, worker: &WorkerId) {
 impl Dispatcher {
     /// Sends a job to the worker that it was claimed for. Harmless to repeat: a worker starts an
     /// attempt once.
-    pub(super) fn hand_over(&self, agent: &Arc<Agent>, job: &Job) {
+    pub(super) async fn hand_over(&self, agent: &Arc<Agent>, job: &Job) {
+        let adopt = match self.to_take_over(job).await {
+            Ok(adopt) => adopt,
+            Err(error) => {
+                warn!(%error, job = %job.id, "whether it runs already cannot be told; its worker is asked to come again");
+                return agent.close(crate::protocol::CloseCode::StoreUnavailable);
+            }
+        };
         self.0.fleet.place(agent, job, self.0.clock.now());
         agent.order_job(&AgentJobOrder::Assign(Box::new(Assign {
             job_id: job.id,
@@ -180,7 +187,7 @@ impl Dispatcher {
             gpu_ids: job.gpu_ids.clone(),
             lease_secs: self.0.settings.lease.as_secs(),
             window_bytes: self.0.settings.limits.window_bytes,
-            adopt: None,
+            adopt,
         })));
     }
 
@@ -189,7 +196,7 @@ impl Dispatcher {
         match self.0.store.running_on(&agent.id).await {
             Ok(jobs) => {
                 for job in jobs.iter().filter(|job| agent.held(job.id).is_none()) {
-                    self.hand_over(agent, job);
+                    self.hand_over(agent, job).await;
                 }
                 self.0.queue.poke();
             }

@@ -9,6 +9,7 @@
 //! another's worker.
 
 mod broker;
+mod containers;
 mod error;
 mod excerpt;
 mod fleet;
@@ -100,6 +101,10 @@ struct Inner {
     metrics: Arc<Metrics>,
     /// Who is handed out next; see [`broker`].
     brokering: tokio::sync::Mutex<()>,
+    book: containers::Book,
+    container_changes: containers::Changes,
+    /// Who looks at what containers use.
+    stats: containers::Stats,
     peers: Option<peers::Peers>,
     templates: Templates,
     revoked: broadcast::Sender<Revoked>,
@@ -158,6 +163,9 @@ impl Dispatcher {
         let submits = settings.limits.submits_per_second;
         let submits = Rate::per_second(submits, submits.saturating_mul(BURST));
         let dispatcher = Self(Arc::new(Inner {
+            book: containers::Book::new(Arc::clone(&store)),
+            container_changes: containers::Changes::default(),
+            stats: containers::Stats::default(),
             store,
             auth,
             blobs,
@@ -278,6 +286,9 @@ impl Dispatcher {
 
     /// Counts a job that is over.
     fn count_end(&self, job: &crate::model::Job) {
+        if job.id.is_container() {
+            return;
+        }
         if let Some(reason) = job.reason.filter(|_| is_over(job.status)) {
             self.0.metrics.ended.of(reason).inc();
             debug!(job = %job.id, attempt = job.attempt, status = ?job.status, ?reason, "job ended");
@@ -286,6 +297,9 @@ impl Dispatcher {
 
     /// Tells watchers where a job stands now.
     fn announce(&self, job: &crate::model::Job) {
+        if job.id.is_container() {
+            return self.container_moved(job);
+        }
         if self.0.hub.jobs.is_watched() {
             let frame = records::job_changed(job, self.0.clock.now());
             self.0.hub.jobs.push(Some(job.account.clone()), frame);

@@ -20,7 +20,7 @@ use super::{DispatchError, Dispatcher};
 use crate::auth::Revoked;
 use crate::hub::Sendable;
 use crate::model::{AccountName, Entry, Job, Requires, Worker};
-use crate::protocol::agent::{AgentJobOrder, AgentOrder, Usage};
+use crate::protocol::agent::{AgentJobOrder, AgentOrder, ContainerUsageReport, Usage};
 use crate::protocol::codec::encode;
 use crate::protocol::job::Status;
 use crate::protocol::{CloseCode, Cursor, JobId, WorkerId};
@@ -68,6 +68,10 @@ enum News {
     Job(AccountName, String),
     /// What a worker uses.
     Usage(WorkerId, Usage),
+    /// A container's status has changed; the frame for its watchers.
+    Container(AccountName, String),
+    /// What a container uses.
+    ContainerUsage(ContainerUsageReport),
     /// Orders wait for a worker.
     Orders(WorkerId),
     /// Credentials have ended.
@@ -201,6 +205,8 @@ impl Looking<'_> {
                 }
             }
             News::Usage(id, usage) => self.dispatcher.show_usage(&id, &usage),
+            News::Container(account, frame) => self.dispatcher.heard_of_container(account, frame),
+            News::ContainerUsage(report) => self.dispatcher.show_stats(&report),
             News::Orders(id) => self.pass_orders_on(&id).await?,
             News::Ended => self.end_credentials().await?,
             News::Removed(jobs) => {
@@ -359,6 +365,18 @@ impl Dispatcher {
         }
     }
 
+    pub(super) fn tell_of_container(&self, account: &AccountName, frame: &str) {
+        if let Some(peers) = &self.0.peers {
+            peers.say(self.instance(), &News::Container(account.clone(), frame.to_owned()));
+        }
+    }
+
+    pub(super) fn tell_of_container_usage(&self, report: &ContainerUsageReport) {
+        if let Some(peers) = &self.0.peers {
+            peers.say(self.instance(), &News::ContainerUsage(report.clone()));
+        }
+    }
+
     /// Tells the others that jobs were removed: where files are on each one's own disk, they may have some.
     pub(super) fn tell_removed(&self, jobs: &[JobId]) {
         if let Some(peers) = self.0.peers.as_ref().filter(|_| !jobs.is_empty() && !self.0.blobs.is_shared()) {
@@ -400,7 +418,7 @@ impl Dispatcher {
         self.leave_order(worker, &encode(order)).await
     }
 
-    async fn leave_order(&self, worker: &WorkerId, frame: &str) -> Result<bool, DispatchError> {
+    pub(super) async fn leave_order(&self, worker: &WorkerId, frame: &str) -> Result<bool, DispatchError> {
         let Some(peers) = &self.0.peers else { return Ok(false) };
         // Those that poll take no orders.
         let since = self.online_since();

@@ -100,6 +100,9 @@ async fn pass(dispatcher: &Dispatcher, ticks: u32, absent: Duration) -> Result<(
     }
     if ticks.is_multiple_of(SWEEP_TICKS) {
         inner.hub.forget_unfollowed();
+        if dispatcher.is_keeper().await? {
+            dispatcher.sweep_containers().await?;
+        }
         for class in inner.store.ready().await? {
             inner.queue.add(&class.requires);
         }

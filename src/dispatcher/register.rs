@@ -18,7 +18,7 @@ use crate::protocol::agent::{
 };
 use crate::protocol::chunk::bytes_of;
 use crate::protocol::codec::{FrameId, Nothing};
-use crate::protocol::{Attempt, CloseCode, JobId, WireError};
+use crate::protocol::{Attempt, CloseCode, ContainerId, JobId, WireError};
 use crate::store::log::{Gone, NewOutput};
 
 /// Slots of one worker at the most: what one connection's orders are sized for.
@@ -35,6 +35,8 @@ pub struct Registration {
     worker: Worker,
     /// Running jobs whose cancel it may not have heard of.
     cancels: Vec<Arc<Job>>,
+    /// Containers of which it has data.
+    has: Vec<ContainerId>,
 }
 
 impl Dispatcher {
@@ -58,7 +60,7 @@ impl Dispatcher {
         }
         let contact = broker::contact_of(register.pub_key.clone(), register.address.clone())?;
         let now = self.0.clock.now();
-        let resume = register.resume.clone();
+        let (resume, has) = (register.resume.clone(), register.containers.clone());
         let before = self.0.store.worker(&register.worker_id).await?;
         let mut worker = worker_of(register, contact, from, now, self.instance());
         worker.slots = worker.slots.min(self.0.settings.limits.worker_jobs);
@@ -83,6 +85,7 @@ impl Dispatcher {
             agent: Arc::clone(&agent),
             worker,
             cancels: Vec::new(),
+            has,
         };
         let running = self.0.store.running_on(&agent.id).await?;
         for held in &resume {
@@ -114,7 +117,7 @@ impl Dispatcher {
     /// # Errors
     /// The store; the worker must come again.
     pub async fn registered(&self, registration: Registration) -> Result<(), DispatchError> {
-        let Registration { agent, reply, worker, cancels } = registration;
+        let Registration { agent, reply, worker, cancels, has } = registration;
         let draining = worker.draining;
         self.0.shutdown.spawn(intake::run(self.clone(), Arc::clone(&agent)));
         if let Some(older) = self.0.fleet.join(Arc::clone(&agent), worker) {
@@ -132,13 +135,13 @@ impl Dispatcher {
         again.retain(|job| agent.held(job.id).is_none());
         info!(worker = %agent.id, resumed = reply.resume.len(), again = again.len(), "worker registered");
         for job in &again {
-            self.hand_over(&agent, job);
+            self.hand_over(&agent, job).await;
         }
         for job in again.iter().filter(|job| job.cancel_grace_ms.is_some()).chain(&cancels) {
             self.order_cancel(job).await?;
         }
         self.0.queue.poke();
-        Ok(())
+        self.reconcile_containers(&agent.id, &has).await
     }
 
     /// A worker's connection has ended. Its jobs stay its own until their leases run out.
@@ -300,7 +303,7 @@ impl Dispatcher {
     }
 }
 
-fn check_held(agent: &Agent, job: JobId, attempt: Attempt) -> Result<(), DispatchError> {
+pub(super) fn check_held(agent: &Agent, job: JobId, attempt: Attempt) -> Result<(), DispatchError> {
     match agent.held(job) {
         Some(held) if held.attempt == attempt => Ok(()),
         Some(held) => Err(stale(job, attempt, held.attempt)),

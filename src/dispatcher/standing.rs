@@ -94,7 +94,10 @@ impl Dispatcher {
     }
 
     async fn look(&self, named: JobRef) -> Answer {
-        let Some(job) = self.0.store.job(named).await?.filter(|job| named.names(job.id)) else { return Ok(None) };
+        let Some(job) = self.0.store.job(named).await?.filter(|job| named.names(job.id) && !job.id.is_container())
+        else {
+            return Ok(None);
+        };
         let (stdout, stderr) = match is_over(job.status) {
             true => self.excerpts(&job, EXCERPT_BYTES).await?,
             false => (Excerpt::default(), Excerpt::default()),

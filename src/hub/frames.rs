@@ -1,15 +1,23 @@
-//! Log entries as the frames that followers get.
+//! Log entries as the frames that followers get: of type `job`, or `container` where that is what the log is of.
 
 use axum::extract::ws::Utf8Bytes;
 
-use crate::model::{Entry, EntryKind};
+use crate::model::{Entry, EntryKind, container};
 use crate::protocol::codec::encode;
+use crate::protocol::container::{ConsoleOutput, ContainerEvent, ContainerStatus, ContainerStatusEvent, StartEnded};
 use crate::protocol::job::{EndEvent, JobEvent, OutputEvent, StatusEvent};
 use crate::protocol::output::encode_event;
-use crate::protocol::{Chunk, JobId};
+use crate::protocol::{Chunk, ContainerId, JobId};
 
 /// The frame of a log entry: the same bytes for every follower, live or replayed.
-pub(super) fn of_entry(job_id: JobId, entry: &Entry) -> Utf8Bytes {
+pub(super) fn of_entry(id: JobId, entry: &Entry) -> Utf8Bytes {
+    match ContainerId::of(id) {
+        Some(container) => of_console(container, entry),
+        None => of_job(id, entry),
+    }
+}
+
+fn of_job(job_id: JobId, entry: &Entry) -> Utf8Bytes {
     let Entry { at, time, kind } = entry;
     let (at, time) = (*at, *time);
     let event = match kind {
@@ -35,6 +43,48 @@ pub(super) fn of_entry(job_id: JobId, entry: &Entry) -> Utf8Bytes {
             job_id,
             at,
             status: *status,
+            exit_code: *exit_code,
+            reason: *reason,
+            error_message: message.clone(),
+            time,
+        }),
+    };
+    encode(&event).into()
+}
+
+fn of_console(container_id: ContainerId, entry: &Entry) -> Utf8Bytes {
+    let Entry { at, time, kind } = entry;
+    let (at, time) = (*at, *time);
+    let event = match kind {
+        EntryKind::Status { status: _, worker, reason } => {
+            let status = if worker.is_some() { ContainerStatus::Running } else { ContainerStatus::Creating };
+            ContainerEvent::Status(Box::new(ContainerStatusEvent {
+                container_id,
+                at: Some(at),
+                status,
+                attempt: at.attempt,
+                worker_id: worker.clone(),
+                reason: *reason,
+                container: None,
+                time,
+            }))
+        }
+        EntryKind::Output { stream, offset, bytes } => {
+            let (text, base64) = Chunk::of(bytes).into_fields();
+            ContainerEvent::Output(ConsoleOutput {
+                container_id,
+                at,
+                stream: *stream,
+                offset: *offset,
+                text,
+                base64,
+                time,
+            })
+        }
+        EntryKind::End { status, exit_code, reason, message } => ContainerEvent::End(StartEnded {
+            container_id,
+            at,
+            status: container::after(*status, *reason),
             exit_code: *exit_code,
             reason: *reason,
             error_message: message.clone(),

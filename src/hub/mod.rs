@@ -33,6 +33,8 @@ pub struct Hub {
     pub jobs: Feed,
     /// Changes of status and usage of workers.
     pub workers: Feed,
+    /// Changes of status of containers.
+    pub containers: Feed,
 }
 
 impl Hub {

@@ -27,6 +27,8 @@ pub enum Ring {
     Jobs,
     /// The feed of workers has changes.
     Workers,
+    /// The feed of containers has changes.
+    Containers,
 }
 
 /// The outgoing side of one connection.
@@ -63,6 +65,8 @@ pub enum Item {
     WatchJobs(Option<Watch>),
     /// Watch workers, or stop.
     WatchWorkers(Option<Watch>),
+    /// Watch containers, or stop.
+    WatchContainers(Option<Watch>),
 }
 
 /// What the writer finds when it looks.
@@ -126,6 +130,11 @@ impl Outbox {
         if let Offered::Full(_) = self.offer(1, item) {
             self.close(CloseCode::NoProgress);
         }
+    }
+
+    /// Queues an item that is worth nothing later: on a full queue it is dropped.
+    pub fn push_or_drop(&self, item: Item) {
+        drop(self.offer(2, item));
     }
 
     /// Lets `items` wait, where many may come at once: a worker's orders.

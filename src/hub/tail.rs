@@ -12,7 +12,7 @@ use parking_lot::Mutex;
 use super::frames;
 use super::outbox::{Outbox, Ring};
 use crate::model::{Entry, EntryKind};
-use crate::protocol::job::Status;
+use crate::protocol::job::{Reason, Status};
 use crate::protocol::{Cursor, JobId};
 
 /// Bytes of frames that a tail keeps: enough that a follower which is merely busy finds its
@@ -160,6 +160,8 @@ impl Sendable {
     /// Serialises an entry.
     pub fn of(job: JobId, entry: &Entry) -> Self {
         let status = match &entry.kind {
+            // Another start of a container may follow.
+            EntryKind::End { reason, .. } if job.is_container() && *reason != Reason::Removed => Some(Status::Pending),
             EntryKind::Status { status, .. } | EntryKind::End { status, .. } => Some(*status),
             EntryKind::Output { .. } => None,
         };

@@ -5,6 +5,7 @@
 
 pub mod account;
 pub mod class;
+pub mod container;
 pub mod entry;
 pub mod job;
 pub mod spec;
@@ -13,6 +14,7 @@ pub mod worker;
 
 pub use account::{Account, AccountName, ApiToken, Contact, Photo, PhotoKind, Role, TokenId};
 pub use class::{Capacity, ReadyClass};
+pub use container::Container;
 pub use entry::{Entry, EntryKind};
 pub use job::{Job, Outcome};
 pub use spec::{InvalidSpec, JobSpec, Program, Requires};

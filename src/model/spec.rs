@@ -301,7 +301,7 @@ impl TryFrom<wire::JobSpec> for JobSpec {
         if let Some((key, _)) = env.iter().find(|(_, value)| value.contains('\0')) {
             return Err(WireError::bad_field(format!("env.{key}"), "a value cannot hold a NUL"));
         }
-        if cwd.as_deref().is_some_and(leaves_its_root) {
+        if container.is_none() && cwd.as_deref().is_some_and(leaves_its_root) {
             return Err(WireError::bad_field("cwd", "cwd must stay inside the workspace: relative, without '..'"));
         }
         for (index, pattern) in artifacts.iter().enumerate() {

@@ -80,6 +80,11 @@ pub fn runs(worker: &Facts, class: &Requires) -> bool {
         && fits(&worker.total, class)
 }
 
+/// Whether what `worker` has left is enough for a job of `class`.
+pub fn has_room(worker: &Facts, class: &Requires) -> bool {
+    fits(&worker.free, class)
+}
+
 fn fits(capacity: &Capacity, class: &Requires) -> bool {
     (capacity.slots > 0 || class.slotless)
         && class.milli_cpus <= capacity.milli_cpus

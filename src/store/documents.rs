@@ -1,4 +1,4 @@
-//! Small documents that change by compare-and-swap: what the front doors of older systems keep.
+//! Small documents that change by compare-and-swap: what the front doors of older systems keep, and containers.
 //!
 //! A document is JSON under a collection and a key, with a version that is never given twice. Several are written in one go,
 //! all or none, each under the condition that it is still as it was read: that is all it takes to hand out n workers at
@@ -29,6 +29,10 @@ pub enum Collection {
     PartialUploads,
     /// Jobs that were taken off their account's list, by account.
     RemovedJobs,
+    /// Containers, by id.
+    Containers,
+    /// Which container goes by a name, by account and name.
+    ContainerNames,
 }
 
 impl Collection {
@@ -43,6 +47,8 @@ impl Collection {
             Self::PollTurns => "poll_turns",
             Self::PartialUploads => "partial_uploads",
             Self::RemovedJobs => "removed_jobs",
+            Self::Containers => "containers",
+            Self::ContainerNames => "container_names",
         }
     }
 }

@@ -5,7 +5,7 @@ use crate::auth::Identity;
 use crate::dispatcher::DispatchError;
 use crate::model::Role;
 use crate::protocol::CloseCode;
-use crate::protocol::agent::{AgentJobReport, AgentOrder, AgentReport};
+use crate::protocol::agent::{AgentContainerReport, AgentJobReport, AgentOrder, AgentReport};
 use crate::protocol::codec::FrameId;
 
 impl Reader {
@@ -70,6 +70,19 @@ impl Reader {
             AgentJobReport::Gone(gone) => self.dispatcher.gone(&agent, gone, id).await?,
         }
         Ok(())
+    }
+}
+
+impl Reader {
+    /// A worker's frame about a container.
+    pub(super) async fn agent_container(
+        &mut self,
+        who: &Identity,
+        report: AgentContainerReport,
+    ) -> Result<(), Failure> {
+        let Some(agent) = self.agent.clone() else { return Err(unregistered(who)) };
+        agent.heard(self.dispatcher.clock().now());
+        Ok(self.dispatcher.container_report(&agent, report).await?)
     }
 }
 

@@ -6,6 +6,7 @@
 
 mod accounts;
 mod agent;
+mod containers;
 mod registry;
 mod requests;
 mod session;

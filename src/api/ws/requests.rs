@@ -129,7 +129,7 @@ impl Reader {
         self.session.follows.lock().len() + more <= self.dispatcher.settings().limits.follows
     }
 
-    async fn queue(&self, item: Item) -> Result<(), Failure> {
+    pub(super) async fn queue(&self, item: Item) -> Result<(), Failure> {
         self.session.outbox.push(item).await.map_err(|_| Failure::Hangup)
     }
 

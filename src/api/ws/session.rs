@@ -9,6 +9,7 @@ use axum::extract::ws::{Message, WebSocket};
 use futures_util::StreamExt;
 use futures_util::stream::{SplitSink, SplitStream};
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
+use tokio::sync::Semaphore;
 use tokio_tungstenite::tungstenite;
 use tracing::{Span, debug};
 
@@ -119,6 +120,8 @@ pub(super) struct Reader {
     pub(super) agent: Option<Arc<Agent>>,
     pub(super) wrong_logins: u32,
     pub(super) submits: Submits,
+    /// Requests that wait for workers; nothing before the first.
+    pub(super) waiting: Option<Arc<Semaphore>>,
     rate: Option<Box<DefaultDirectRateLimiter>>,
     errors: Strikes,
     rate_errors: Strikes,
@@ -162,6 +165,7 @@ impl Reader {
             agent: None,
             wrong_logins: 0,
             submits: Submits::default(),
+            waiting: None,
             rate: None,
             errors: Strikes::default(),
             rate_errors: Strikes::default(),
@@ -289,11 +293,8 @@ impl Reader {
             ToServer::Agent(report) => self.agent(who, id, report).await,
             ToServer::Job(request) => self.job(who, id, request).await,
             ToServer::Worker(request) => self.worker(who, id, request).await,
-            ToServer::AgentContainer(_) => forbidden("not yet"),
-            ToServer::Container(_) => {
-                let message = "no worker with a container engine is connected";
-                Err(WireError::new(ErrorCode::Unsatisfiable, message).into())
-            }
+            ToServer::AgentContainer(report) => self.agent_container(who, report).await,
+            ToServer::Container(request) => Box::pin(self.container(who, id, request)).await,
             ToServer::Plugin => forbidden("only plugins send plugin frames"),
             ToServer::Hello(_) | ToServer::Auth(_) | ToServer::Ping | ToServer::Pong => Ok(()),
         }

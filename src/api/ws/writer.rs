@@ -19,10 +19,11 @@ use crate::hub::{Follow, Item, Pulled, Ring, Sendable, Watch};
 use crate::metrics::Operation;
 use crate::model::job::is_over;
 use crate::protocol::codec::{Nothing, encode};
+use crate::protocol::container::{ConsoleLive, ConsoleTruncated, ContainerEvent};
 use crate::protocol::job::{JobEvent, Live, Status, Truncated};
 use crate::protocol::limits::DEAD_AFTER;
 use crate::protocol::worker::WorkerEvent;
-use crate::protocol::{CloseCode, ErrorCode, JobId, WireError};
+use crate::protocol::{CloseCode, ContainerId, Cursor, ErrorCode, JobId, WireError};
 
 /// Bytes of one log that are sent before the next one has its turn.
 const TURN_BYTES: usize = 64 * 1024;
@@ -54,8 +55,10 @@ pub(super) async fn run(
         turns: VecDeque::new(),
         jobs: None,
         workers: None,
+        containers: None,
         jobs_rung: false,
         workers_rung: false,
+        containers_rung: false,
     };
     if let Err(Stop) = writer.serve().await {
         writer.span.in_scope(|| debug!("socket gone"));
@@ -78,8 +81,10 @@ struct Writer {
     turns: VecDeque<JobId>,
     jobs: Option<Watch>,
     workers: Option<Watch>,
+    containers: Option<Watch>,
     jobs_rung: bool,
     workers_rung: bool,
+    containers_rung: bool,
 }
 
 /// The socket takes no more.
@@ -99,7 +104,8 @@ impl Writer {
     async fn serve(&mut self) -> Result<(), Stop> {
         let cut = self.dispatcher.shutdown().cut().clone();
         loop {
-            let busy = !self.turns.is_empty() || self.jobs_rung || self.workers_rung;
+            let rung = self.jobs_rung || self.workers_rung || self.containers_rung;
+            let busy = rung || !self.turns.is_empty();
             let taken = match busy {
                 true => self.session.outbox.take_now(),
                 false => tokio::select! {
@@ -146,6 +152,10 @@ impl Writer {
                     self.workers_rung = watch.is_some();
                     self.workers = watch;
                 }
+                Item::WatchContainers(watch) => {
+                    self.containers_rung = watch.is_some();
+                    self.containers = watch;
+                }
             }
         }
         for ring in taken.rung {
@@ -153,6 +163,7 @@ impl Writer {
                 Ring::Log(job) => self.give_turn(job),
                 Ring::Jobs => self.jobs_rung = true,
                 Ring::Workers => self.workers_rung = true,
+                Ring::Containers => self.containers_rung = true,
             }
         }
         Ok(())
@@ -201,8 +212,7 @@ impl Writer {
             Pulled::CaughtUp => {
                 if follow.status == Status::Running && !follow.live {
                     follow.live = true;
-                    let live = JobEvent::Live(Live { job_id: follow.job, at: follow.cursor });
-                    self.feed(encode(&live).into()).await?;
+                    self.feed(live(follow)).await?;
                 }
                 Ok(Turn::Wait)
             }
@@ -227,13 +237,13 @@ impl Writer {
             }
         };
         if let Some((from, to)) = page.removed {
-            let gone = JobEvent::Truncated(Truncated { job_id: follow.job, from, to });
-            self.feed(encode(&gone).into()).await?;
+            self.feed(truncated(follow.job, from, to)).await?;
             follow.cursor = follow.cursor.max(to);
         }
         if page.entries.is_empty() {
             follow.status = page.status;
-            if is_over(page.status) && follow.cursor >= page.top {
+            // A container that is over starts again, or its last entry says that it does not.
+            if is_over(page.status) && follow.cursor >= page.top && !follow.job.is_container() {
                 return Ok(Turn::Over);
             }
             // Whatever came since the tail was attached is in it.
@@ -269,6 +279,11 @@ impl Writer {
             self.workers_rung = more;
             self.send_changes(frames, lagged, &WorkerEvent::Lagged(Nothing {})).await?;
         }
+        if self.containers_rung {
+            let (frames, lagged, more) = drain(&self.dispatcher.hub().containers, self.containers.as_mut());
+            self.containers_rung = more;
+            self.send_changes(frames, lagged, &ContainerEvent::Lagged(Nothing {})).await?;
+        }
         Ok(())
     }
 
@@ -301,6 +316,25 @@ impl Writer {
         }
         Ok(())
     }
+}
+
+/// What a follower is told once it has caught up.
+fn live(follow: &Follow) -> Utf8Bytes {
+    let at = follow.cursor;
+    match ContainerId::of(follow.job) {
+        Some(container_id) => encode(&ContainerEvent::Live(ConsoleLive { container_id, at })),
+        None => encode(&JobEvent::Live(Live { job_id: follow.job, at })),
+    }
+    .into()
+}
+
+/// What a follower is told of entries that are gone.
+fn truncated(log: JobId, from: Cursor, to: Cursor) -> Utf8Bytes {
+    match ContainerId::of(log) {
+        Some(container_id) => encode(&ContainerEvent::Truncated(ConsoleTruncated { container_id, from, to })),
+        None => encode(&JobEvent::Truncated(Truncated { job_id: log, from, to })),
+    }
+    .into()
 }
 
 fn drain(feed: &crate::hub::Feed, watch: Option<&mut Watch>) -> (Vec<Utf8Bytes>, bool, bool) {
