@@ -1,7 +1,7 @@
-//! Logins at the SFTP servers of workers: whether somebody may see the files of a job.
+//! Logins at the SFTP servers of workers: whether somebody may see the files of a job or a container.
 //!
-//! Guards: a worker shows files to nobody whom this did not name; who may see a job may see its files, on the worker that has
-//! them and nowhere else; guessing is counted with all other logins. Not here: which files (`worker::sftp`).
+//! Guards: a worker shows files to nobody whom this did not name; who may see a job or a container may see its files, on the
+//! worker that has them and nowhere else; guessing is counted with all other logins. Not here: which files (`worker::sftp`).
 
 use std::sync::Arc;
 
@@ -10,11 +10,12 @@ use tokio::sync::Semaphore;
 use super::fleet::Agent;
 use super::{DispatchError, Dispatcher};
 use crate::auth::{AuthError, Identity};
-use crate::model::{AccountName, Job};
+use crate::model::AccountName;
+use crate::model::container::Desired;
 use crate::protocol::agent::{AgentOrder, SftpGrant, SftpLogin};
 use crate::protocol::codec::{FrameId, encode_with};
 use crate::protocol::job::Status;
-use crate::protocol::{ErrorCode, WireError};
+use crate::protocol::{ContainerId, ContainerRef, ErrorCode, WireError};
 
 /// Logins that are looked at, at a time, from all workers. More only wait for each other: passwords are hashed two at a time.
 const AT_ONCE: usize = 64;
@@ -52,11 +53,24 @@ impl Dispatcher {
 
     async fn sftp_grant(&self, agent: &Agent, login: SftpLogin) -> Result<SftpGrant, DispatchError> {
         let who = self.sftp_visitor(&login).await?;
-        let job = self.job(&who, login.job_id).await?;
-        if !has_files(agent, &job) {
-            return Err(DispatchError::Conflict(format!("{} does not run on {}", job.id, agent.id)));
+        let named = login.job_id;
+        let found = self.0.store.job(named).await?.filter(|found| named.names(found.id));
+        let id = found.ok_or(DispatchError::NotFound("job or container"))?.id;
+        let is_here = match ContainerId::of(id) {
+            // Its files are there whether it runs or not.
+            Some(id) => {
+                let (container, _) = self.find_container(&who, &ContainerRef::Id(id)).await?;
+                container.worker == agent.id && container.desired != Desired::Removed
+            }
+            None => {
+                let job = self.job(&who, id.into()).await?;
+                job.status == Status::Running && job.worker.as_ref() == Some(&agent.id)
+            }
+        };
+        if !is_here {
+            return Err(DispatchError::Conflict(format!("{id} has no files on {}", agent.id)));
         }
-        Ok(SftpGrant { account: who.account.to_string(), job_id: job.id })
+        Ok(SftpGrant { account: who.account.to_string(), job_id: id })
     }
 
     async fn sftp_visitor(&self, login: &SftpLogin) -> Result<Identity, AuthError> {
@@ -71,9 +85,4 @@ impl Dispatcher {
         }
         self.auth().login_with_either(account, password, *from).await
     }
-}
-
-/// Whether files of `job` are on this worker.
-fn has_files(agent: &Agent, job: &Job) -> bool {
-    job.status == Status::Running && job.worker.as_ref() == Some(&agent.id)
 }

@@ -49,6 +49,11 @@ impl Home {
         self.dir.join("spill")
     }
 
+    /// Where each container has a directory of its name.
+    pub(crate) fn containers(&self) -> PathBuf {
+        self.dir.join("containers")
+    }
+
     /// Where the path of the control groups is kept.
     pub(crate) fn groups_record(&self) -> PathBuf {
         self.dir.join("cgroup")

@@ -131,6 +131,7 @@ async fn set_up(settings: &WorkerSettings, address: &Address, shutdown: &Shutdow
 
     let specs = machine.specs();
     let (usage_sender, usage) = watch::channel(None);
+    let places = Places::new(home.containers());
     let agent = Arc::new(Agent {
         id,
         boot,
@@ -155,7 +156,7 @@ async fn set_up(settings: &WorkerSettings, address: &Address, shutdown: &Shutdow
         leaving: CancellationToken::new(),
         gone: CancellationToken::new(),
         jobs: Jobs::default(),
-        places: Places::default(),
+        places,
         logins: Logins::default(),
     });
     shutdown.spawn(watch_machine(machine, usage_sender, agent.gone.clone()));

@@ -1,7 +1,7 @@
-//! The SFTP server of a worker: the files of a job, while it runs, for those who may see the job.
+//! The SFTP server of a worker: the files of a job while it runs, and of a container, for those who may see it.
 //!
-//! One logs in as `<account>.<jobId>` with the account's password or an API token of it; the dispatcher says whether that is
-//! right (`logins`), and which job is meant. Then there is one directory (`places`), from which nothing leads out (`jail`).
+//! One logs in as `<account>.<id>` with the account's password or an API token of it; the dispatcher says whether that is
+//! right (`logins`), and what is meant. Then there is one directory (`places`), from which nothing leads out (`jail`).
 //!
 //! Guards: how many connections there are, how long one may take to log in and be silent, how often it may try. Runs on a
 //! thread of its own, because ciphering a large file must not hold up what jobs print. Not here: shells, programs, forwarding.

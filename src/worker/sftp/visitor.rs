@@ -36,7 +36,7 @@ pub(super) struct Visitor {
 /// Why somebody did not come in.
 #[derive(Debug, thiserror::Error)]
 enum Refused {
-    #[error("the name is not <account>.<jobId>")]
+    #[error("the name is not <account>.<jobId> or <account>.<containerId>")]
     Name,
     #[error(transparent)]
     Login(#[from] LoginError),
