@@ -271,7 +271,7 @@ impl Looking<'_> {
     async fn show_worker(&self, id: &WorkerId) -> Result<(), StoreError> {
         let inner = &self.dispatcher.0;
         if inner.hub.workers.is_watched() && inner.fleet.agent(id).is_none() {
-            let away = inner.store.running_on(id).await?.len();
+            let away = self.dispatcher.running_away(id).await?;
             self.dispatcher.show_worker(id, away);
         }
         Ok(())

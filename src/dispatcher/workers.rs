@@ -13,6 +13,7 @@ use crate::protocol::agent::{AgentOrder, Usage};
 use crate::protocol::codec::{Nothing, encode};
 use crate::protocol::worker::{ListWorkers, UsageEvent, WorkerEvent, WorkerRecord, WorkerReply};
 use crate::protocol::{WireError, WorkerId};
+use crate::store::StoreError;
 
 impl Dispatcher {
     /// A worker's record.
@@ -163,12 +164,12 @@ impl Dispatcher {
     }
 
     /// Jobs of a worker whose connection is gone while its jobs go on, as the store counts them.
-    async fn running_away(&self, id: &WorkerId) -> Result<usize, DispatchError> {
+    pub(super) async fn running_away(&self, id: &WorkerId) -> Result<usize, StoreError> {
         let known = self.0.fleet.known(id).filter(|known| known.worker.last_seen > self.online_since());
         if known.is_none() || self.0.fleet.agent(id).is_some() {
             return Ok(0);
         }
-        Ok(self.0.store.running_on(id).await?.len())
+        Ok(self.0.store.running_on(id).await?.iter().filter(|job| !job.id.is_container()).count())
     }
 
     /// `away`: see [`Dispatcher::running_away`].

@@ -13,6 +13,7 @@
 mod cli;
 mod compat;
 mod connections;
+mod container_frames;
 mod faults;
 mod files;
 mod floors;
