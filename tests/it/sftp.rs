@@ -386,6 +386,54 @@ async fn a_job_that_runs_elsewhere_or_not_at_all_has_no_files_here() {
 }
 
 #[tokio::test]
+async fn the_data_of_a_container_is_there_until_it_is_removed() {
+    let server = TestServer::start().await;
+    let carol = server.user_token("carol").await;
+    let mut peer = Peer::with_token(server.address, &carol).await;
+    // One that ran on `w`, and has ended.
+    let mut earlier = server.worker("w", &json!({"images": ["busybox:latest"]})).await;
+    let create = json!({"opt": "create", "imageId": "busybox"});
+    let starts = async {
+        let assigned = earlier.accepted().await;
+        let started = json!({"opt": "started", "containerId": assigned.job, "attempt": 1, "ports": []});
+        earlier.peer.say("container", &started).await;
+        assigned
+    };
+    let (created, assigned) = tokio::join!(peer.get("container", &create, "created"), starts);
+    let id = created["containerId"].as_str().unwrap().to_owned();
+    earlier.run(&assigned, "").await;
+    let get = json!({"opt": "get", "containerId": id});
+    eventually("it has stopped", async || {
+        let record = peer.get("container", &get, "container").await;
+        (record["container"]["status"] == "stopped").then_some(())
+    })
+    .await;
+    earlier.peer.vanish();
+
+    let scene = Scene::with(server).await;
+    scene.job("ada", "true").await;
+    let client = scene.client("carol", &id).with(&carol);
+    client.is_refused().await;
+    assert!(scene.worker.words().contains("no files"), "nothing was kept of it here: {}", scene.worker.words());
+    let data = scene.home.path().join("worker/worker/workers/w/containers").join(&id).join("data");
+    fs::create_dir_all(data.join("volumes/world")).unwrap();
+    fs::write(data.join("volumes/world/level"), "flat").unwrap();
+    std::os::unix::fs::symlink("/etc", data.join("etc")).unwrap();
+
+    client.does(&["cd volumes/world", "get level", "rename level level-1"]).await;
+    assert_eq!(fs::read_to_string(scene.path("level")).unwrap(), "flat");
+    assert!(data.join("volumes/world/level-1").is_file());
+    client.fails(&["get etc/hostname stolen"], "").await;
+    client.fails(&["get ../../../sftp_host_key stolen"], "not found").await;
+    scene.client("carol", id.split('-').nth(1).unwrap()).with(&carol).does(&["pwd"]).await;
+    scene.client("admin", &id).with(scene.server.admin_token()).does(&["pwd"]).await;
+    scene.client("ada", &id).is_refused().await;
+
+    peer.get("container", &json!({"opt": "remove", "containerId": id}), "ok").await;
+    client.is_refused().await;
+}
+
+#[tokio::test]
 async fn guessing_is_counted_with_all_other_logins() {
     let scene = Scene::start().await;
     let (job, _) = scene.job("ada", "true").await;

@@ -48,6 +48,8 @@ const IDLE: Duration = Duration::from_secs(15 * 60);
 const WINDOW_BYTES: u32 = 2 * 1024 * 1024;
 /// Largest packet of a channel, the largest that any implementation must take.
 const CHANNEL_PACKET_BYTES: u32 = 32 * 1024;
+/// Pieces of a channel, of up to 32 KiB, that wait while those before them are looked at.
+const AHEAD_MESSAGES: usize = 32;
 /// How long a connection may take to end that was asked to.
 const GOODBYE: Duration = Duration::from_secs(1);
 /// After a failed `accept`, which is as a rule a lack of files, there is a pause.
@@ -74,7 +76,8 @@ impl Server {
         Ok(Self { listener, key })
     }
 
-    /// Serves on a thread of its own until the agent is gone; then the receiver resolves.
+    /// Serves on a thread of its own until the agent is gone; then the receiver resolves. The runtime goes with the thread,
+    /// and with it every task that was started here.
     ///
     /// # Errors
     /// There can be no thread.
@@ -131,6 +134,7 @@ fn config(key: PrivateKey) -> Config {
         keys: vec![key],
         window_size: WINDOW_BYTES,
         maximum_packet_size: CHANNEL_PACKET_BYTES,
+        channel_buffer_size: AHEAD_MESSAGES,
         max_auth_attempts: TRIES,
         inactivity_timeout: Some(IDLE),
         nodelay: true,

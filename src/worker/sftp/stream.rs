@@ -73,7 +73,6 @@ impl Stream {
         let mut requests = Requests::new(Jail::new(visit.root));
         let mut waiting = Vec::new();
         while !visit.over.is_cancelled() {
-            // Away before it is waited for more: most packets are complete when the first byte is here.
             if waiting.is_empty() {
                 waiting = packets(&mut self.received)?;
             }

@@ -138,6 +138,16 @@ impl Handler for Visitor {
         if name == stream::SUBSYSTEM { session.channel_success(channel) } else { session.channel_failure(channel) }
     }
 
+    async fn env_request(
+        &mut self,
+        channel: ChannelId,
+        _name: &str,
+        _value: &str,
+        session: &mut Session,
+    ) -> Result<(), Self::Error> {
+        session.channel_failure(channel)
+    }
+
     async fn exec_request(
         &mut self,
         channel: ChannelId,
