@@ -16,11 +16,12 @@ use crate::protocol::{JobRef, WireError, WorkerId};
 use crate::store::jobs::JobFilter;
 
 impl Dispatcher {
-    /// Submits a job that only this worker may run.
+    /// Submits a job that only this worker may run. Where its image is the name or id of a container there, it runs inside
+    /// that one.
     ///
     /// # Errors
     /// `not_found` for a worker that was never heard of, `requires.gpus` or `requires.gpuIds` where it does not have as many or
-    /// has none of that index, and as [`Dispatcher::submit`].
+    /// has none of that index, `conflict` for a container that does not run, and as [`Dispatcher::submit`].
     pub async fn submit_to(
         &self,
         who: &Identity,
@@ -41,6 +42,15 @@ impl Dispatcher {
         {
             let message = format!("machine {} has not {count} GPUs; it has {}", has.id, gpus_of(&has));
             return Err(WireError::bad_field("requires.gpus", message).into());
+        }
+        if let Some(named) = submit.spec.image.clone()
+            && let Some(container) = self.running_container_on(who, &has.id, &named).await?
+        {
+            submit.spec.image = None;
+            submit.spec.container = Some(container);
+            // For people, as it was named here.
+            submit.spec.name.get_or_insert(named);
+            return self.submit_unchecked(who, submit, None).await;
         }
         self.submit(who, submit, None).await
     }

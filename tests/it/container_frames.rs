@@ -1,5 +1,6 @@
 //! The contract's section on containers, as the dispatcher keeps it: with workers that do as they are told.
 
+use gangline::protocol::auth::Role;
 use serde_json::{Value, json};
 
 use crate::support::{Assigned, Peer, TestServer, Worker, eventually};
@@ -401,4 +402,67 @@ async fn what_nobody_has_room_for_is_refused_at_once() {
     for more in [json!({"gpus": 1}), json!({"gpus": 2}), json!({"workerId": "elsewhere"})] {
         peer.refused("container", &create(&more), "unsatisfiable").await;
     }
+}
+
+#[tokio::test]
+async fn an_older_task_runs_inside_a_container_by_its_name() {
+    let server = TestServer::start().await;
+    let (mut peer, mut worker) = (server.user("ada").await, node(&server, "w", &json!({})).await);
+    let (id, _) = running(&mut peer, &mut worker, &json!({"name": "lab"})).await;
+    let (web, ada) = (server.web(), server.token(Role::User, "ada").await);
+    let task = |container: &str| json!({"machine_id": "w", "containername": container, "command": "train"});
+    let asked = web.post("/api/task/request", &ada, task("lab")).await;
+    let inside = worker.accepted().await;
+    assert_eq!(asked.json["jobId"], json!(inside.job));
+    assert_eq!((&inside.data["spec"]["container"], &inside.data["spec"].get("image")), (&json!(id), &None));
+    let tasks = web.get("/api/task/user/ada", &ada).await;
+    assert_eq!(tasks.json[0]["containername"], "lab");
+    // Another's container is none.
+    let eve = server.user_token("eve").await;
+    web.post("/api/task/request", &eve, task("lab")).await;
+    assert_eq!(worker.accepted().await.data["spec"]["image"], "lab");
+}
+
+#[tokio::test]
+async fn any_dispatcher_deals_with_any_container() {
+    let [here, there] = TestServer::pair().await;
+    let mut worker = node(&here, "w", &json!({})).await;
+    let mut peer = there.user("ada").await;
+    // The other one hears of the worker when it is told, or looks.
+    eventually("an engine is known", async || {
+        let list = peer.get("worker", &json!({"opt": "list"}), "workers").await;
+        (list["workers"][0]["status"] == "idle").then_some(())
+    })
+    .await;
+    let (id, start) = running(&mut peer, &mut worker, &json!({"name": "web"})).await;
+    let mut reader = there.user("ada").await;
+    reader.get("container", &about("follow", &id), "following").await;
+    worker.say(&start.output(1, "hello\n")).await;
+    assert_eq!(reader.until("container", "output").await["text"], "hello\n");
+    peer.say("container", &json!({"opt": "input", "containerId": "web", "text": "x"})).await;
+    assert_eq!(worker.peer.until("job", "input").await["text"], "x");
+
+    reader.get("container", &about("stats", &id), "ok").await;
+    worker.peer.until("container", "measure").await;
+    let usage = json!({"opt": "usage", "containerId": id, "usage": {"cpu": 2.0}});
+    worker.peer.say("container", &usage).await;
+    assert_eq!(reader.until("container", "stats").await["cpu"], 2.0);
+
+    let ends = async |worker: &mut Worker, start: &Assigned, n: u64| {
+        worker.peer.until("job", "cancel").await;
+        let mut end = start.report("end");
+        (end["n"], end["reason"]) = (json!(n), json!("cancelled"));
+        worker.say(&end).await;
+    };
+    tokio::join!(done(&mut peer, about("stop", &id)), ends(&mut worker, &start, 2));
+    assert_eq!(reader.until("container", "end").await["status"], "stopped");
+    let (_, start) = tokio::join!(done(&mut peer, about("start", &id)), starts(&mut worker, json!([])));
+    tokio::join!(done(&mut peer, about("remove", &id)), ends(&mut worker, &start, 1));
+    loop {
+        let end = reader.until("container", "end").await;
+        if end["status"] == "removed" {
+            break;
+        }
+    }
+    assert_eq!(worker.peer.until("container", "forget").await["containerId"], json!(id));
 }

@@ -10,7 +10,7 @@ use crate::hub::{Follow, Outbox};
 use crate::protocol::container::{Exec, FollowingConsole};
 use crate::protocol::job::Submit;
 use crate::protocol::spec as wire;
-use crate::protocol::{After, ContainerId, ContainerRef, Cursor, WireError};
+use crate::protocol::{After, ContainerId, ContainerRef, Cursor, WireError, WorkerId};
 
 impl Dispatcher {
     /// A place in a container's console for the connection of `outbox`.
@@ -46,6 +46,28 @@ impl Dispatcher {
     /// `not_found`, or the store.
     pub async fn container_id(&self, who: &Identity, named: &ContainerRef) -> Result<ContainerId, DispatchError> {
         Ok(self.find_container(who, named).await?.0.id)
+    }
+
+    /// The container of this name on a worker, if `who` may see one.
+    ///
+    /// # Errors
+    /// `conflict` where it does not run, or the store.
+    pub(in crate::dispatcher) async fn running_container_on(
+        &self,
+        who: &Identity,
+        worker: &WorkerId,
+        name: &str,
+    ) -> Result<Option<ContainerId>, DispatchError> {
+        // An image is no number, and most names of images are none of containers.
+        let Ok(named @ (ContainerRef::Id(_) | ContainerRef::Name(_))) = name.parse() else { return Ok(None) };
+        match self.find_container(who, &named).await {
+            Ok((container, job)) if container.worker == *worker => {
+                check_running(&container, &job)?;
+                Ok(Some(container.id))
+            }
+            Ok(_) | Err(DispatchError::NotFound(_)) => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     /// Writes to a running container's standard input.

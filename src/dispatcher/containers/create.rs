@@ -84,6 +84,8 @@ impl Dispatcher {
                 self.is_ready(&spec.requires);
                 Ok(container.id)
             }
+            // Its worker was so quick that its first report has made the record.
+            Ok(false) if self.book_has(container.id).await? => Ok(container.id),
             Ok(false) => {
                 self.give_up_making(&container).await?;
                 Err(name_taken(&spec).into())
@@ -94,6 +96,10 @@ impl Dispatcher {
                 Err(error.into())
             }
         }
+    }
+
+    async fn book_has(&self, id: ContainerId) -> Result<bool, StoreError> {
+        Ok(self.0.book.get(id).await?.is_some())
     }
 
     async fn give_up_making(&self, container: &Container) -> Result<(), DispatchError> {

@@ -166,7 +166,11 @@ impl Task {
             job_id: job.id,
             user_id: job.account.to_string(),
             machine_id: job.worker.as_ref().or(job.spec.requires.worker.as_ref()).map(ToString::to_string),
-            containername: job.spec.image.clone().unwrap_or_default(),
+            containername: match job.spec.inside {
+                // It was named so when it was asked for.
+                Some(_) => job.spec.name.clone().unwrap_or_default(),
+                None => job.spec.image.clone().unwrap_or_default(),
+            },
             command,
             duration: job.spec.timeout_ms.and_then(seconds),
             gpu_count,
