@@ -111,7 +111,7 @@ impl Server {
                         connection(Arc::clone(&config), socket, from, Arc::clone(&agent), tasks.clone(), place);
                     tasks.spawn(connection);
                 }
-                (Ok((_, from)), Err(_)) => tracing::warn!(%from, "{CONNECTIONS} SFTP connections are open; no more"),
+                (Ok((_, from)), Err(_)) => tracing::debug!(%from, "{CONNECTIONS} SFTP connections are open; no more"),
                 (Err(error), _) => {
                     tracing::warn!(%error, "cannot accept an SFTP connection");
                     sleep(ACCEPT_PAUSE).await;
@@ -158,7 +158,11 @@ async fn connection(
     };
     let (visit, visits) = watch::channel(None);
     let visitor = Visitor::new(agent, from.ip(), tasks.clone(), visit);
-    let mut session = match timeout(LOGIN_WITHIN, run_stream(config, socket, visitor)).await {
+    let greeted = tokio::select! {
+        greeted = timeout(LOGIN_WITHIN, run_stream(config, socket, visitor)) => greeted,
+        () = tasks.cut().cancelled() => return,
+    };
+    let mut session = match greeted {
         Ok(Ok(session)) => session,
         Ok(Err(error)) => return tracing::debug!(%error, %from, "no SSH client"),
         Err(_) => return,
