@@ -224,6 +224,7 @@ impl Follower {
             | ToClient::HelloEvent(_)
             | ToClient::Auth(_)
             | ToClient::Worker(_)
+            | ToClient::Plugin(_)
             | ToClient::Container(_)
             | ToClient::Ping
             | ToClient::Pong => {
