@@ -406,7 +406,7 @@ async fn the_data_of_a_container_is_there_until_it_is_removed() {
     };
     let (created, assigned) = tokio::join!(peer.get("container", &create, "created"), starts);
     let id = created["containerId"].as_str().unwrap().to_owned();
-    earlier.run(&assigned, "").await;
+    earlier.run(&assigned, "up\n").await;
     let get = json!({"opt": "get", "containerId": id});
     eventually("it has stopped", async || {
         let record = peer.get("container", &get, "container").await;
