@@ -6,6 +6,7 @@ use clap::builder::Resettable;
 use clap::{Arg, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use tracing::Level;
 
+use super::container::args::ContainerCommand;
 use crate::base::telemetry::Filter;
 use crate::config::{CommonOptions, DrainOption, LimitOptions, Pair, ServerOptions, Size, Span, WorkerOptions};
 use crate::protocol::auth::Role;
@@ -83,9 +84,9 @@ pub(super) enum Command {
         /// The worker
         worker: WorkerId,
     },
-    /// Long-lived containers
+    /// Long-lived containers; each needs a worker with a container engine
     #[command(subcommand)]
-    Container(ContainerCommand),
+    Container(Box<ContainerCommand>),
     /// Accounts; administrators only
     #[command(subcommand)]
     User(UserCommand),
@@ -260,7 +261,14 @@ pub(super) struct RunArgs {
 pub(super) struct LogsArgs {
     /// The job, by id or number
     pub(super) job: JobRef,
-    /// Go on until the job ends
+    #[command(flatten)]
+    pub(super) part: LogPart,
+}
+
+/// What of a log is printed.
+#[derive(Debug, Args)]
+pub(super) struct LogPart {
+    /// Go on as it comes, to the end of the log
     #[arg(short, long)]
     pub(super) follow: bool,
     /// Begin after this entry, such as 1-42
@@ -291,43 +299,6 @@ pub(super) struct PsArgs {
     /// Stay, and show changes as they happen
     #[arg(long, short)]
     pub(super) watch: bool,
-}
-
-/// What the dispatcher offers for containers; each needs a worker with a container engine.
-#[derive(Debug, Subcommand)]
-pub(super) enum ContainerCommand {
-    /// Create a container
-    Create(Rest),
-    /// List containers
-    Ls(Words),
-    /// Start a container
-    Start(Words),
-    /// Stop a container
-    Stop(Words),
-    /// Restart a container
-    Restart(Words),
-    /// Remove a container
-    Rm(Words),
-    /// Attach to a container's console
-    Attach(Words),
-    /// Show what a container uses
-    Stats(Words),
-    /// Run a program in a container
-    Exec(Rest),
-}
-
-/// What there is to say about a container; flags are ours.
-#[derive(Debug, Args)]
-pub(super) struct Words {
-    #[arg(hide = true)]
-    pub(super) args: Vec<String>,
-}
-
-/// The same where a program's own flags follow.
-#[derive(Debug, Args)]
-pub(super) struct Rest {
-    #[arg(trailing_var_arg = true, allow_hyphen_values = true, hide = true)]
-    pub(super) args: Vec<String>,
 }
 
 #[derive(Debug, Subcommand)]

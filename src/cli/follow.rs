@@ -1,17 +1,14 @@
 //! A followed log as it is shown: the program's bytes as they are, or frames as JSON lines.
 
-use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::io::IsTerminal;
 
 use bytes::Bytes;
 
 use super::printer::Target;
-use super::render;
+use super::{frames, render};
 use crate::client::FollowEvent;
 use crate::model::{Entry, EntryKind};
-use crate::protocol::chunk::Chunk;
-use crate::protocol::job::{EndEvent, JobEvent, Live, OutputEvent, StatusEvent, Truncated};
 use crate::protocol::{JobId, StreamName};
 
 /// What of a log is shown, and how.
@@ -28,12 +25,12 @@ pub(super) struct View {
 impl View {
     /// What is to be written for `event`. Whatever the program did not say itself is said on
     /// stderr, at once, and only what somebody should know.
-    pub(super) fn show(self, job: JobId, event: FollowEvent) -> Option<(Target, Bytes)> {
+    pub(super) fn show(self, log: JobId, event: FollowEvent) -> Option<(Target, Bytes)> {
         if !self.wants(&event) {
             return None;
         }
         if self.json {
-            return json_line(job, &event).map(|line| (Target::Stdout, line));
+            return frames::line(log, &event).map(|line| (Target::Stdout, line));
         }
         match event {
             FollowEvent::Entry(Entry { kind: EntryKind::Output { stream, bytes, .. }, .. }) => {
@@ -44,7 +41,8 @@ impl View {
                 Some((target, bytes))
             }
             FollowEvent::Entry(Entry { at, kind: EntryKind::Status { worker, .. }, .. }) => {
-                if at.attempt > 1 && at.n == 0 {
+                // A container's starts are its own affair; that a job runs twice, its owner should know.
+                if at.attempt > 1 && at.n == 0 && !log.is_container() {
                     let worker = worker.map(|worker| format!(" on {worker}")).unwrap_or_default();
                     render::say(false, &format!("attempt {}{worker}: the job begins again", at.attempt));
                 }
@@ -78,55 +76,6 @@ impl View {
             StreamName::Stderr => self.stderr,
         }
     }
-}
-
-/// The frame's `data`, as it came.
-fn json_line(job_id: JobId, event: &FollowEvent) -> Option<Bytes> {
-    let frame = match event {
-        FollowEvent::Entry(Entry { at, time, kind }) => match kind {
-            EntryKind::Output { stream, offset, bytes } => {
-                let (text, base64) = Chunk::of(bytes).into_fields();
-                JobEvent::Output(OutputEvent {
-                    job_id,
-                    at: *at,
-                    stream: *stream,
-                    offset: *offset,
-                    text,
-                    base64: base64.map(|base64| Cow::Owned(base64.into_owned())),
-                    time: *time,
-                })
-            }
-            EntryKind::Status { status, worker, reason } => JobEvent::Status(StatusEvent {
-                job_id,
-                at: Some(*at),
-                status: *status,
-                attempt: at.attempt,
-                worker_id: worker.clone(),
-                reason: *reason,
-                task_id: None,
-                account: None,
-                name: None,
-                exit_code: None,
-                time: *time,
-            }),
-            EntryKind::End { status, exit_code, reason, message } => JobEvent::End(EndEvent {
-                job_id,
-                at: *at,
-                status: *status,
-                exit_code: *exit_code,
-                reason: *reason,
-                error_message: message.clone(),
-                time: *time,
-            }),
-        },
-        FollowEvent::Live(at) => JobEvent::Live(Live { job_id, at: *at }),
-        FollowEvent::Truncated { from, to } => JobEvent::Truncated(Truncated { job_id, from: *from, to: *to }),
-        FollowEvent::Interrupted { .. } | FollowEvent::Resumed => return None,
-    };
-    // Wire types have string keys and no failing serialisers.
-    let mut line = serde_json::to_vec(&frame).ok()?;
-    line.push(b'\n');
-    Some(line.into())
 }
 
 /// The last lines of what goes by: `tail -n`, over both streams together. What is no output

@@ -1,7 +1,7 @@
-//! `logs`: a job's output, up to now or to its end.
+//! `logs`: a job's or a container's output, up to now or to its end.
 
 use super::Context;
-use super::args::LogsArgs;
+use super::args::{LogPart, LogsArgs};
 use super::exit::Status;
 use super::failure::Failure;
 use super::follow::{LastLines, View};
@@ -10,12 +10,18 @@ use crate::client::{FollowEvent, Follower, Patience};
 use crate::protocol::Cursor;
 
 pub(super) async fn run(context: &Context, args: LogsArgs) -> Result<Status, Failure> {
-    let view = View { json: context.json, stdout: !args.stderr, stderr: !args.stdout };
-    let mut follower = Follower::follow(&context.client()?, args.job, args.after, Patience::default()).await?;
+    let LogsArgs { job, part } = args;
+    let follower = Follower::follow(&context.client()?, job, part.after, Patience::default()).await?;
+    print(context, follower, part).await
+}
+
+/// Prints a log that was opened after `part.after`.
+pub(super) async fn print(context: &Context, mut follower: Follower, part: LogPart) -> Result<Status, Failure> {
+    let view = View { json: context.json, stdout: !part.stderr, stderr: !part.stdout };
     let job = follower.job_id();
     // What there is now ends here; what comes after it is news.
     let (from, top) = follower.opened().map_or((Cursor::START, Cursor::START), |opened| (opened.from, opened.top));
-    let mut old = args.tail.map(LastLines::new);
+    let mut old = part.tail.map(LastLines::new);
     let printer = Printer::start()?;
     let mut caught_up = from >= top;
     let failed = loop {
@@ -25,7 +31,7 @@ pub(super) async fn run(context: &Context, args: LogsArgs) -> Result<Status, Fai
                     printer.print(target, bytes).await;
                 }
             }
-            if !args.follow {
+            if !part.follow {
                 break None;
             }
         }

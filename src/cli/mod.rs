@@ -11,6 +11,7 @@ mod container;
 pub mod exit;
 mod failure;
 mod follow;
+mod frames;
 mod jobs;
 mod logs;
 mod printer;
@@ -86,7 +87,7 @@ fn dispatch(cli: Cli) -> Result<Status, Failure> {
         Command::Workers => on_one_thread(workers::list(&context()?)),
         Command::Drain { worker } => on_one_thread(workers::drain(&context()?, worker)),
         Command::Undrain { worker } => on_one_thread(workers::undrain(&context()?, worker)),
-        Command::Container(command) => on_one_thread(container::run(&context()?, command)),
+        Command::Container(command) => on_one_thread(container::run(&context()?, *command)),
         Command::User(command) => on_one_thread(accounts::user(&context()?, command)),
         Command::Token(command) => on_one_thread(accounts::token(&context()?, command)),
         Command::Bench(args) => {

@@ -46,12 +46,27 @@ fn what_makes_no_sense_is_refused() {
 
 #[test]
 fn containers_have_their_words() {
-    let parse = |args: &[&str]| Cli::try_parse_from([&["gangline", "container"], args].concat()).unwrap();
-    for args in [&["create", "nginx", "--port", "80"][..], &["ls"], &["exec", "c1", "--", "sh", "-c", "x"]] {
-        assert!(!parse(args).json, "{args:?}");
+    let parse = |args: &[&str]| Cli::try_parse_from([&["gangline", "container"], args].concat());
+    for verb in ["show", "start", "stop", "restart", "kill", "rm", "logs", "attach", "stats"] {
+        assert!(parse(&[verb, "c1", "--json"]).unwrap().json, "{verb}");
     }
-    assert!(!parse(&["exec", "c1", "jq", "--json"]).json, "it is the program's");
-    for verb in ["ls", "start", "stop", "restart", "rm", "attach", "stats"] {
-        assert!(parse(&[verb, "c1", "--json"]).json, "{verb}");
+    for verb in ["start", "stop", "restart", "kill", "rm"] {
+        assert!(parse(&[verb, "web", "7", "ctr-7-c51f0c33"]).is_ok(), "{verb} takes several");
+        assert!(parse(&[verb]).is_err(), "{verb} needs one");
+    }
+    assert!(parse(&["ls"]).is_ok() && parse(&["stats"]).is_ok() && parse(&["rm", "-f", "web"]).is_ok());
+    assert!(!parse(&["exec", "c1", "jq", "--json"]).unwrap().json, "it is the program's");
+    for wrong in [
+        &["create"][..],
+        &["create", "nginx", "--nmae", "web"],
+        &["create", "nginx", "--port", "0"],
+        &["create", "nginx", "--mount", "www:relative"],
+        &["create", "nginx", "--restart", "sometimes"],
+        &["ls", "--status", "asleep"],
+        &["exec", "web"],
+        &["exec"],
+        &["stop", "--grace", "soon", "web"],
+    ] {
+        assert_eq!(parse(wrong).unwrap_err().exit_code(), 2, "{wrong:?}");
     }
 }

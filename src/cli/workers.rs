@@ -8,6 +8,7 @@ use super::{Context, render};
 use crate::base::clock::Clock;
 use crate::client::Client;
 use crate::protocol::WorkerId;
+use crate::protocol::agent::Usage;
 use crate::protocol::worker::{ListWorkers, WorkerRecord, WorkerStatus};
 
 /// Workers asked for at a time: the most that a page holds.
@@ -48,12 +49,42 @@ fn row(worker: &WorkerRecord, now: u64) -> Vec<Cell> {
         Cell::new(worker.worker_id.as_str()),
         Cell::new(status).fg(colour),
         Cell::new(format!("{}/{}", worker.running, worker.slots)),
-        Cell::new(worker.cpu_count),
-        Cell::new(render::size(worker.memory_bytes)),
-        Cell::new(worker.gpus.len()),
+        Cell::new(processors(worker)),
+        Cell::new(memory(worker)),
+        Cell::new(gpus(worker)),
         Cell::new(render::shorten(&labels.join(","), 40)),
         Cell::new(format!("{} ago", render::age(now, worker.last_seen))),
     ]
+}
+
+/// What a worker uses of what it has; that alone where it has not said what it uses, or is away.
+fn used(worker: &WorkerRecord) -> Option<&Usage> {
+    match worker.status {
+        WorkerStatus::Idle | WorkerStatus::Busy => worker.usage.as_ref(),
+        WorkerStatus::Offline => None,
+    }
+}
+
+fn processors(worker: &WorkerRecord) -> String {
+    match used(worker) {
+        Some(usage) => format!("{:.0}% of {}", usage.cpu * 100.0, worker.cpu_count),
+        None => worker.cpu_count.to_string(),
+    }
+}
+
+fn memory(worker: &WorkerRecord) -> String {
+    match used(worker) {
+        Some(usage) => format!("{} of {}", render::size(usage.memory_bytes), render::size(worker.memory_bytes)),
+        None => render::size(worker.memory_bytes),
+    }
+}
+
+/// How many there are, and how busy each is.
+fn gpus(worker: &WorkerRecord) -> String {
+    let count = worker.gpus.len().to_string();
+    let usage = used(worker).map(|usage| usage.gpus.as_slice()).unwrap_or_default();
+    let shares: Vec<String> = usage.iter().map(|gpu| format!("{:.0}%", gpu.utilization * 100.0)).collect();
+    if shares.is_empty() { count } else { format!("{count} ({})", shares.join(" ")) }
 }
 
 pub(super) async fn drain(context: &Context, worker: WorkerId) -> Result<Status, Failure> {

@@ -11,9 +11,9 @@ use crate::protocol::CloseCode;
 use crate::protocol::codec::{self, FrameId, Payload, ToClient};
 use crate::protocol::hello::{AuthMode, ServerHello};
 
-/// Longest wait for a reply. The slowest ones hash a password or wait for the disk, which
+/// Longest wait for a reply that nothing has to happen for. The slowest ones hash a password or wait for the disk, which
 /// takes a fraction of it.
-const REPLY_WITHIN: Duration = Duration::from_secs(30);
+pub(super) const REPLY_WITHIN: Duration = Duration::from_secs(30);
 
 /// A connection to a dispatcher that asks. Requests go one after the other.
 #[derive(Debug)]
@@ -56,11 +56,21 @@ impl Client {
         request: &P,
         pick: impl FnOnce(ToClient<'_>) -> Option<T>,
     ) -> Result<T, ClientError> {
+        self.ask_within(REPLY_WITHIN, request, pick).await
+    }
+
+    /// The same, where the reply comes once something is done that takes longer.
+    pub(super) async fn ask_within<P: Payload, T>(
+        &mut self,
+        within: Duration,
+        request: &P,
+        pick: impl FnOnce(ToClient<'_>) -> Option<T>,
+    ) -> Result<T, ClientError> {
         self.last_id += 1;
         let id = FrameId::number(self.last_id);
         self.sender.send(codec::encode_with(request, Some(&id))).await?;
-        let late = |_| ClientError::NoReply { secs: REPLY_WITHIN.as_secs() };
-        let deadline = Instant::now() + REPLY_WITHIN;
+        let late = |_| ClientError::NoReply { secs: within.as_secs() };
+        let deadline = Instant::now() + within;
         loop {
             let text = timeout_at(deadline, self.receiver.recv()).await.map_err(late)??;
             match codec::read_at_client(&text) {

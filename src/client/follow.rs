@@ -1,30 +1,28 @@
-//! Following one job's log, over as many connections as it takes.
+//! Following one log, a job's or a container's, over as many connections as it takes.
 //!
 //! Invariant: every entry comes out exactly once and in order, whatever the connections and
-//! the dispatchers do in between. Memory: one frame.
+//! the dispatchers do in between. Memory: one frame. What differs between the two kinds of log,
+//! the frames and which entry is the last one, is in [`super::log`].
 
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use tokio::time::{Instant, sleep};
 use uuid::Uuid;
 
-use super::connection::{Client, reply, shorten};
+use super::connection::{Client, reply};
 use super::error::{ClientError, FollowError};
+use super::log::{self, Heard, Opened};
 use super::resume::{Progress, Step};
 use crate::base::backoff::Backoff;
 use crate::config::ClientSettings;
-use crate::model::job::is_over;
-use crate::model::{Entry, EntryKind};
-use crate::protocol::chunk::bytes_of;
-use crate::protocol::codec::{ToClient, read_at_client};
-use crate::protocol::job::{
-    EndEvent, Follow, Following, JobEvent, JobRequest, OutputEvent, StatusEvent, Submit, Submitted,
-};
-use crate::protocol::{After, Cursor, ErrorCode, JobId, JobRef};
+use crate::model::Entry;
+use crate::protocol::codec::ToClient;
+use crate::protocol::container::{ContainerRequest, Exec};
+use crate::protocol::job::{JobEvent, JobRequest, Submit, Submitted};
+use crate::protocol::{After, ContainerId, ContainerRef, Cursor, ErrorCode, JobId, JobRef};
 
 /// Waits between attempts to connect: short at first, because most outages are restarts.
 const FIRST_WAIT: Duration = Duration::from_millis(100);
@@ -52,7 +50,7 @@ impl Default for Patience {
 pub enum FollowEvent {
     /// The next entry of the log.
     Entry(Entry),
-    /// Everything there was has come; the job still runs. Comes again after an outage.
+    /// Everything there was has come; the job or container still runs. Comes again after an outage.
     Live(Cursor),
     /// Entries that are gone, both ends included.
     Truncated {
@@ -70,21 +68,21 @@ pub enum FollowEvent {
     Resumed,
 }
 
-/// Follows one job's log until its `end`.
+/// Follows a job's log until its `end`, or a container's until it is removed: of a container each start has an `end`.
 #[derive(Debug)]
 pub struct Follower {
     peer: Arc<ClientSettings>,
-    job: JobId,
+    log: JobId,
     patience: Patience,
     backoff: Backoff,
     progress: Progress,
     /// What the dispatcher said when the log was opened.
-    opened: Option<Following>,
+    opened: Option<Opened>,
     state: State,
 }
 
 /// A future of its own, so that dropping [`Follower::next`] does not begin the attempt again.
-type Attempt = Pin<Box<dyn Future<Output = Result<(Client, Following), ClientError>> + Send>>;
+type Attempt = Pin<Box<dyn Future<Output = Result<(Client, Opened), ClientError>> + Send>>;
 
 enum State {
     Connected(Box<Client>),
@@ -131,6 +129,24 @@ impl Follower {
         Ok((Self::new(settings, submitted.job_id, patience, Progress::Seen(Cursor::START), client), submitted))
     }
 
+    /// Runs a program inside a container and follows it: from here on it is a job. Unlike a submit it is never sent a second
+    /// time, for it has no key: where the answer is lost, the program may run or not.
+    ///
+    /// # Errors
+    /// Refused, the answer was lost, or no connection within `patience.connect`.
+    pub async fn exec(
+        settings: &ClientSettings,
+        mut exec: Exec,
+        patience: Patience,
+    ) -> Result<(Self, Submitted), ClientError> {
+        exec.follow = Some(true);
+        let mut client = patiently(patience.connect, || Client::connect(settings)).await?;
+        let submitted = client
+            .ask(&ContainerRequest::Exec(exec), reply!(ToClient::Job(JobEvent::Submitted(submitted)) => submitted))
+            .await?;
+        Ok((Self::new(settings, submitted.job_id, patience, Progress::Seen(Cursor::START), client), submitted))
+    }
+
     /// Follows a job that is there already.
     ///
     /// # Errors
@@ -141,17 +157,35 @@ impl Follower {
         after: After,
         patience: Patience,
     ) -> Result<Self, ClientError> {
-        let (client, following) = patiently(patience.connect, || attach(settings, job, after)).await?;
-        // The number of a job could be another job's after a new start from nothing; its id could not.
-        let mut follower = Self::new(settings, following.job_id, patience, Progress::Asked(after), client);
-        follower.attached(following);
-        Ok(follower)
+        let (client, opened) = patiently(patience.connect, || log::of_job(settings, job, after)).await?;
+        Ok(Self::opened_at(settings, opened, after, patience, client))
     }
 
-    fn new(settings: &ClientSettings, job: JobId, patience: Patience, progress: Progress, client: Client) -> Self {
+    /// Follows a container's console.
+    ///
+    /// # Errors
+    /// Refused, or no connection within `patience.connect`.
+    pub async fn console(
+        settings: &ClientSettings,
+        container: &ContainerRef,
+        after: After,
+        patience: Patience,
+    ) -> Result<Self, ClientError> {
+        let (client, opened) = patiently(patience.connect, || log::of_container(settings, container, after)).await?;
+        Ok(Self::opened_at(settings, opened, after, patience, client))
+    }
+
+    fn opened_at(settings: &ClientSettings, opened: Opened, after: After, patience: Patience, client: Client) -> Self {
+        // The number or name could be another's after a new start from nothing; the id could not.
+        let mut follower = Self::new(settings, opened.log, patience, Progress::Asked(after), client);
+        follower.attached(opened);
+        follower
+    }
+
+    fn new(settings: &ClientSettings, log: JobId, patience: Patience, progress: Progress, client: Client) -> Self {
         Self {
             peer: Arc::new(settings.clone()),
-            job,
+            log,
             patience,
             backoff: Backoff::new(FIRST_WAIT, LONGEST_WAIT),
             progress,
@@ -160,20 +194,20 @@ impl Follower {
         }
     }
 
-    /// The job.
+    /// Whose log it is: a job's, or a container's.
     pub fn job_id(&self) -> JobId {
-        self.job
+        self.log
     }
 
-    /// Where the log stood when [`Follower::follow`] opened it; none after a submit.
-    pub fn opened(&self) -> Option<&Following> {
+    /// Where the log stood when it was opened; none after a submit.
+    pub fn opened(&self) -> Option<&Opened> {
         self.opened.as_ref()
     }
 
-    /// What comes next; none after the `end` entry. Dropping the future loses nothing.
+    /// What comes next; none after the last entry. Dropping the future loses nothing.
     ///
     /// # Errors
-    /// The job is gone, or the connection is lost for good. The follower is over then.
+    /// The job or container is gone, or the connection is lost for good. The follower is over then.
     pub async fn next(&mut self) -> Result<Option<FollowEvent>, FollowError> {
         loop {
             match &mut self.state {
@@ -181,9 +215,9 @@ impl Follower {
                 State::Connecting { since, attempt } => {
                     let (since, result) = (*since, attempt.as_mut().await);
                     match result {
-                        Ok((client, following)) => {
+                        Ok((client, opened)) => {
                             self.state = State::Connected(Box::new(client));
-                            self.attached(following);
+                            self.attached(opened);
                             return Ok(Some(FollowEvent::Resumed));
                         }
                         Err(error) => self.try_again(since, error)?,
@@ -215,51 +249,12 @@ impl Follower {
 
     /// Reads one frame; none where there is nothing to say about it.
     fn understand(&mut self, text: &str) -> Result<Option<FollowEvent>, ClientError> {
-        let unexpected = || ClientError::Unexpected(shorten(text));
-        let (frame, _) = read_at_client(text).map_err(|_| unexpected())?;
-        let event = match frame {
-            ToClient::Job(event) => event,
-            ToClient::Error(error) => return Err(error.into()),
-            ToClient::Hello(_)
-            | ToClient::HelloEvent(_)
-            | ToClient::Auth(_)
-            | ToClient::Worker(_)
-            | ToClient::Plugin(_)
-            | ToClient::Container(_)
-            | ToClient::Ping
-            | ToClient::Pong => {
-                return Ok(None);
-            }
-        };
-        let (step, event) = match event {
-            JobEvent::Output(OutputEvent { at, stream, offset, text, base64, time, .. }) => {
-                let bytes = match text {
-                    Some(text) if base64.is_none() => Bytes::from(text.into_owned()),
-                    text => bytes_of(text.as_deref(), base64.as_deref()).map_err(|_| unexpected())?.into(),
-                };
-                let kind = EntryKind::Output { stream, offset, bytes };
-                (self.progress.entry(at), FollowEvent::Entry(Entry { at, time, kind }))
-            }
-            JobEvent::Status(StatusEvent { at: Some(at), status, worker_id, reason, time, .. }) => {
-                let kind = EntryKind::Status { status, worker: worker_id, reason };
-                (self.progress.entry(at), FollowEvent::Entry(Entry { at, time, kind }))
-            }
-            JobEvent::End(EndEvent { at, status, exit_code, reason, error_message, time, .. }) => {
-                let kind = EntryKind::End { status, exit_code, reason, message: error_message };
-                (self.progress.entry(at), FollowEvent::Entry(Entry { at, time, kind }))
-            }
-            JobEvent::Truncated(gone) => {
-                let event = FollowEvent::Truncated { from: gone.from, to: gone.to };
-                (self.progress.truncated(gone.from, gone.to), event)
-            }
-            JobEvent::Live(live) => (Step::New, FollowEvent::Live(live.at)),
-            JobEvent::Status(_)
-            | JobEvent::Submitted(_)
-            | JobEvent::Following(_)
-            | JobEvent::Job(_)
-            | JobEvent::Jobs(_)
-            | JobEvent::Lagged(_)
-            | JobEvent::Ok(_) => return Ok(None),
+        let Some(heard) = log::read(text)? else { return Ok(None) };
+        let last = heard.is_last(self.log);
+        let (step, event) = match heard {
+            Heard::Entry(entry) => (self.progress.entry(entry.at), FollowEvent::Entry(entry)),
+            Heard::Truncated { from, to } => (self.progress.truncated(from, to), FollowEvent::Truncated { from, to }),
+            Heard::Live(at) => (Step::New, FollowEvent::Live(at)),
         };
         match step {
             Step::Repeat => Ok(None),
@@ -268,21 +263,22 @@ impl Follower {
             Step::New => {
                 // Something came: the next outage starts with short waits again.
                 self.backoff.reset();
-                if matches!(event, FollowEvent::Entry(Entry { kind: EntryKind::End { .. }, .. })) {
+                if last {
                     self.finish();
                 }
                 Ok(Some(event))
             }
         }
     }
+
     /// The dispatcher sends the log from here on.
-    fn attached(&mut self, following: Following) {
-        self.progress.begin(following.from);
-        // The log of a job that is over, asked for after its last entry: nothing will come.
-        if is_over(following.status) && self.progress.has_seen(following.top) {
+    fn attached(&mut self, opened: Opened) {
+        self.progress.begin(opened.from);
+        // A log that is over, asked for after its last entry: nothing will come.
+        if opened.over && self.progress.has_seen(opened.top) {
             self.finish();
         }
-        self.opened.get_or_insert(following);
+        self.opened.get_or_insert(opened);
     }
 
     fn finish(&mut self) {
@@ -303,22 +299,18 @@ impl Follower {
         if !error.reconnect() || since.elapsed() >= self.patience.reconnect {
             return Err(FollowError::Lost(error));
         }
-        let (settings, job, after) = (Arc::clone(&self.peer), JobRef::Id(self.job), self.progress.after());
+        let (settings, log, after) = (Arc::clone(&self.peer), self.log, self.progress.after());
         let wait = self.backoff.next_wait();
         let attempt = Box::pin(async move {
             sleep(wait).await;
-            attach(&settings, job, after).await
+            match ContainerId::of(log) {
+                Some(container) => log::of_container(&settings, &ContainerRef::Id(container), after).await,
+                None => log::of_job(&settings, log.into(), after).await,
+            }
         });
         self.state = State::Connecting { since, attempt };
         Ok(())
     }
-}
-
-async fn attach(settings: &ClientSettings, job: JobRef, after: After) -> Result<(Client, Following), ClientError> {
-    let mut client = Client::connect(settings).await?;
-    let request = JobRequest::Follow(Follow { job_id: job, after });
-    let following = client.ask(&request, reply!(ToClient::Job(JobEvent::Following(following)) => following)).await?;
-    Ok((client, following))
 }
 
 /// Repeats `attempt` while a new connection can help and `limit` is not over; at least once.

@@ -1,9 +1,9 @@
 //! The client library: what the command line and the examples talk to a dispatcher with.
 //!
 //! A connection either asks or listens. A [`Client`] asks: one request, one reply. A
-//! [`Follower`] listens to one job's log and comes back by itself after an outage, without
-//! losing or repeating an entry; a [`Watch`] listens to all jobs. [`Files`] moves ZIPs and
-//! artifacts over HTTP.
+//! [`Follower`] listens to one log, a job's or a container's, and comes back by itself after an
+//! outage, without losing or repeating an entry; a [`Watch`] listens to all jobs, [`Stats`] to
+//! what containers use. [`Files`] moves ZIPs and artifacts over HTTP.
 //!
 //! ```no_run
 //! use gangline::client::{FollowEvent, Follower, Patience};
@@ -29,18 +29,22 @@
 
 mod accounts;
 mod connection;
+mod containers;
 mod error;
 mod files;
 mod follow;
 mod jobs;
+mod log;
 mod resume;
 mod watch;
 mod workers;
 
 pub use connection::Client;
+pub use containers::Stats;
 pub use error::{ClientError, FollowError};
 pub use files::{Artifact, FileError, Files, Upload};
 pub use follow::{FollowEvent, Follower, Patience, patiently};
+pub use log::Opened;
 pub use watch::{Watch, WatchEvent};
 
 #[cfg(test)]

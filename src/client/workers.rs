@@ -1,11 +1,9 @@
 //! What a client asks about workers.
 
-use serde::Serialize;
-
 use super::connection::{Client, reply};
 use super::error::ClientError;
 use crate::protocol::WorkerId;
-use crate::protocol::codec::{Noun, Payload, ToClient};
+use crate::protocol::codec::ToClient;
 use crate::protocol::worker::{ListWorkers, NamedWorker, WorkerEvent, WorkerRecord, WorkerRequest, WorkersReply};
 
 /// Each fails as [`ClientError`] says.
@@ -35,23 +33,7 @@ impl Client {
         self.worker_done(WorkerRequest::Undrain(NamedWorker { worker_id })).await
     }
 
-    /// Asks for something about containers. No dispatcher of this version does it: the error
-    /// says what is needed.
-    pub async fn container(&mut self, verb: &str) -> Result<(), ClientError> {
-        self.ask(&ContainerRequest { opt: verb }, |_| Some(())).await
-    }
-
     async fn worker_done(&mut self, request: WorkerRequest) -> Result<(), ClientError> {
         self.ask(&request, reply!(ToClient::Worker(WorkerEvent::Ok(_)) => ())).await
     }
-}
-
-/// A frame about containers, of which this version knows only the verbs.
-#[derive(Debug, Serialize)]
-struct ContainerRequest<'a> {
-    opt: &'a str,
-}
-
-impl Payload for ContainerRequest<'_> {
-    const NOUN: Noun = Noun::Container;
 }

@@ -75,9 +75,11 @@ fn every_verb_has_a_file_and_every_file_a_sample() {
 fn every_enum_of_verbs_has_a_direction() {
     let listed: usize =
         Direction::ALL.iter().flat_map(|direction| direction.verbs()).filter(|(_, verbs)| *verbs != [""]).count();
-    let declared: usize = fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("src/protocol"))
-        .unwrap()
-        .map(|entry| fs::read_to_string(entry.unwrap().path()).unwrap())
+    let declared: usize = walkdir::WalkDir::new(Path::new(env!("CARGO_MANIFEST_DIR")).join("src/protocol"))
+        .into_iter()
+        .map(Result::unwrap)
+        .filter(|entry| entry.file_type().is_file())
+        .map(|entry| fs::read_to_string(entry.path()).unwrap())
         .map(|source| source.lines().filter(|line| *line == "verbs! {").count())
         .sum();
     assert_eq!(listed, declared, "samples::Direction::verbs leaves an enum out");

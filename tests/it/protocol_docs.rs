@@ -149,7 +149,7 @@ fn every_field_is_described_in_its_section() {
             .unwrap_or_else(|| panic!("{}: no section", sample.name));
         let fields = frame["data"].as_object().unwrap();
         // The single reply describes the record; a list only points there.
-        let record = ["job", "worker"].iter().find_map(|record| fields.get(*record)?.as_object());
+        let record = ["job", "worker", "container"].iter().find_map(|record| fields.get(*record)?.as_object());
         let record = record.filter(|_| section.verb == section.noun);
         for field in fields.keys().chain(record.into_iter().flat_map(|record| record.keys())) {
             if field == "opt" {

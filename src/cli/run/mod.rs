@@ -1,11 +1,12 @@
 //! `run`: a job as if it ran here.
 
 mod control;
-mod input;
+pub(super) mod input;
+mod keys;
 mod package;
-mod session;
-mod spec;
-mod terminal;
+pub(super) mod session;
+pub(super) mod spec;
+pub(super) mod terminal;
 
 use std::io::IsTerminal;
 use std::path::Path;
@@ -14,7 +15,7 @@ use super::args::RunArgs;
 use super::exit::Status;
 use super::failure::Failure;
 use super::{Context, render};
-use crate::client::{Client, ClientError, Files, Patience, Upload, patiently};
+use crate::client::{Client, ClientError, Files, Follower, Patience, Upload, patiently};
 use crate::config::ClientSettings;
 use crate::model::spec::DEFAULT_GRACE;
 use crate::protocol::job::{Submit, Submitted};
@@ -23,20 +24,13 @@ use session::{Feed, Session};
 use terminal::Signals;
 
 /// How long an unreachable dispatcher is tried before 125.
-const CONNECT_WITHIN: std::time::Duration = std::time::Duration::from_secs(10);
+pub(super) const CONNECT_WITHIN: std::time::Duration = std::time::Duration::from_secs(10);
 
 pub(super) async fn run(context: &Context, args: RunArgs) -> Result<Status, Failure> {
     // From here on Ctrl-C is ours, so that it can never leave a job behind unnoticed.
     let mut signals = Signals::listen()?;
     let settings = context.client()?;
-    // Keys make sense only where someone types them; a pipe is read when it is asked for.
-    let typed = args.tty && std::io::stdin().is_terminal();
-    let feed = match (typed, args.interactive) {
-        _ if args.detach => Feed::None,
-        (true, _) => Feed::Keys,
-        (false, true) => Feed::Pipe,
-        (false, false) => Feed::None,
-    };
+    let feed = if args.detach { Feed::None } else { Feed::of(args.tty, args.interactive) };
     let size = if args.tty { terminal::size() } else { None };
     let mut spec = spec::of(&args, size, |name| std::env::var(name).ok())?;
     spec.stdin = spec.stdin || feed != Feed::None;
@@ -62,7 +56,8 @@ pub(super) async fn run(context: &Context, args: RunArgs) -> Result<Status, Fail
     let patience = Patience { connect: CONNECT_WITHIN, reconnect: args.reconnect_timeout.0 };
     let submit = Submit { spec, ..Submit::default() };
     let grace = args.grace.map_or(DEFAULT_GRACE, |grace| grace.0);
-    Session { settings, json: context.json, feed, size, grace }.run(submit, patience, signals).await
+    let session = Session { settings, json: context.json, feed, size, grace };
+    session.run(Follower::submit(&session.settings, submit, patience), signals).await
 }
 
 /// Sends the ZIP at `path`, or one of the directory there.

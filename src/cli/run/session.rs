@@ -1,4 +1,4 @@
-//! One `run`, from submit to exit status: the log to the printer, signals to orders.
+//! One `run` or `exec`, from submit to exit status: the log to the printer, signals to orders.
 
 use std::io::{self, IsTerminal};
 use std::time::Duration;
@@ -14,14 +14,14 @@ use super::super::follow::View;
 use super::super::printer::{Printer, Target};
 use super::super::render;
 use super::control::{self, Order};
-use super::input;
+use super::input::{self, Until};
 use super::terminal::{self, Asked, RawTerminal, Signals};
-use crate::client::{FollowEvent, Follower, Patience};
+use crate::client::{ClientError, FollowEvent, Follower};
 use crate::config::ClientSettings;
 use crate::model::{Entry, EntryKind};
 use crate::protocol::JobId;
 use crate::protocol::job::Status as JobStatus;
-use crate::protocol::job::{JobEvent, Submit, Submitted};
+use crate::protocol::job::{JobEvent, Submitted};
 
 /// Orders under way. Should the dispatcher be unreachable for long, further changes of the
 /// window's size are dropped.
@@ -35,7 +35,7 @@ const END_WITHIN: Duration = Duration::from_secs(5);
 
 /// What is sent to the job's standard input.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Feed {
+pub(in crate::cli) enum Feed {
     /// Nothing.
     None,
     /// Standard input as it is.
@@ -44,16 +44,28 @@ pub(super) enum Feed {
     Keys,
 }
 
-/// One `run`.
+impl Feed {
+    /// What a job is given that may have a terminal, and an input.
+    pub(in crate::cli) fn of(tty: bool, input: bool) -> Self {
+        // Keys make sense only where someone types them; a pipe is read when it is asked for.
+        match (tty && io::stdin().is_terminal(), input) {
+            (true, _) => Self::Keys,
+            (false, true) => Self::Pipe,
+            (false, false) => Self::None,
+        }
+    }
+}
+
+/// One `run` or `exec`.
 #[derive(Debug)]
-pub(super) struct Session {
-    pub(super) settings: ClientSettings,
-    pub(super) json: bool,
-    pub(super) feed: Feed,
+pub(in crate::cli) struct Session {
+    pub(in crate::cli) settings: ClientSettings,
+    pub(in crate::cli) json: bool,
+    pub(in crate::cli) feed: Feed,
     /// What the job's terminal was asked to be: columns and rows of the one here.
-    pub(super) size: Option<(u16, u16)>,
+    pub(in crate::cli) size: Option<(u16, u16)>,
     /// How long the job has between SIGTERM and SIGKILL once it is cancelled.
-    pub(super) grace: Duration,
+    pub(in crate::cli) grace: Duration,
 }
 
 /// How the session's loop came to its end.
@@ -69,13 +81,12 @@ enum Ending {
 }
 
 impl Session {
-    pub(super) async fn run(
+    /// Streams the job that `submitting` brings, to its end.
+    pub(in crate::cli) async fn run(
         &self,
-        submit: Submit,
-        patience: Patience,
+        submitting: impl Future<Output = Result<(Follower, Submitted), ClientError>>,
         mut signals: Signals,
     ) -> Result<Status, Failure> {
-        let submitting = Follower::submit(&self.settings, submit, patience);
         tokio::pin!(submitting);
         let mut stop = false;
         let opened = loop {
@@ -280,7 +291,7 @@ impl Session {
             Feed::Pipe => None,
             Feed::Keys => Some(RawTerminal::enter()?),
         };
-        tasks.spawn(input::pump(self.settings.clone(), job, self.json));
+        tasks.spawn(input::pump(self.settings.clone(), job, Until::End, self.json));
         Ok(raw)
     }
 }

@@ -1,5 +1,6 @@
 //! Flags into a job's spec.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::super::args::RunArgs;
@@ -14,42 +15,18 @@ pub(super) fn of(
     env: impl Fn(&str) -> Option<String>,
 ) -> Result<JobSpec, Failure> {
     let secs = |span: Option<Span>| span.map(|Span(duration): Span| duration.as_secs_f64());
-    let (command, argv) = match args.command.as_slice() {
-        [] => (None, None),
-        [script] => (Some(script.clone()), None),
-        argv => (None, Some(argv.to_vec())),
-    };
+    let (command, argv) = program(&args.command);
     if args.timeout.is_some_and(|Span(limit)| limit == Duration::ZERO) {
         return Err(Failure::usage("--timeout must be more than 0"));
     }
     if args.template.is_none() && !args.params.is_empty() {
         return Err(Failure::usage("--param goes with --template"));
     }
-    let tty = match (args.tty, size) {
-        (false, _) => Tty::Switch(false),
-        (true, None) => Tty::Switch(true),
-        (true, Some((cols, rows))) => Tty::Size { cols, rows },
-    };
-    let mut variables = std::collections::BTreeMap::new();
-    for variable in &args.env {
-        match variable.split_once('=') {
-            Some(("", _)) => return Err(Failure::usage(format!("--env {variable:?}: expected KEY=VALUE or KEY"))),
-            Some((key, value)) => {
-                variables.insert(key.to_owned(), value.to_owned());
-            }
-            None => match env(variable) {
-                Some(value) => {
-                    variables.insert(variable.clone(), value);
-                }
-                None => return Err(Failure::usage(format!("--env {variable}: it is not set here"))),
-            },
-        }
-    }
     Ok(JobSpec {
         command,
         args: argv,
         image: args.image.clone(),
-        env: variables,
+        env: variables(&args.env, env)?,
         cwd: args.cwd.clone(),
         name: args.name.clone(),
         tags: args.tags.clone(),
@@ -57,7 +34,7 @@ pub(super) fn of(
         // Numbers, too: the dispatcher knows which type each has.
         params: args.params.iter().map(|param| (param.key.clone(), param.value.clone().into())).collect(),
         stdin: args.interactive,
-        tty,
+        tty: tty(args.tty, size),
         requires: Requires {
             worker_id: args.worker.clone(),
             labels: args.labels.iter().map(|label| (label.key.clone(), label.value.clone())).collect(),
@@ -75,6 +52,47 @@ pub(super) fn of(
         artifacts: args.artifacts.clone(),
         ..JobSpec::default()
     })
+}
+
+/// One word is a shell script, several are a program and its arguments.
+pub(in crate::cli) fn program(words: &[String]) -> (Option<String>, Option<Vec<String>>) {
+    match words {
+        [] => (None, None),
+        [script] => (Some(script.clone()), None),
+        argv => (None, Some(argv.to_vec())),
+    }
+}
+
+/// A terminal of the size of the one here, where there is one.
+pub(in crate::cli) fn tty(wanted: bool, size: Option<(u16, u16)>) -> Tty {
+    match (wanted, size) {
+        (false, _) => Tty::Switch(false),
+        (true, None) => Tty::Switch(true),
+        (true, Some((cols, rows))) => Tty::Size { cols, rows },
+    }
+}
+
+/// Environment variables, given as `KEY=VALUE`, or as `KEY` to take the value from here.
+pub(in crate::cli) fn variables(
+    given: &[String],
+    env: impl Fn(&str) -> Option<String>,
+) -> Result<BTreeMap<String, String>, Failure> {
+    let mut variables = BTreeMap::new();
+    for variable in given {
+        match variable.split_once('=') {
+            Some(("", _)) => return Err(Failure::usage(format!("--env {variable:?}: expected KEY=VALUE or KEY"))),
+            Some((key, value)) => {
+                variables.insert(key.to_owned(), value.to_owned());
+            }
+            None => match env(variable) {
+                Some(value) => {
+                    variables.insert(variable.clone(), value);
+                }
+                None => return Err(Failure::usage(format!("--env {variable}: it is not set here"))),
+            },
+        }
+    }
+    Ok(variables)
 }
 
 #[cfg(test)]

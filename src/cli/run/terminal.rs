@@ -7,10 +7,10 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 /// A terminal that passes every key on; an ordinary one again once this is dropped, by a
 /// panic, too.
 #[derive(Debug)]
-pub(super) struct RawTerminal(());
+pub(in crate::cli) struct RawTerminal(());
 
 impl RawTerminal {
-    pub(super) fn enter() -> io::Result<Self> {
+    pub(in crate::cli) fn enter() -> io::Result<Self> {
         crossterm::terminal::enable_raw_mode()?;
         Ok(Self(()))
     }
@@ -24,7 +24,7 @@ impl Drop for RawTerminal {
 }
 
 /// Columns and rows of the terminal here; none where there is none.
-pub(super) fn size() -> Option<(u16, u16)> {
+pub(in crate::cli) fn size() -> Option<(u16, u16)> {
     if !io::stdout().is_terminal() && !io::stdin().is_terminal() {
         return None;
     }
@@ -33,7 +33,7 @@ pub(super) fn size() -> Option<(u16, u16)> {
 
 /// Signals that `run` answers for itself.
 #[derive(Debug)]
-pub(super) struct Signals {
+pub(in crate::cli) struct Signals {
     interrupt: Signal,
     terminate: Signal,
     hangup: Signal,
@@ -42,7 +42,7 @@ pub(super) struct Signals {
 
 /// What a signal asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Asked {
+pub(in crate::cli) enum Asked {
     /// Ctrl-C or SIGTERM.
     Stop,
     /// The terminal is gone.
@@ -52,7 +52,7 @@ pub(super) enum Asked {
 }
 
 impl Signals {
-    pub(super) fn listen() -> io::Result<Self> {
+    pub(in crate::cli) fn listen() -> io::Result<Self> {
         Ok(Self {
             interrupt: signal(SignalKind::interrupt())?,
             terminate: signal(SignalKind::terminate())?,
@@ -62,12 +62,12 @@ impl Signals {
     }
 
     /// Resolves once someone wants this to end.
-    pub(super) async fn stop(&mut self) {
+    pub(in crate::cli) async fn stop(&mut self) {
         while self.next().await == Asked::Resize {}
     }
 
     /// The next signal. Dropping the future loses none.
-    pub(super) async fn next(&mut self) -> Asked {
+    pub(in crate::cli) async fn next(&mut self) -> Asked {
         tokio::select! {
             _ = self.interrupt.recv() => Asked::Stop,
             _ = self.terminate.recv() => Asked::Stop,

@@ -12,7 +12,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::chunk::StreamName;
-use super::codec::{Acknowledged, Nothing, verbs};
+use super::codec::{Acknowledged, Nothing, typed, verbs};
 use super::error::WireError;
 use super::id::{After, Attempt, ContainerId, ContainerRef, Cursor, WorkerId};
 use super::job::Reason;
@@ -55,7 +55,7 @@ verbs! {
         "end" => End(StartEnded),
         "live" => Live(ConsoleLive),
         "truncated" => Truncated(ConsoleTruncated),
-        "stats" => Stats(StatsEvent),
+        "stats" => Stats(StatsEvent) by read_stats,
         "lagged" => Lagged(Nothing),
         "ok" => Ok(Acknowledged),
     }
@@ -178,7 +178,7 @@ pub struct Exec {
 }
 
 fn read_exec(data: &str) -> Result<Exec, WireError> {
-    let exec: Exec = super::codec::typed(data)?;
+    let exec: Exec = typed(data)?;
     if exec.container_id.is_none() {
         return Err(WireError::bad_field("containerId", "containerId: missing field `containerId`"));
     }
@@ -419,6 +419,18 @@ pub struct StatsEvent {
     pub usage: ContainerUsage,
     /// When, in milliseconds.
     pub time: u64,
+}
+
+/// Reads the usage apart: serde's `flatten` would lose the path of a wrong field.
+fn read_stats(data: &str) -> Result<StatsEvent, WireError> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Around {
+        container_id: ContainerId,
+        time: u64,
+    }
+    let Around { container_id, time } = typed(data)?;
+    Ok(StatsEvent { container_id, usage: typed(data)?, time })
 }
 
 /// What a container uses.

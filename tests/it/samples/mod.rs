@@ -1,11 +1,13 @@
 //! One frame of every kind, with every field set: what golden files hold, what `fuzz` mutates.
 
+mod containers;
+
 use std::collections::BTreeMap;
 
 use gangline::protocol::agent::{
-    Ack, AgentInput, AgentJobOrder, AgentJobReport, AgentOrder, AgentOutput, AgentReport, AgentResize, Assign,
-    AttemptEnd, AttemptGone, AttemptRef, CancelAttempt, GpuInfo, GpuUsage, Heartbeat, Lost, Nack, Register, Registered,
-    Reject, Resume, ResumeState, ResumeVerdict, Usage, Verdict,
+    Ack, AgentContainerOrder, AgentContainerReport, AgentInput, AgentJobOrder, AgentJobReport, AgentOrder, AgentOutput,
+    AgentReport, AgentResize, Assign, AttemptEnd, AttemptGone, AttemptRef, CancelAttempt, GpuInfo, GpuUsage, Heartbeat,
+    Lost, Nack, Register, Registered, Reject, Resume, ResumeState, ResumeVerdict, SftpGrant, SftpLogin, Usage, Verdict,
 };
 use gangline::protocol::auth::{
     AuthEvent, AuthOk, AuthReply, AuthRequest, Expiring, Login, NamedUser, Role, TokenCreate, TokenRecord, TokenReply,
@@ -14,7 +16,7 @@ use gangline::protocol::auth::{
 use gangline::protocol::codec::{
     self, Acknowledged, FrameId, Nothing, Noun, Payload, Ping, Pong, ToAgent, ToClient, ToPlugin, ToServer,
 };
-use gangline::protocol::container::Create;
+use gangline::protocol::container::{ContainerEvent, ContainerRequest, Create};
 use gangline::protocol::error::{ErrorCode, WireError};
 use gangline::protocol::hello::{AuthMode, ClientHello, HelloEvent, ServerHello};
 use gangline::protocol::job::{
@@ -72,8 +74,13 @@ impl Direction {
                 (Noun::Job, JobRequest::VERBS),
                 (Noun::Worker, WorkerRequest::VERBS),
                 (Noun::Plugin, PluginRequest::VERBS),
+                (Noun::Container, ContainerRequest::VERBS),
             ],
-            Self::FromWorker => vec![(Noun::Job, AgentJobReport::VERBS), (Noun::Worker, AgentReport::VERBS)],
+            Self::FromWorker => vec![
+                (Noun::Job, AgentJobReport::VERBS),
+                (Noun::Worker, AgentReport::VERBS),
+                (Noun::Container, AgentContainerReport::VERBS),
+            ],
             Self::FromPlugin => vec![(Noun::Plugin, PluginReport::VERBS)],
             Self::ToClient => vec![
                 (Noun::Hello, BARE),
@@ -83,8 +90,13 @@ impl Direction {
                 (Noun::Job, JobEvent::VERBS),
                 (Noun::Worker, WorkerEvent::VERBS),
                 (Noun::Plugin, PluginEvent::VERBS),
+                (Noun::Container, ContainerEvent::VERBS),
             ],
-            Self::ToWorker => vec![(Noun::Job, AgentJobOrder::VERBS), (Noun::Worker, AgentOrder::VERBS)],
+            Self::ToWorker => vec![
+                (Noun::Job, AgentJobOrder::VERBS),
+                (Noun::Worker, AgentOrder::VERBS),
+                (Noun::Container, AgentContainerOrder::VERBS),
+            ],
             Self::ToPlugin => vec![(Noun::Plugin, PluginOrder::VERBS)],
         });
         verbs
@@ -348,7 +360,9 @@ fn token_record() -> TokenRecord {
 /// Every frame.
 pub(crate) fn all() -> Vec<Sample> {
     let directions = [from_client(), from_worker(), from_plugin(), to_client(), to_worker(), to_plugin()];
-    directions.into_iter().flatten().collect()
+    let containers =
+        [containers::from_client(), containers::from_worker(), containers::to_client(), containers::to_worker()];
+    directions.into_iter().chain(containers).flatten().collect()
 }
 
 fn from_client() -> Vec<Sample> {
@@ -440,8 +454,6 @@ fn from_worker() -> Vec<Sample> {
         worker(
             "worker-register",
             AgentReport::Register(Box::new(Register {
-                containers: Vec::new(),
-                sftp: None,
                 worker_id: worker_id(),
                 boot: NOW,
                 hostname: "gpu-box-1.lan".to_owned(),
@@ -458,6 +470,8 @@ fn from_worker() -> Vec<Sample> {
                 pub_key: Some("ssh-ed25519 AAAAC3Nz".to_owned()),
                 address: Some("203.0.113.7:9000".to_owned()),
                 resume: vec![Resume { job_id: job_id(), attempt: 1, last_n: 42, state: ResumeState::Running }],
+                containers: vec![containers::container_id()],
+                sftp: text(":2022"),
             })),
         ),
         worker(
@@ -466,6 +480,18 @@ fn from_worker() -> Vec<Sample> {
         ),
         worker("worker-drain", AgentReport::Drain(Nothing {})),
         worker("worker-undrain", AgentReport::Undrain(Nothing {})),
+        Sample {
+            id: Some(FrameId::number(3)),
+            ..worker(
+                "worker-sftpLogin",
+                AgentReport::SftpLogin(SftpLogin {
+                    account: "ada".to_owned(),
+                    password: "correct horse".to_owned(),
+                    job_id: JobRef::Number(1564),
+                    from: "203.0.113.7".parse().unwrap(),
+                }),
+            )
+        },
         job("job-accept", AgentJobReport::Accept(AttemptRef { job_id: job_id(), attempt: 1 })),
         job(
             "job-reject",
@@ -668,19 +694,36 @@ fn to_worker() -> Vec<Sample> {
             AgentOrder::Registered(Registered {
                 worker_id: worker_id(),
                 heartbeat_secs: 10,
-                resume: vec![ResumeVerdict {
-                    job_id: job_id(),
-                    attempt: 1,
-                    verdict: Verdict::Continue,
-                    next_n: 43,
-                    stdout_bytes: None,
-                    stderr_bytes: None,
-                }],
+                resume: vec![
+                    ResumeVerdict {
+                        job_id: job_id(),
+                        attempt: 1,
+                        verdict: Verdict::Continue,
+                        next_n: 43,
+                        stdout_bytes: None,
+                        stderr_bytes: None,
+                    },
+                    ResumeVerdict {
+                        job_id: containers::container_id().job(),
+                        attempt: 3,
+                        verdict: Verdict::Continue,
+                        next_n: 8,
+                        stdout_bytes: Some(812),
+                        stderr_bytes: Some(7),
+                    },
+                ],
             }),
         ),
         worker("worker-heartbeat", AgentOrder::Heartbeat(Lost { lost: vec![(job_id(), 1)] })),
         worker("worker-drain", AgentOrder::Drain(Nothing {})),
         worker("worker-undrain", AgentOrder::Undrain(Nothing {})),
+        Sample {
+            id: Some(FrameId::number(3)),
+            ..worker(
+                "worker-sftpLogin",
+                AgentOrder::SftpLogin(SftpGrant { account: "ada".to_owned(), job_id: job_id() }),
+            )
+        },
         job(
             "job-assign",
             AgentJobOrder::Assign(Box::new(Assign {
