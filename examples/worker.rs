@@ -37,7 +37,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
             text = receiver.recv() => text?,
             _ = heartbeat.tick() => {
                 // Nothing but this renews the lease of a job.
-                let beat = Heartbeat { usage: None, jobs: held.clone() };
+                let beat = Heartbeat { jobs: held.clone(), ..Heartbeat::default() };
                 sender.send(encode(&AgentReport::Heartbeat(beat))).await?;
                 continue;
             }

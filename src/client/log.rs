@@ -150,6 +150,7 @@ fn of_container_event(event: ContainerEvent<'_>) -> Result<Option<Heard>, NotByt
         | ContainerEvent::Containers(_)
         | ContainerEvent::Following(_)
         | ContainerEvent::Stats(_)
+        | ContainerEvent::History(_)
         | ContainerEvent::Lagged(_)
         | ContainerEvent::Ok(_) => return Ok(None),
     }))

@@ -269,7 +269,7 @@ pub struct WorkerOptions {
     #[arg(long = "label", env = "GANGLINE_LABELS", value_name = "KEY=VALUE", value_delimiter = ',')]
     #[serde(deserialize_with = "table")]
     pub labels: Vec<Pair>,
-    /// Declare this many GPUs, on a machine where they cannot be counted
+    /// Declare this many GPUs, on a machine where NVML finds none
     #[arg(long, env = "GANGLINE_GPUS", value_name = "N")]
     pub gpus: Option<u32>,
     /// Serve the files of jobs and containers over SFTP at this address; port 0 takes a free one

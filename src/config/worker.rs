@@ -30,7 +30,7 @@ pub struct WorkerSettings {
     pub labels: BTreeMap<String, String>,
     /// Where its workspaces are, and what it must remember.
     pub data_dir: PathBuf,
-    /// GPUs of a machine without NVML, numbered from 0; what NVML says unless given.
+    /// GPUs of a machine where NVML finds none, numbered from 0; elsewhere what NVML says counts.
     pub gpus: Option<u32>,
     /// Where its SFTP server listens; none: there is none.
     pub sftp: Option<SocketAddr>,

@@ -3,7 +3,8 @@
 //! One cloneable [`Dispatcher`]. Front doors translate and call; this room decides who may, tells
 //! the store, and passes on what came of it. It owns the tasks that act by themselves: the
 //! matchmaker, which claims jobs for the workers connected here, the reaper, which does what
-//! time demands, and the upkeep, which moves finished logs and removes files.
+//! time demands, the upkeep, which moves finished logs and removes files, and the history, which
+//! writes down what was used.
 //!
 //! Invariants: nothing is shown to anyone before the store has it; no instance places work on
 //! another's worker.
@@ -14,6 +15,7 @@ mod error;
 mod excerpt;
 mod fleet;
 mod follow;
+mod history;
 mod intake;
 mod introduction;
 mod jobs;
@@ -107,6 +109,8 @@ struct Inner {
     container_changes: containers::Changes,
     /// Who looks at what containers use.
     stats: containers::Stats,
+    /// What was used lately.
+    history: history::History,
     peers: Option<peers::Peers>,
     templates: Templates,
     plugins: plugins::Plugins,
@@ -170,6 +174,7 @@ impl Dispatcher {
             book: containers::Book::new(Arc::clone(&store)),
             container_changes: containers::Changes::default(),
             stats: containers::Stats::default(),
+            history: history::History::default(),
             store,
             auth,
             blobs,
@@ -195,6 +200,7 @@ impl Dispatcher {
         shutdown.spawn(matchmaker::run(dispatcher.clone()));
         shutdown.spawn(reaper::run(dispatcher.clone()));
         shutdown.spawn(upkeep::run(dispatcher.clone()));
+        shutdown.spawn(history::run(dispatcher.clone()));
         shutdown.spawn(templates::watch(dispatcher.clone()));
         if let Some(heard) = heard {
             shutdown.spawn(peers::run(dispatcher.clone(), heard));

@@ -16,6 +16,7 @@ use tokio::sync::{Notify, mpsc};
 use tokio::time::{MissedTickBehavior, interval};
 use tracing::warn;
 
+use super::history::Ear;
 use super::{DispatchError, Dispatcher};
 use crate::auth::Revoked;
 use crate::hub::Sendable;
@@ -68,6 +69,8 @@ enum News {
     Job(AccountName, String),
     /// What a worker uses.
     Usage(WorkerId, Usage),
+    /// What its containers use, by its heartbeat.
+    ContainersUse(Vec<ContainerUsageReport>),
     /// A container's status has changed; the frame for its watchers.
     Container(AccountName, String),
     /// What a container uses.
@@ -204,7 +207,11 @@ impl Looking<'_> {
                     inner.hub.jobs.push(Some(account), frame.into());
                 }
             }
-            News::Usage(id, usage) => self.dispatcher.show_usage(&id, &usage),
+            News::Usage(id, usage) => {
+                self.dispatcher.note_usage(&id, &usage, Ear::Elsewhere);
+                self.dispatcher.show_usage(&id, &usage);
+            }
+            News::ContainersUse(reports) => self.dispatcher.note_container_usage(&reports, Ear::Elsewhere),
             News::Container(account, frame) => self.dispatcher.heard_of_container(account, frame),
             News::ContainerUsage(report) => self.dispatcher.show_stats(&report),
             News::Orders(id) => self.pass_orders_on(&id).await?,
@@ -354,6 +361,12 @@ impl Dispatcher {
     pub(super) fn tell_of_usage(&self, id: &WorkerId, usage: &Usage) {
         if let Some(peers) = &self.0.peers {
             peers.say(self.instance(), &News::Usage(id.clone(), usage.clone()));
+        }
+    }
+
+    pub(super) fn tell_of_containers_usage(&self, reports: Vec<ContainerUsageReport>) {
+        if let Some(peers) = self.0.peers.as_ref().filter(|_| !reports.is_empty()) {
+            peers.say(self.instance(), &News::ContainersUse(reports));
         }
     }
 

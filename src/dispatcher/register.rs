@@ -6,6 +6,7 @@ use std::sync::Arc;
 use tracing::{info, warn};
 
 use super::fleet::Agent;
+use super::history::Ear;
 use super::{DispatchError, Dispatcher, broker, intake};
 use crate::auth::{Credential, Identity};
 use crate::hub::Outbox;
@@ -156,7 +157,7 @@ impl Dispatcher {
     /// # Errors
     /// The store.
     pub async fn heartbeat(&self, agent: &Arc<Agent>, beat: Heartbeat) -> Result<AgentOrder, DispatchError> {
-        let Heartbeat { usage, jobs } = beat;
+        let Heartbeat { usage, jobs, mut containers } = beat;
         let mut is_back = false;
         self.noting_presence(&agent.id, || {
             self.0.fleet.update_known(&agent.id, |known| is_back = std::mem::take(&mut known.told_offline));
@@ -167,8 +168,13 @@ impl Dispatcher {
         }
         if let Some(usage) = usage {
             self.worker_uses(&agent.id, &usage);
+            self.note_usage(&agent.id, &usage, Ear::Here);
             agent.set_usage(usage);
         }
+        // A worker has no word on what it does not hold.
+        containers.retain(|report| agent.held(report.container_id.job()).is_some());
+        self.note_container_usage(&containers, Ear::Here);
+        self.tell_of_containers_usage(containers);
         if self.has_peers() {
             // Claimed where the worker was connected before, and handed to nobody.
             self.recover_claims(agent).await;

@@ -121,7 +121,7 @@ fn read_failed(data: &str) -> Result<ContainerFailed, WireError> {
     Ok(ContainerFailed { container_id, attempt, error: typed(data)? })
 }
 
-/// `usage`: the answer to `measure`, about once a second.
+/// What a container uses: `usage`, which answers `measure` about once a second, and in every heartbeat.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ContainerUsageReport {
@@ -310,6 +310,9 @@ pub struct Heartbeat {
     pub usage: Option<Usage>,
     /// Jobs that this worker holds.
     pub jobs: Vec<(JobId, Attempt)>,
+    /// What its containers use, as far as they were measured.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub containers: Vec<ContainerUsageReport>,
 }
 
 /// Dispatcher's `heartbeat`: the reply to a worker's.

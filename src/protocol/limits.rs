@@ -29,6 +29,10 @@ pub const EXPIRING_AHEAD: Duration = Duration::from_secs(60);
 pub const EXPIRY_LEEWAY: Duration = Duration::from_secs(30);
 /// How often a worker sends a heartbeat.
 pub const HEARTBEAT_EVERY: Duration = Duration::from_secs(10);
+/// How often what workers and containers use is kept for `history`.
+pub const HISTORY_EVERY: Duration = Duration::from_secs(10);
+/// How far back `history` goes.
+pub const HISTORY: Duration = Duration::from_secs(3_600);
 /// How long a lease lasts: three heartbeats.
 pub const LEASE: Duration = Duration::from_secs(30);
 /// Unacknowledged bytes that a worker may have under way for one job.

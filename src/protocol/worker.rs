@@ -16,6 +16,7 @@ verbs! {
     pub enum WorkerRequest: Worker {
         "list" => List(ListWorkers),
         "get" => Get(NamedWorker),
+        "history" => History(NamedWorker),
         "watch" => Watch(Nothing),
         "unwatch" => Unwatch(Nothing),
         "drain" => Drain(NamedWorker),
@@ -28,6 +29,7 @@ verbs! {
     pub enum WorkerEvent: Worker {
         "worker" => Worker(Box<WorkerReply>),
         "workers" => Workers(WorkersReply),
+        "history" => History(WorkerHistory),
         "status" => Status(Box<WorkerReply>),
         "usage" => Usage(UsageEvent),
         "lagged" => Lagged(Nothing),
@@ -94,6 +96,28 @@ pub struct UsageEvent {
     pub usage: Usage,
     /// When, in milliseconds.
     pub time: u64,
+}
+
+/// Reply to `history`: what a worker used within the last hour.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct WorkerHistory {
+    /// The worker.
+    pub worker_id: WorkerId,
+    /// Seconds from one sample to the next, where nothing is missing.
+    pub every_secs: u64,
+    /// Oldest first, 360 at the most. While nothing was heard of the worker there are none.
+    pub samples: Vec<UsageSample>,
+}
+
+/// What a worker used at one moment.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct UsageSample {
+    /// When, in milliseconds.
+    pub time: u64,
+    /// What it used.
+    #[serde(flatten)]
+    pub usage: Usage,
 }
 
 /// What is known of a worker.

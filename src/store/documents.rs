@@ -33,6 +33,10 @@ pub enum Collection {
     Containers,
     /// Which container goes by a name, by account and name.
     ContainerNames,
+    /// What workers used within the last hour, by id.
+    WorkerUsage,
+    /// The same of containers.
+    ContainerUsage,
 }
 
 impl Collection {
@@ -49,6 +53,8 @@ impl Collection {
             Self::RemovedJobs => "removed_jobs",
             Self::Containers => "containers",
             Self::ContainerNames => "container_names",
+            Self::WorkerUsage => "worker_usage",
+            Self::ContainerUsage => "container_usage",
         }
     }
 }

@@ -14,6 +14,7 @@ use tracing::Instrument;
 use super::engine::Labels;
 use super::engines::Engines;
 use super::executor::cgroup::Cgroups;
+use super::gpus;
 use super::held::{Held, Key, Stop, Why};
 use super::home::Home;
 use super::job::{self, Assignment};
@@ -22,14 +23,14 @@ use super::outgoing::OutgoingLog;
 use super::services::{self, Asides};
 use super::sftp::logins::Logins;
 use super::sftp::places::Places;
-use super::system::Specs;
+use super::system::{Gpus, Specs};
 use super::workspace::transfer::Transfer;
 use super::workspace::{Sizes, Workspaces};
 use crate::base::clock::{Clock, Millis};
 use crate::base::shutdown::Shutdown;
 use crate::config::ContainerSettings;
 use crate::model::JobSpec;
-use crate::protocol::agent::{Assign, Heartbeat, Register, Reject, Usage};
+use crate::protocol::agent::{Assign, ContainerUsageReport, Heartbeat, Register, Reject, Usage};
 use crate::protocol::{JobId, WorkerId};
 
 /// See the module.
@@ -42,6 +43,7 @@ pub(crate) struct Agent {
     pub(crate) version: String,
     pub(crate) specs: Specs,
     pub(crate) has_gpus: bool,
+    pub(crate) gpus: Arc<Gpus>,
     pub(crate) clock: Clock,
     /// How far the dispatcher's clock is ahead of ours, in milliseconds; 0 where they agree.
     pub(crate) clock_offset: AtomicI64,
@@ -58,8 +60,8 @@ pub(crate) struct Agent {
     pub(crate) hidden: Vec<OsString>,
     /// The PATH of jobs that do not set one, where it is not the agent's own.
     pub(crate) search_path: Option<OsString>,
-    /// The latest word on what the machine uses.
-    pub(crate) usage: watch::Receiver<Option<Usage>>,
+    /// The latest word on what is used.
+    pub(crate) usage: watch::Receiver<Used>,
     /// Owns the jobs' tasks.
     pub(crate) tasks: Shutdown,
     /// An administrator said not to take new jobs.
@@ -74,6 +76,14 @@ pub(crate) struct Agent {
     /// Where SFTP may go, and who asks whether it may.
     pub(crate) places: Places,
     pub(crate) logins: Logins,
+}
+
+/// What the machine and its containers use.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Used {
+    /// None before the first look.
+    pub(crate) machine: Option<Usage>,
+    pub(crate) containers: Vec<ContainerUsageReport>,
 }
 
 /// Clocks that differ by less count as the same.
@@ -152,7 +162,8 @@ impl Agent {
         // What is over has no lease.
         jobs.retain(|job| !job.is_forgotten() && !job.is_told());
         let jobs = jobs.iter().map(|job| job.key).collect();
-        Heartbeat { usage: self.usage.borrow().clone(), jobs }
+        let Used { machine, containers } = self.usage.borrow().clone();
+        Heartbeat { usage: machine, jobs, containers }
     }
 
     /// Takes a job and starts it, or says why not. The answer to an assignment that was taken
@@ -194,11 +205,27 @@ impl Agent {
         let log = OutgoingLog::new(window_bytes, self.home.spills().join(format!("{job_id}-{attempt}")));
         let make = if spec.requires.slotless { Held::slotless } else { Held::new };
         let held = make(key, log, spec.grace());
+        // What is taken over has its GPUs, and uses them.
+        let waits = !gpu_ids.is_empty() && adopt.is_none();
+        held.give(gpu_ids.clone(), waits);
         self.jobs.held.lock().insert(key, Arc::clone(&held));
         held.answer(&self.outbox);
         let span = tracing::info_span!("job", job = %job_id, attempt);
-        self.tasks.spawn(job::run(Arc::clone(self), held, Assignment { spec, gpu_ids, adopt }).instrument(span));
+        let agent = Arc::clone(self);
+        let run = async move {
+            if !waits || gpus::are_free(&agent, &held, &gpu_ids).await {
+                job::run(agent, held, Assignment { spec, gpu_ids, adopt }).await;
+            }
+        };
+        self.tasks.spawn(run.instrument(span));
         Ok(())
+    }
+
+    /// Gives a job back that was not accepted yet, as if it had never been here.
+    pub(crate) fn refuse(&self, held: &Arc<Held>, reason: String) {
+        held.refuse(&self.outbox, reason);
+        self.jobs.held.lock().remove(&held.key);
+        self.jobs.changed.notify_waiters();
     }
 
     /// The job's task is done.
@@ -253,6 +280,13 @@ impl Jobs {
         if let Some(oldest) = oldest.and_then(|oldest| self.get(oldest)).filter(|oldest| oldest.is_told()) {
             self.remove(oldest.key);
         }
+    }
+
+    /// The first of these GPUs that another job than `key` uses.
+    pub(crate) fn gpu_in_use(&self, key: Key, gpus: &[u32]) -> Option<u32> {
+        let held = self.held.lock();
+        let is_used = |gpu: &u32| held.values().any(|job| job.key != key && job.uses_gpu(*gpu));
+        gpus.iter().copied().find(is_used)
     }
 
     /// How many take a slot.

@@ -15,7 +15,9 @@ use super::outbox::Outbox;
 use super::outgoing::OutgoingLog;
 use crate::base::clock::Millis;
 use crate::link::Utf8Bytes;
-use crate::protocol::agent::{AgentJobReport, AgentOutput, AttemptEnd, AttemptGone, AttemptRef, Resume, ResumeState};
+use crate::protocol::agent::{
+    AgentJobReport, AgentOutput, AttemptEnd, AttemptGone, AttemptRef, Reject, Resume, ResumeState,
+};
 use crate::protocol::codec::{ToServer, encode, read_at_server};
 use crate::protocol::output::encode_report;
 use crate::protocol::{Attempt, Chunk, JobId, StreamName};
@@ -47,6 +49,10 @@ struct Sending {
     live: bool,
     /// Whether an assignment is to be answered.
     accept_due: bool,
+    /// The GPUs that it was given.
+    gpus: Vec<u32>,
+    /// It waits for them: whether it is accepted is not known yet.
+    waits: bool,
     /// Whether it is to be said what is asked for in vain.
     gone_due: bool,
     /// Bytes of both streams that were numbered.
@@ -61,7 +67,7 @@ struct Sending {
     doubted: bool,
     /// A container of an earlier run: nothing is known of it until a dispatcher has said how far it was stored.
     dormant: bool,
-    /// What is to be said of a container beside what is said of jobs; said again on every connection.
+    /// What is to be said of a container beside what is said of jobs, or why a job is refused; said again on every connection.
     word: Option<Utf8Bytes>,
     word_due: bool,
 }
@@ -107,6 +113,8 @@ impl Held {
             log,
             live: true,
             accept_due: true,
+            gpus: Vec::new(),
+            waits: false,
             gone_due: false,
             written: (0, 0),
             queued: false,
@@ -237,6 +245,28 @@ impl Held {
         budget
     }
 
+    /// Gives it GPUs, for which it may have to wait. Then the answer is not due before [`Held::accept`] or [`Held::refuse`].
+    pub(crate) fn give(&self, gpus: Vec<u32>, waits: bool) {
+        let mut sending = self.log.lock();
+        (sending.gpus, sending.waits) = (gpus, waits);
+        sending.accept_due &= !waits;
+    }
+
+    /// It has its GPUs, and begins.
+    pub(crate) fn accept(self: &Arc<Self>, outbox: &Outbox) {
+        {
+            let mut sending = self.log.lock();
+            (sending.waits, sending.accept_due) = (false, true);
+        }
+        self.schedule(outbox);
+    }
+
+    /// It cannot begin. Nothing else is said of it.
+    pub(crate) fn refuse(self: &Arc<Self>, outbox: &Outbox, reason: String) {
+        let AttemptRef { job_id, attempt } = self.named();
+        self.say(outbox, encode(&AgentJobReport::Reject(Reject { job_id, attempt, reason })));
+    }
+
     /// Looks at what was asked.
     pub(crate) fn control<T>(&self, look: impl FnOnce(&mut Control) -> T) -> T {
         look(&mut self.control.lock())
@@ -306,7 +336,7 @@ impl Held {
     pub(crate) fn answer(self: &Arc<Self>, outbox: &Outbox) {
         {
             let mut sending = self.log.lock();
-            sending.accept_due = true;
+            sending.accept_due = !sending.waits;
             sending.live = !sending.forgotten;
         }
         self.schedule(outbox);
@@ -423,6 +453,12 @@ impl Held {
         }
         let (stdout_bytes, stderr_bytes) = (stdout.unwrap_or(sending.written.0), stderr.unwrap_or(sending.written.1));
         Ok(AttemptGone { job_id, attempt, n: sending.log.first_n() - 1, stdout_bytes, stderr_bytes })
+    }
+
+    /// Whether it has begun with this GPU and is not over.
+    pub(crate) fn uses_gpu(&self, gpu: u32) -> bool {
+        let sending = self.log.lock();
+        sending.gpus.contains(&gpu) && !sending.waits && !sending.log.ended()
     }
 
     /// Whether the job's task has nothing left to do.

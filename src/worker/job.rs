@@ -162,6 +162,8 @@ impl Run<'_> {
         if self.agent.has_gpus || !gpus.is_empty() {
             let gpus: Vec<String> = gpus.iter().map(u32::to_string).collect();
             env.push(("CUDA_VISIBLE_DEVICES".into(), gpus.join(",").into()));
+            // Else CUDA counts by speed, and NVML, whose indices these are, by bus.
+            env.push(("CUDA_DEVICE_ORDER".into(), "PCI_BUS_ID".into()));
         }
         let given = given_environment(self.agent, self.held).into_iter();
         env.extend(given.map(|(name, value)| (name.into(), value.into())));

@@ -19,6 +19,7 @@ mod ending;
 mod engine;
 mod engines;
 mod executor;
+mod gpus;
 mod held;
 mod home;
 mod job;

@@ -14,7 +14,7 @@ use tokio::sync::{oneshot, watch};
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::agent::{Agent, Jobs};
+use super::agent::{Agent, Jobs, Used};
 use super::engine::Labels;
 use super::engines::{self, Engines};
 use super::executor::cgroup::Cgroups;
@@ -22,12 +22,12 @@ use super::executor::{self, tree};
 use super::held::Why;
 use super::home::{self, Home};
 use super::outbox::Outbox;
-use super::services::{self, Asides};
+use super::services::{self, Asides, Meter};
 use super::session::{self, SessionEnd};
 use super::sftp;
 use super::sftp::logins::Logins;
 use super::sftp::places::Places;
-use super::system::Machine;
+use super::system::{Gpus, Machine};
 use super::workspace::transfer::Transfer;
 use super::workspace::{Sizes, Workspaces};
 use super::{WorkerError, orphans};
@@ -37,7 +37,6 @@ use crate::base::shutdown::Shutdown;
 use crate::config::{MissingToken, WorkerSettings};
 use crate::link::{self, Address};
 use crate::protocol::WorkerId;
-use crate::protocol::agent::Usage;
 use crate::protocol::hello::AuthMode;
 use crate::protocol::limits::HEARTBEAT_EVERY;
 
@@ -115,7 +114,7 @@ async fn set_up(settings: &WorkerSettings, address: &Address, shutdown: &Shutdow
 
     let (groups_record, spills, work, declared) =
         (home.groups_record(), home.spills(), home.workspaces(), settings.gpus);
-    let (machine, workspaces, cgroups) = tokio::task::spawn_blocking(move || -> io::Result<_> {
+    let (machine, gpus, workspaces, cgroups) = tokio::task::spawn_blocking(move || -> io::Result<_> {
         orphans::remove_groups(&groups_record);
         orphans::kill_processes(&work);
         orphans::remove_files(&[&work, &spills])?;
@@ -125,7 +124,8 @@ async fn set_up(settings: &WorkerSettings, address: &Address, shutdown: &Shutdow
             std::fs::write(groups_record, cgroups.root().as_os_str().as_encoded_bytes())?;
         }
         let workspaces = Workspaces::new(&work)?;
-        Ok((Machine::new(declared, &work), workspaces, cgroups))
+        let gpus = Arc::new(Gpus::find(declared));
+        Ok((Machine::new(Arc::clone(&gpus), &work), gpus, workspaces, cgroups))
     })
     .await
     .map_err(io::Error::other)
@@ -136,7 +136,7 @@ async fn set_up(settings: &WorkerSettings, address: &Address, shutdown: &Shutdow
     let engine = Engines::look(settings.containers.engine.addresses(), labels).await;
 
     let specs = machine.specs();
-    let (usage_sender, usage) = watch::channel(None);
+    let (usage_sender, usage) = watch::channel(Used::default());
     let places = Places::new(home.containers());
     let agent = Arc::new(Agent {
         id,
@@ -145,6 +145,7 @@ async fn set_up(settings: &WorkerSettings, address: &Address, shutdown: &Shutdow
         labels: settings.labels.clone(),
         version: settings.version.clone(),
         has_gpus: !specs.gpus.is_empty(),
+        gpus,
         specs,
         clock,
         clock_offset: AtomicI64::new(0),
@@ -174,16 +175,17 @@ async fn set_up(settings: &WorkerSettings, address: &Address, shutdown: &Shutdow
 }
 
 /// Looks at the machine again and again, away from the runtime, and for its container engine.
-async fn watch_machine(mut machine: Machine, usage: watch::Sender<Option<Usage>>, agent: Arc<Agent>) {
+async fn watch_machine(mut machine: Machine, usage: watch::Sender<Used>, agent: Arc<Agent>) {
     let gone = &agent.gone;
+    let mut meter = Meter::default();
     let mut ticks = interval(HEARTBEAT_EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
-        tokio::select! {
+        let is_time = tokio::select! {
             () = gone.cancelled() => return,
-            () = agent.engine.doubted() => (),
-            _ = ticks.tick() => (),
-        }
+            () = agent.engine.doubted() => false,
+            _ = ticks.tick() => true,
+        };
         let look = tokio::task::spawn_blocking(move || {
             let usage = machine.usage();
             (machine, usage)
@@ -198,10 +200,17 @@ async fn watch_machine(mut machine: Machine, usage: watch::Sender<Option<Usage>>
             return;
         };
         machine = same;
-        usage.send_replace(Some(now));
+        usage.send_modify(|used| used.machine = Some(now));
         tokio::select! {
             () = gone.cancelled() => return,
             () = engines::look_again(&agent) => (),
+        }
+        if is_time {
+            let containers = tokio::select! {
+                () = gone.cancelled() => return,
+                containers = meter.read(&agent) => containers,
+            };
+            usage.send_modify(|used| used.containers = containers);
         }
     }
 }

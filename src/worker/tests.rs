@@ -208,6 +208,32 @@ async fn a_job_knows_itself_and_sees_no_gpu_that_is_not_its_own() {
 }
 
 #[tokio::test]
+async fn a_gpu_that_another_job_has_is_waited_for() {
+    let stage = Stage::with(|settings| settings.slots = 3).await;
+    let mut dispatcher = stage.register(json!([])).await;
+    let give = |job: &str, gpus: Value, spec: Value| {
+        json!({"opt": "assign", "jobId": job, "attempt": 1, "spec": spec,
+        "gpuIds": gpus, "leaseSecs": 30, "windowBytes": WINDOW})
+    };
+    let has = json!({"command": "echo $CUDA_VISIBLE_DEVICES; read x; sleep 0.1", "stdin": true});
+    dispatcher.order("job", give(JOB, json!([0, 1]), has)).await;
+    dispatcher.expect("accept").await;
+    assert_eq!(dispatcher.expect("output").await["text"], "0,1\n");
+    // A dispatcher that gives a GPU twice, or takes a job away: both wait, and one is cancelled meanwhile.
+    dispatcher.order("job", give(OTHER, json!([1]), json!({"command": "echo $CUDA_VISIBLE_DEVICES"}))).await;
+    dispatcher.order("job", give(THIRD, json!([0]), json!({"command": "echo no"}))).await;
+    dispatcher.order("job", json!({"opt": "cancel", "jobId": THIRD, "attempt": 1, "graceSecs": 0})).await;
+    let answer = dispatcher.expect("accept").await;
+    assert_eq!(answer["jobId"], THIRD);
+    let end = dispatcher.expect("end").await;
+    assert_eq!((&end["jobId"], &end["reason"], &end["n"]), (&json!(THIRD), &json!("cancelled"), &json!(1)));
+    dispatcher.order("job", json!({"opt": "input", "jobId": JOB, "attempt": 1, "text": "\n"})).await;
+    assert_eq!(dispatcher.expect("end").await["jobId"], JOB);
+    assert_eq!(dispatcher.expect("accept").await["jobId"], OTHER);
+    assert_eq!(dispatcher.expect("output").await["text"], "1\n");
+}
+
+#[tokio::test]
 async fn a_job_ends_with_its_command_and_leaves_nothing() {
     let stage = Stage::start().await;
     let mut dispatcher = stage.register(json!([])).await;

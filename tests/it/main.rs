@@ -35,5 +35,6 @@ mod start;
 mod support;
 mod tls;
 mod uploads;
+mod usage;
 mod workers;
 mod wscat;

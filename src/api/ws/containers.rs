@@ -68,6 +68,10 @@ impl Reader {
                 let container = self.dispatcher.container(who, &container_id).await?;
                 Ok(self.reply(id, &ContainerEvent::Container(Box::new(ContainerReply { container }))).await?)
             }
+            ContainerRequest::History(NamedContainer { container_id }) => {
+                let history = self.dispatcher.container_history(who, &container_id).await?;
+                Ok(self.reply(id, &ContainerEvent::History(history)).await?)
+            }
             ContainerRequest::Follow(FollowConsole { container_id, after }) => {
                 let outbox = &self.session.outbox;
                 let (reply, follow) = self.dispatcher.follow_console(who, &container_id, after, outbox).await?;

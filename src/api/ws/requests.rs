@@ -81,6 +81,10 @@ impl Reader {
                 let worker = self.dispatcher.worker(who, &worker_id).await?;
                 Ok(self.reply(id, &WorkerEvent::Worker(Box::new(WorkerReply { worker }))).await?)
             }
+            WorkerRequest::History(NamedWorker { worker_id }) => {
+                let history = self.dispatcher.worker_history(who, worker_id).await?;
+                Ok(self.reply(id, &WorkerEvent::History(history)).await?)
+            }
             WorkerRequest::Watch(_) => {
                 let watch = self.dispatcher.watch_workers(who, &self.session.outbox)?;
                 self.acknowledge_worker(id, "watch").await?;

@@ -31,6 +31,7 @@ verbs! {
         "remove" => Remove(NamedContainer),
         "list" => List(ListContainers),
         "get" => Get(NamedContainer),
+        "history" => History(NamedContainer),
         "follow" => Follow(FollowConsole),
         "unfollow" => Unfollow(NamedContainer),
         "watch" => Watch(Nothing),
@@ -56,6 +57,7 @@ verbs! {
         "live" => Live(ConsoleLive),
         "truncated" => Truncated(ConsoleTruncated),
         "stats" => Stats(StatsEvent) by read_stats,
+        "history" => History(ContainerHistory),
         "lagged" => Lagged(Nothing),
         "ok" => Ok(Acknowledged),
     }
@@ -431,6 +433,28 @@ fn read_stats(data: &str) -> Result<StatsEvent, WireError> {
     }
     let Around { container_id, time } = typed(data)?;
     Ok(StatsEvent { container_id, usage: typed(data)?, time })
+}
+
+/// Reply to `history`: what a container used within the last hour.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ContainerHistory {
+    /// The container.
+    pub container_id: ContainerId,
+    /// Seconds from one sample to the next, where nothing is missing.
+    pub every_secs: u64,
+    /// Oldest first, 360 at the most. While it did not run there are none.
+    pub samples: Vec<ContainerSample>,
+}
+
+/// What a container used at one moment.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct ContainerSample {
+    /// When, in milliseconds.
+    pub time: u64,
+    /// What it used.
+    #[serde(flatten)]
+    pub usage: ContainerUsage,
 }
 
 /// What a container uses.

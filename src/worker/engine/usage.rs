@@ -17,22 +17,62 @@ struct Counters {
     written: u64,
 }
 
+/// One look at a container.
+#[derive(Debug)]
+pub(crate) struct Look {
+    at: Instant,
+    stats: Box<ContainerStatsResponse>,
+}
+
+impl Look {
+    fn of(stats: ContainerStatsResponse) -> Self {
+        Self { at: Instant::now(), stats: Box::new(stats) }
+    }
+
+    /// What it used since an earlier look.
+    pub(crate) fn since(&self, before: &Self) -> ContainerUsage {
+        let (old, new) = (counters(&before.stats), counters(&self.stats));
+        let secs = (self.at - before.at).as_secs_f64();
+        let memory = self.stats.memory_stats.clone().unwrap_or_default();
+        ContainerUsage {
+            cpu: match (&self.stats.cpu_stats, &before.stats.cpu_stats) {
+                (Some(now), Some(before)) => processors(now, before),
+                (Some(_) | None, _) => 0.0,
+            },
+            memory_bytes: in_use(&memory),
+            memory_limit_bytes: memory.limit.unwrap_or(0),
+            network_in_bytes: rate(old.received, new.received, secs),
+            network_out_bytes: rate(old.sent, new.sent, secs),
+            disk_read_bytes: rate(old.read, new.read, secs),
+            disk_write_bytes: rate(old.written, new.written, secs),
+            pids: self.stats.pids_stats.as_ref().and_then(|pids| pids.current).unwrap_or(0),
+        }
+    }
+}
+
 impl Engine {
     /// What the container uses, about once a second, for as long as it runs.
     pub(crate) fn usage(&self, id: &str) -> BoxStream<'static, ContainerUsage> {
         let options = StatsOptionsBuilder::default().stream(true).build();
-        let mut before: Option<(Instant, Counters)> = None;
+        let mut before: Option<Look> = None;
         let looks = self.docker.stats(id, Some(options)).filter_map(move |look| {
             let usage = look.ok().and_then(|look| {
-                let now = Instant::now();
-                let counters = counters(&look);
+                let look = Look::of(look);
                 // The first look has nothing to compare with.
-                let (since, old) = before.replace((now, counters))?;
-                Some(usage(&look, old, counters, (now - since).as_secs_f64()))
+                let usage = before.as_ref().map(|before| look.since(before));
+                before = Some(look);
+                usage
             });
             std::future::ready(usage)
         });
         looks.boxed()
+    }
+
+    /// Looks at the container once; none where there is nothing to see.
+    pub(crate) async fn look(&self, id: &str) -> Option<Look> {
+        let options = StatsOptionsBuilder::default().stream(false).one_shot(true).build();
+        let look = self.docker.stats(id, Some(options)).next().await?;
+        Some(Look::of(look.ok()?))
     }
 }
 
@@ -51,23 +91,6 @@ fn blocks(stats: &ContainerBlkioStats, op: &str) -> u64 {
     let entries = stats.io_service_bytes_recursive.iter().flatten();
     let of = entries.filter(|entry| entry.op.as_deref().is_some_and(|name| name.eq_ignore_ascii_case(op)));
     of.filter_map(|entry| entry.value).sum()
-}
-
-fn usage(look: &ContainerStatsResponse, old: Counters, new: Counters, secs: f64) -> ContainerUsage {
-    let memory = look.memory_stats.clone().unwrap_or_default();
-    ContainerUsage {
-        cpu: match (&look.cpu_stats, &look.precpu_stats) {
-            (Some(now), Some(before)) => processors(now, before),
-            (Some(_) | None, _) => 0.0,
-        },
-        memory_bytes: in_use(&memory),
-        memory_limit_bytes: memory.limit.unwrap_or(0),
-        network_in_bytes: rate(old.received, new.received, secs),
-        network_out_bytes: rate(old.sent, new.sent, secs),
-        disk_read_bytes: rate(old.read, new.read, secs),
-        disk_write_bytes: rate(old.written, new.written, secs),
-        pids: look.pids_stats.as_ref().and_then(|pids| pids.current).unwrap_or(0),
-    }
 }
 
 /// Share of all processors between two looks, times how many there are.

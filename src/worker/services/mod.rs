@@ -7,6 +7,7 @@
 //! Guards: only `halt`, `forget` and `cancel` end a container, never the agent's own end. Each start has a container of its
 //! own, and the one before is removed then; its data directory is what stays.
 
+mod meter;
 mod orders;
 mod place;
 
@@ -15,6 +16,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
+pub(crate) use meter::Meter;
 pub(crate) use orders::{Asides, obey};
 use place::{Place, Start};
 pub(crate) use place::{docker_id, known};

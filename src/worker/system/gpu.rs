@@ -1,20 +1,29 @@
-//! GPUs: what NVML says, or as many as were declared.
+//! GPUs: what NVML says, or as many as were declared where there is none.
 //!
-//! NVML is loaded while the program runs, so one binary serves machines with and without it.
+//! NVML is loaded while the program runs, so one binary serves machines with and without it. Everything here may block.
 
 use nvml_wrapper::Nvml;
 use nvml_wrapper::enum_wrappers::device::TemperatureSensor;
+use parking_lot::Mutex;
 
+use super::gpu_memory::{Floor, InUse, Memory};
 use crate::protocol::agent::{GpuInfo, GpuUsage};
 
+/// The GPUs of this machine.
+#[derive(Debug)]
+pub(crate) struct Gpus {
+    source: Source,
+    floor: Mutex<Floor>,
+}
+
 /// Where GPUs are known from.
-pub(super) enum Gpus {
+enum Source {
     Declared(u32),
     Nvml(Box<Nvml>),
     None,
 }
 
-impl std::fmt::Debug for Gpus {
+impl std::fmt::Debug for Source {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Declared(count) => write!(f, "Declared({count})"),
@@ -25,26 +34,34 @@ impl std::fmt::Debug for Gpus {
 }
 
 impl Gpus {
-    pub(super) fn new(declared: Option<u32>) -> Self {
-        match declared {
-            Some(count) => Self::Declared(count),
-            None => Nvml::init().map_or_else(
-                |error| {
-                    tracing::debug!(%error, "no NVML, so no GPUs");
-                    Self::None
-                },
-                |nvml| Self::Nvml(Box::new(nvml)),
-            ),
+    /// Those that NVML finds; where it finds none, as many as are declared. To be called while no job runs: what is in use
+    /// of their memory now counts as free later.
+    pub(crate) fn find(declared: Option<u32>) -> Self {
+        let nvml = Nvml::init().inspect_err(|error| tracing::debug!(%error, "no NVML")).ok();
+        let Some(nvml) = nvml.filter(|nvml| nvml.device_count().is_ok_and(|count| count > 0)) else {
+            return Self::declared(declared.unwrap_or(0));
+        };
+        if declared.is_some() {
+            tracing::warn!("NVML finds GPUs on this machine: those count, and not the ones that are declared");
         }
+        let gpus = Self { source: Source::Nvml(Box::new(nvml)), floor: Mutex::default() };
+        gpus.look();
+        gpus
+    }
+
+    /// So many, of which nothing else is known.
+    pub(crate) fn declared(count: u32) -> Self {
+        let source = if count == 0 { Source::None } else { Source::Declared(count) };
+        Self { source, floor: Mutex::default() }
     }
 
     /// The GPUs there are. One that does not answer is left out: no job can be given it.
-    pub(super) fn list(&self) -> Vec<GpuInfo> {
-        match self {
-            Self::Declared(count) => (0..*count)
+    pub(crate) fn list(&self) -> Vec<GpuInfo> {
+        match &self.source {
+            Source::Declared(count) => (0..*count)
                 .map(|index| GpuInfo { index, name: "declared".to_owned(), uuid: String::new(), memory_bytes: 0 })
                 .collect(),
-            Self::Nvml(nvml) => each(nvml, |index, device| {
+            Source::Nvml(nvml) => each(nvml, |index, device| {
                 Some(GpuInfo {
                     index,
                     name: device.name().ok()?,
@@ -52,24 +69,49 @@ impl Gpus {
                     memory_bytes: device.memory_info().map_or(0, |memory| memory.total),
                 })
             }),
-            Self::None => Vec::new(),
+            Source::None => Vec::new(),
         }
     }
 
     /// What they do; nothing is known of declared ones.
-    pub(super) fn usage(&self) -> Vec<GpuUsage> {
-        match self {
-            Self::Nvml(nvml) => each(nvml, |index, device| {
+    pub(crate) fn usage(&self) -> Vec<GpuUsage> {
+        let memory = self.look();
+        match &self.source {
+            Source::Nvml(nvml) => each(nvml, |index, device| {
                 Some(GpuUsage {
                     index,
                     utilization: device.utilization_rates().map_or(0.0, |rates| f64::from(rates.gpu) / 100.0),
-                    memory_bytes: device.memory_info().ok()?.used,
+                    memory_bytes: memory.iter().find(|memory| memory.index == index)?.used_bytes,
                     temperature: device.temperature(TemperatureSensor::Gpu).ok(),
                     power_watts: device.power_usage().ok().map(|milliwatts| f64::from(milliwatts) / 1000.0),
                 })
             }),
-            Self::Declared(_) | Self::None => Vec::new(),
+            Source::Declared(_) | Source::None => Vec::new(),
         }
+    }
+
+    /// Whether anything is known of the memory of one of these.
+    pub(crate) fn know_memory_of(&self, wanted: &[u32]) -> bool {
+        self.floor.lock().knows(wanted)
+    }
+
+    /// The first of these whose memory somebody still uses.
+    pub(crate) fn in_use(&self, wanted: &[u32]) -> Option<InUse> {
+        let memory = self.look();
+        self.floor.lock().in_use(wanted, &memory)
+    }
+
+    /// What is in use of their memory now.
+    fn look(&self) -> Vec<Memory> {
+        let memory = match &self.source {
+            Source::Nvml(nvml) => each(nvml, |index, device| {
+                let memory = device.memory_info().ok()?;
+                Some(Memory { index, used_bytes: memory.used, total_bytes: memory.total })
+            }),
+            Source::Declared(_) | Source::None => Vec::new(),
+        };
+        self.floor.lock().note(&memory);
+        memory
     }
 }
 

@@ -4,15 +4,18 @@
 //! heartbeat carries the last answer rather than wait for the next.
 
 mod gpu;
+mod gpu_memory;
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Instant;
 
 use nix::sys::statvfs::statvfs;
 use sysinfo::{Networks, System};
 
 use crate::protocol::agent::{GpuInfo, Usage};
-use gpu::Gpus;
+pub(crate) use gpu::Gpus;
+pub(crate) use gpu_memory::InUse;
 
 /// Looks at the machine.
 #[derive(Debug)]
@@ -22,7 +25,7 @@ pub(crate) struct Machine {
     networks: Option<Networks>,
     /// When the networks' counters were last read.
     sampled: Instant,
-    gpus: Gpus,
+    gpus: Arc<Gpus>,
     /// A directory on the disk that counts.
     dir: PathBuf,
 }
@@ -38,8 +41,8 @@ pub(crate) struct Specs {
 }
 
 impl Machine {
-    /// Looks for the first time. `declared` GPUs stand in for NVML; `dir` is where workspaces are.
-    pub(crate) fn new(declared: Option<u32>, dir: &Path) -> Self {
+    /// Looks for the first time. `dir` is where workspaces are.
+    pub(crate) fn new(gpus: Arc<Gpus>, dir: &Path) -> Self {
         let mut system = System::new().ok();
         if let Some(system) = &mut system {
             system.refresh_memory();
@@ -50,7 +53,7 @@ impl Machine {
             system,
             networks: Networks::new_with_refreshed_list().ok(),
             sampled: Instant::now(),
-            gpus: Gpus::new(declared),
+            gpus,
             dir: dir.to_owned(),
         }
     }
@@ -116,7 +119,7 @@ mod tests {
 
     #[test]
     fn this_machine_is_seen() {
-        let mut machine = Machine::new(Some(2), Path::new("/"));
+        let mut machine = Machine::new(Arc::new(Gpus::declared(2)), Path::new("/"));
         let specs = machine.specs();
         assert!(specs.cpu_count > 0 && specs.memory_bytes > 0 && specs.disk_bytes > 0);
         assert_eq!(specs.gpus.iter().map(|gpu| gpu.index).collect::<Vec<_>>(), [0, 1]);

@@ -8,9 +8,9 @@ use gangline::protocol::codec::{Acknowledged, FrameId, Nothing, ToAgent, ToClien
 use gangline::protocol::container::spec::{Adopt, Protocol, Service};
 use gangline::protocol::container::{
     BoundPort, ConsoleInput, ConsoleLive, ConsoleOutput, ConsoleResize, ConsoleTruncated, ContainerEvent,
-    ContainerRecord, ContainerReply, ContainerRequest, ContainerStatus, ContainerStatusEvent, ContainerUsage,
-    ContainersReply, Create, Created, Exec, FollowConsole, FollowingConsole, ListContainers, Mount, NamedContainer,
-    Port, Restart, StartEnded, StatsEvent, Stop,
+    ContainerHistory, ContainerRecord, ContainerReply, ContainerRequest, ContainerSample, ContainerStatus,
+    ContainerStatusEvent, ContainerUsage, ContainersReply, Create, Created, Exec, FollowConsole, FollowingConsole,
+    ListContainers, Mount, NamedContainer, Port, Restart, StartEnded, StatsEvent, Stop,
 };
 use gangline::protocol::error::{ErrorCode, WireError};
 use gangline::protocol::job::Reason;
@@ -39,7 +39,7 @@ fn ports() -> Vec<BoundPort> {
     vec![BoundPort { container: 8080, host: 32_768, address: "192.0.2.7:32768".to_owned(), protocol: Protocol::Tcp }]
 }
 
-fn usage() -> ContainerUsage {
+pub(super) fn usage() -> ContainerUsage {
     ContainerUsage {
         cpu: 1.5,
         memory_bytes: 104_857_600,
@@ -171,6 +171,7 @@ pub(super) fn from_client() -> Vec<Sample> {
             "container-resize",
             ContainerRequest::Resize(ConsoleResize { container_id: container_ref(), cols: 120, rows: 40 }),
         ),
+        sample("container-history", ContainerRequest::History(named())),
         sample("container-stats", ContainerRequest::Stats(named())),
         sample("container-unstats", ContainerRequest::Unstats(named())),
         sample(
@@ -331,6 +332,14 @@ pub(super) fn to_client() -> Vec<Sample> {
         pushed(
             "container-stats",
             ContainerEvent::Stats(StatsEvent { container_id: container_id(), usage: usage(), time: NOW }),
+        ),
+        reply(
+            "container-history",
+            ContainerEvent::History(ContainerHistory {
+                container_id: container_id(),
+                every_secs: 10,
+                samples: vec![ContainerSample { time: NOW, usage: usage() }],
+            }),
         ),
         pushed("container-lagged", ContainerEvent::Lagged(Nothing {})),
         reply("container-ok", ContainerEvent::Ok(Acknowledged::of("stop"))),

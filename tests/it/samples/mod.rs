@@ -6,8 +6,9 @@ use std::collections::BTreeMap;
 
 use gangline::protocol::agent::{
     Ack, AgentContainerOrder, AgentContainerReport, AgentInput, AgentJobOrder, AgentJobReport, AgentOrder, AgentOutput,
-    AgentReport, AgentResize, Assign, AttemptEnd, AttemptGone, AttemptRef, CancelAttempt, GpuInfo, GpuUsage, Heartbeat,
-    Lost, Nack, Register, Registered, Reject, Resume, ResumeState, ResumeVerdict, SftpGrant, SftpLogin, Usage, Verdict,
+    AgentReport, AgentResize, Assign, AttemptEnd, AttemptGone, AttemptRef, CancelAttempt, ContainerUsageReport,
+    GpuInfo, GpuUsage, Heartbeat, Lost, Nack, Register, Registered, Reject, Resume, ResumeState, ResumeVerdict,
+    SftpGrant, SftpLogin, Usage, Verdict,
 };
 use gangline::protocol::auth::{
     AuthEvent, AuthOk, AuthReply, AuthRequest, Expiring, Login, NamedUser, Role, TokenCreate, TokenRecord, TokenReply,
@@ -29,8 +30,8 @@ use gangline::protocol::plugin::{
 };
 use gangline::protocol::spec::{JobSpec, OnLost, Requires, Tty};
 use gangline::protocol::worker::{
-    ListWorkers, NamedWorker, UsageEvent, WorkerEvent, WorkerRecord, WorkerReply, WorkerRequest, WorkerStatus,
-    WorkersReply,
+    ListWorkers, NamedWorker, UsageEvent, UsageSample, WorkerEvent, WorkerHistory, WorkerRecord, WorkerReply,
+    WorkerRequest, WorkerStatus, WorkersReply,
 };
 use gangline::protocol::{After, Cursor, JobId, JobRef, StreamName, WorkerId};
 
@@ -436,6 +437,7 @@ fn from_client() -> Vec<Sample> {
             WorkerRequest::List(ListWorkers { limit: Some(20), before: Some("gpu-box-0".parse().unwrap()) }),
         ),
         worker("worker-get", WorkerRequest::Get(named())),
+        worker("worker-history", WorkerRequest::History(named())),
         worker("worker-watch", WorkerRequest::Watch(Nothing {})),
         worker("worker-unwatch", WorkerRequest::Unwatch(Nothing {})),
         worker("worker-drain", WorkerRequest::Drain(named())),
@@ -476,7 +478,14 @@ fn from_worker() -> Vec<Sample> {
         ),
         worker(
             "worker-heartbeat",
-            AgentReport::Heartbeat(Heartbeat { usage: Some(usage()), jobs: vec![(job_id(), 1)] }),
+            AgentReport::Heartbeat(Heartbeat {
+                usage: Some(usage()),
+                jobs: vec![(job_id(), 1)],
+                containers: vec![ContainerUsageReport {
+                    container_id: containers::container_id(),
+                    usage: containers::usage(),
+                }],
+            }),
         ),
         worker("worker-drain", AgentReport::Drain(Nothing {})),
         worker("worker-undrain", AgentReport::Undrain(Nothing {})),
@@ -660,6 +669,14 @@ fn to_client() -> Vec<Sample> {
         pushed("job-lagged", JobEvent::Lagged(Nothing {})),
         reply("job-ok", JobEvent::Ok(acknowledged("cancel"))),
         worker_reply("worker-worker", WorkerEvent::Worker(Box::new(WorkerReply { worker: worker() }))),
+        worker_reply(
+            "worker-history",
+            WorkerEvent::History(WorkerHistory {
+                worker_id: worker_id(),
+                every_secs: 10,
+                samples: vec![UsageSample { time: NOW, usage: usage() }],
+            }),
+        ),
         worker_reply("worker-workers", WorkerEvent::Workers(WorkersReply { workers: vec![worker()], next: None })),
         worker_pushed("worker-status", WorkerEvent::Status(Box::new(WorkerReply { worker: worker() }))),
         worker_pushed(
