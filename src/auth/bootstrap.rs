@@ -7,12 +7,15 @@ use tracing::info;
 
 use super::api_token::mint;
 use super::{Auth, AuthError};
+use crate::base::secret::Secret;
 use crate::model::{Account, AccountName, Role};
 
 /// Name of the administrator's token file in the data directory.
 pub const ADMIN_TOKEN_FILE: &str = "admin.token";
 /// Name of the worker's token file in the data directory.
 pub const WORKER_TOKEN_FILE: &str = "worker.token";
+/// Name of the token file of the plugins that a dispatcher starts, in the data directory.
+pub const PLUGIN_TOKEN_FILE: &str = "plugin.token";
 
 /// Longest token file worth reading: far above any token.
 const FILE_MOST: u64 = 4096;
@@ -48,11 +51,27 @@ impl Auth {
         let admin = self.administrator().await?;
         self.token_file(data_dir.join(ADMIN_TOKEN_FILE), Role::Admin, admin.name).await?;
 
-        let worker: AccountName = "worker".parse().map_err(AuthError::BadName)?;
+        self.service(data_dir.join(WORKER_TOKEN_FILE), "worker", Role::Worker).await
+    }
+
+    /// A good token for the plugins that this dispatcher starts, kept in [`PLUGIN_TOKEN_FILE`] as the others are.
+    /// It acts for an account `plugin` of that role.
+    ///
+    /// # Errors
+    /// `File`, `Auth`. What was done stays, and a repeat does the rest.
+    pub async fn plugin_token(&self, data_dir: &Path) -> Result<Secret, BootstrapError> {
+        let path = data_dir.join(PLUGIN_TOKEN_FILE);
+        self.service(path.clone(), "plugin", Role::Plugin).await?;
+        Ok(Secret::new(in_file(&path, read).await?.unwrap_or_default()))
+    }
+
+    /// Makes sure of an account that programs act for, and of the file with its token.
+    async fn service(&self, path: PathBuf, name: &str, role: Role) -> Result<(), BootstrapError> {
+        let name: AccountName = name.parse().map_err(AuthError::BadName)?;
         // `false`: it is there already, which is just as well.
-        let account = self.new_account(worker.clone(), Role::Worker, None, None);
+        let account = self.new_account(name.clone(), role, None, None);
         self.0.store.add_account(account).await.map_err(AuthError::Store)?;
-        self.token_file(data_dir.join(WORKER_TOKEN_FILE), Role::Worker, worker).await
+        self.token_file(path, role, name).await
     }
 
     async fn administrator(&self) -> Result<Account, AuthError> {

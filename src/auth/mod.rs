@@ -41,7 +41,7 @@ use crate::protocol::limits::EXPIRY_LEEWAY;
 use crate::store::Store;
 
 pub use self::accounts::Revoked;
-pub use self::bootstrap::{ADMIN_TOKEN_FILE, BootstrapError, WORKER_TOKEN_FILE};
+pub use self::bootstrap::{ADMIN_TOKEN_FILE, BootstrapError, PLUGIN_TOKEN_FILE, WORKER_TOKEN_FILE};
 pub use self::error::AuthError;
 pub use self::login::LoginId;
 pub use self::origin::origin_allowed;

@@ -3,7 +3,7 @@
 //! The first SIGTERM or Ctrl-C drains, the second cuts. In `up` the worker drains first, so
 //! that its jobs can still tell the dispatcher how they ended.
 
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::Path;
 use std::thread;
 
@@ -20,7 +20,7 @@ use crate::base::shutdown::Shutdown;
 use crate::base::tls::Trust;
 use crate::client::ClientError;
 use crate::config::{DEFAULT_URL, ServerSettings, WorkerSettings};
-use crate::server::{Certificate, ServeError, Server};
+use crate::server::{Certificate, ServeError, Server, local};
 use crate::worker::WorkerError;
 
 pub(super) fn serve(context: &Context, args: ServeArgs) -> Result<Status, Failure> {
@@ -196,17 +196,6 @@ fn raise_file_limit() {
     {
         tracing::warn!(%error, soft, "cannot raise the limit of open files");
     }
-}
-
-/// How this machine reaches what listens on `address`.
-fn local(address: SocketAddr) -> SocketAddr {
-    let mut local = address;
-    match address {
-        SocketAddr::V4(v4) if v4.ip().is_unspecified() => local.set_ip(Ipv4Addr::LOCALHOST.into()),
-        SocketAddr::V6(v6) if v6.ip().is_unspecified() => local.set_ip(Ipv6Addr::LOCALHOST.into()),
-        SocketAddr::V4(_) | SocketAddr::V6(_) => (),
-    }
-    local
 }
 
 /// Says how to go on from here.

@@ -93,6 +93,7 @@ pub(super) fn read(text: &str) -> Result<Option<Heard>, ClientError> {
         | ToClient::HelloEvent(_)
         | ToClient::Auth(_)
         | ToClient::Worker(_)
+        | ToClient::Plugin(_)
         | ToClient::Ping
         | ToClient::Pong => Ok(None),
     };

@@ -9,6 +9,7 @@ use serde::de::DeserializeOwned;
 
 use super::ConfigError;
 use super::options::{LimitOptions, LogFormat, ServerOptions, WorkerOptions};
+use super::plugin::PluginSettings;
 use crate::base::telemetry::Filter;
 
 const NAME: &str = "gangline.toml";
@@ -27,6 +28,7 @@ pub(super) struct File {
     pub(super) server: ServerOptions,
     pub(super) limits: LimitOptions,
     pub(super) worker: WorkerOptions,
+    pub(super) plugin: Vec<PluginSettings>,
 }
 
 /// Reads the file that was named, else the first that is there, else nothing.

@@ -10,6 +10,7 @@
 mod client;
 mod file;
 pub mod options;
+mod plugin;
 pub mod server;
 mod value;
 pub mod worker;
@@ -22,6 +23,7 @@ use etcetera::BaseStrategy;
 pub use client::{ClientSettings, DEFAULT_URL, MissingToken};
 pub use file::read_toml;
 pub use options::{CommonOptions, DrainOption, LimitOptions, LogFormat, ServerOptions, WorkerOptions};
+pub use plugin::PluginSettings;
 pub use server::{Durability, Limits, RedisSettings, ServerSettings, TlsFiles};
 pub use value::{BlobsUrl, InvalidValue, Pair, Size, Span};
 pub use worker::WorkerSettings;
@@ -168,7 +170,9 @@ impl Config {
     ) -> Result<ServerSettings, ConfigError> {
         let options = flags.or(self.file.server.clone());
         let limits = limits.or(self.file.limits);
-        server::resolve(options, limits, drain, self.data_dir.clone())
+        plugin::check(&self.file.plugin)?;
+        let settings = server::resolve(options, limits, drain, self.data_dir.clone())?;
+        Ok(ServerSettings { plugins: self.file.plugin.clone(), ..settings })
     }
 
     /// Settings of `worker`.

@@ -8,9 +8,8 @@ use std::time::Duration;
 use ipnet::IpNet;
 use serde::Deserialize;
 
-use super::BlobsUrl;
-use super::ConfigError;
 use super::options::{DrainOption, LimitOptions, ServerOptions};
+use super::{BlobsUrl, ConfigError, PluginSettings};
 use crate::base::secret::Secret;
 use crate::protocol::{WorkerId, limits};
 
@@ -76,6 +75,8 @@ pub struct ServerSettings {
     pub archive_after: Duration,
     /// A directory of job templates beside the built-in one.
     pub templates: Option<PathBuf>,
+    /// Plugins that it counts on; those that it was not told of may connect, too.
+    pub plugins: Vec<PluginSettings>,
     /// How long a worker owns a job without a heartbeat; 30 s.
     pub lease: Duration,
     /// How often workers send a heartbeat; 10 s.
@@ -149,6 +150,7 @@ impl Default for ServerSettings {
             advertise: None,
             archive_after: Duration::from_secs(10),
             templates: None,
+            plugins: Vec::new(),
             lease: limits::LEASE,
             heartbeat: limits::HEARTBEAT_EVERY,
             access_token_ttl: Duration::from_secs(3600),
@@ -242,6 +244,7 @@ pub(super) fn resolve(
         blobs,
         advertise,
         templates,
+        plugins: Vec::new(),
         lease: lease.map_or(default.lease, |span| span.0),
         heartbeat: heartbeat.map_or(default.heartbeat, |span| span.0),
         access_token_ttl: access_token_ttl.map_or(default.access_token_ttl, |span| span.0),

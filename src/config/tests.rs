@@ -5,6 +5,7 @@ use std::time::Duration;
 use clap::{Args, FromArgMatches};
 
 use super::*;
+use crate::protocol::plugin::{Hook, Policy};
 
 fn no_env(_: &str) -> Option<String> {
     None
@@ -91,6 +92,47 @@ fn settings_that_contradict_each_other_are_refused() {
     }
     assert!(server(&config, &["--open", "--open-anywhere", "--listen=0.0.0.0:3000"]).unwrap().open);
     assert!(!server(&config, &["--open=false"]).unwrap().open);
+}
+
+#[test]
+fn a_plugin_has_a_section_of_its_own() {
+    let (_dir, config) = config_of(
+        "[[plugin]]\nname = 'prices'\nhooks = ['job.submit', 'job.end']\npolicy = 'closed'\ntimeout = '500ms'\n\
+         command = ['node', 'p.mjs']\n[[plugin]]\nname = 'pager'\nhooks = ['worker.offline']\n",
+    );
+    let plugins = server(&config, &[]).unwrap().plugins;
+    let prices = PluginSettings {
+        name: "prices".parse().unwrap(),
+        hooks: vec![Hook::JobSubmit, Hook::JobEnd],
+        policy: Policy::Closed,
+        timeout: Duration::from_millis(500),
+        command: vec!["node".to_owned(), "p.mjs".to_owned()],
+    };
+    assert_eq!(plugins[0], prices);
+    let PluginSettings { policy, timeout, command, .. } = &plugins[1];
+    assert_eq!((*policy, *timeout, command.is_empty()), (Policy::Open, Duration::from_secs(2), true));
+}
+
+#[test]
+fn a_plugin_that_cannot_be_is_named() {
+    for (text, expected) in [
+        ("hooks = ['job.end', 'job.edn']", "line 3: plugin[0].hooks[1]: unknown variant `job.edn`"),
+        ("hooks = ['job.end']\npolicy = 'ajar'", "line 4: plugin[0].policy: unknown variant `ajar`"),
+        ("", "line 1: plugin[0]: missing field `hooks`"),
+    ] {
+        let text = format!("[[plugin]]\nname = 'a'\n{text}");
+        let error = file::parse(Path::new("gangline.toml"), &text).unwrap_err().to_string();
+        assert!(error.starts_with(&format!("gangline.toml, {expected}")), "{text:?} gave {error:?}");
+    }
+    for (text, expected) in [
+        ("hooks = []", "plugin a: hooks must name at least one"),
+        ("hooks = ['job.end']\ntimeout = '2m'", "plugin a: timeout must be more than 0 and at most 60s"),
+        ("hooks = ['job.end']\ncommand = ['']", "plugin a: command begins with the name of a program"),
+        ("hooks = ['job.end']\n[[plugin]]\nname = 'a'\nhooks = ['job.end']", "plugin a: there are two of this name"),
+    ] {
+        let (_dir, config) = config_of(&format!("[[plugin]]\nname = 'a'\n{text}"));
+        assert_eq!(server(&config, &[]).unwrap_err().to_string(), expected);
+    }
 }
 
 /// A data directory with both tokens and one more file that holds a token.

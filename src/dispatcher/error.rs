@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::auth::AuthError;
 use crate::base::clock::millis;
-use crate::protocol::{ErrorCode, WireError};
+use crate::protocol::{ErrorCode, PluginName, WireError};
 use crate::store::StoreError;
 use crate::store::error::{AppendError, SubmitError};
 
@@ -32,6 +32,12 @@ pub enum DispatchError {
         /// When trying again makes sense.
         retry_after: Duration,
     },
+    /// A plugin does not want it, in its words.
+    #[error("{0}")]
+    Refused(String),
+    /// A plugin that must be asked does not answer.
+    #[error("the plugin {0}, which must allow this, does not answer; try again")]
+    PluginAway(PluginName),
     /// The submit was refused.
     #[error(transparent)]
     Submit(#[from] SubmitError),
@@ -47,6 +53,11 @@ pub enum DispatchError {
 }
 
 impl DispatchError {
+    /// Whether the store did not answer; a plugin that is away is told to peers in the same way.
+    pub fn is_the_stores(&self) -> bool {
+        self.to_wire().code == ErrorCode::StoreUnavailable && !matches!(self, Self::PluginAway(_))
+    }
+
     /// What the peer is told.
     pub fn to_wire(&self) -> WireError {
         match self {
@@ -61,6 +72,8 @@ impl DispatchError {
                 error.retry = true;
                 error
             }
+            Self::Refused(why) => WireError::new(ErrorCode::Forbidden, why),
+            Self::PluginAway(_) => WireError::new(ErrorCode::StoreUnavailable, self.to_string()).retry_after(1_000),
             Self::TooManySubmits { retry_after } => {
                 WireError::new(ErrorCode::RateLimited, self.to_string()).retry_after(millis(*retry_after))
             }

@@ -147,6 +147,11 @@ impl Fleet {
         })
     }
 
+    /// Whether a worker is there, as far as was told.
+    pub(super) fn is_online(&self, id: &WorkerId) -> bool {
+        self.known.get(id).is_some_and(|known| !known.told_offline)
+    }
+
     /// What is known of a worker.
     pub(super) fn known(&self, id: &WorkerId) -> Option<Known> {
         self.known.get(id).map(|known| known.clone())

@@ -17,6 +17,7 @@ use crate::model::{Job, JobSpec, Outcome, Role};
 use crate::protocol::agent::{AgentInput, AgentJobOrder, AgentResize, CancelAttempt};
 use crate::protocol::job::{Cancel, JobRecord, List, Reason, Status, Submit, Submitted};
 use crate::protocol::limits::{PAGE, PAGE_MOST};
+use crate::protocol::plugin::Hook;
 use crate::protocol::{Chunk, Cursor, ErrorCode, JobId, JobRef, WireError, id};
 use crate::store::jobs::{Cancelled, JobFilter, NewJob, QueueLimits};
 
@@ -48,7 +49,7 @@ impl Dispatcher {
     /// Puts a job into the queue. With `follower`, that connection follows it from its first entry.
     ///
     /// # Errors
-    /// A wrong field, `unsatisfiable`, a full queue, or the store.
+    /// A wrong field, `unsatisfiable`, a plugin that refuses or is away, a full queue, or the store.
     pub async fn submit(
         &self,
         who: &Identity,
@@ -99,6 +100,12 @@ impl Dispatcher {
             let count = self.0.submits.count(who.account.as_str());
             count.map_err(|retry_after| DispatchError::TooManySubmits { retry_after })?;
         }
+        let asked = self.0.plugins.asked(Hook::JobSubmit);
+        let spec = match asked.is_empty() {
+            true => spec,
+            // Boxed: a submit that asks nobody stays small.
+            false => Box::pin(self.ask_about_job(asked, who, key.as_deref(), spec)).await?,
+        };
         let limits = &self.0.settings.limits;
         let queue = QueueLimits { total: limits.queue, account: limits.account_queue };
         let spec = Arc::new(spec);
@@ -325,7 +332,7 @@ fn away() -> DispatchError {
     DispatchError::NotYet("the job's worker is away".to_owned())
 }
 
-fn check_satisfiable(spec: &JobSpec) -> Result<(), WireError> {
+pub(super) fn check_satisfiable(spec: &JobSpec) -> Result<(), WireError> {
     let (asked, field) = match &spec.requires.gpus {
         Gpus::Count(count) => (*count, "requires.gpus"),
         // Indices count from 0 and are sorted.

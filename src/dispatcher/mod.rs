@@ -24,6 +24,7 @@ mod matchmaker;
 mod measure;
 mod peers;
 mod photos;
+mod plugins;
 mod polling;
 mod reader;
 mod reaper;
@@ -53,6 +54,7 @@ pub use intake::Intake;
 pub use jobs::{Page, Submission};
 pub use machines::gpus_of_job;
 pub use photos::{PHOTO_BYTES, PhotoError};
+pub use plugins::Plugin;
 pub use polling::PollingWorker;
 pub use reader::{LogReader, Piece};
 pub use register::Registration;
@@ -105,6 +107,7 @@ struct Inner {
     stats: containers::Stats,
     peers: Option<peers::Peers>,
     templates: Templates,
+    plugins: plugins::Plugins,
     revoked: broadcast::Sender<Revoked>,
     shutdown: Shutdown,
 }
@@ -160,6 +163,7 @@ impl Dispatcher {
         }
         let submits = settings.limits.submits_per_second;
         let submits = Rate::per_second(submits, submits.saturating_mul(BURST));
+        let plugins = plugins::Plugins::new(&settings.plugins);
         let dispatcher = Self(Arc::new(Inner {
             book: containers::Book::new(Arc::clone(&store)),
             container_changes: containers::Changes::default(),
@@ -180,6 +184,7 @@ impl Dispatcher {
             brokering: tokio::sync::Mutex::default(),
             peers,
             templates,
+            plugins,
             // A connection sweep that misses this many revocations checks every socket anew.
             revoked: broadcast::Sender::new(256),
             shutdown: shutdown.clone(),
@@ -292,7 +297,7 @@ impl Dispatcher {
         }
     }
 
-    /// Tells watchers where a job stands now.
+    /// Tells watchers and plugins where a job stands now.
     fn announce(&self, job: &crate::model::Job) {
         if job.id.is_container() {
             return self.container_moved(job);
@@ -302,6 +307,7 @@ impl Dispatcher {
             self.0.hub.jobs.push(Some(job.account.clone()), frame);
         }
         self.tell_of_job(job, || records::job_changed(job, self.0.clock.now()).as_str().to_owned());
+        self.tell_plugins_of_job(job);
     }
 }
 

@@ -439,7 +439,9 @@ impl Dispatcher {
     /// Takes over what the store says of a worker; says whether that is news.
     fn learn(&self, worker: &Worker) -> bool {
         let inner = &self.0;
-        let Some(agent) = inner.fleet.agent(&worker.id) else { return inner.fleet.learn(worker, self.online_since()) };
+        let Some(agent) = inner.fleet.agent(&worker.id) else {
+            return self.noting_presence(&worker.id, || inner.fleet.learn(worker, self.online_since()));
+        };
         if worker.boot > agent.boot {
             agent.close(CloseCode::Superseded);
         } else if worker.instance != self.instance() {

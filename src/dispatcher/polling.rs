@@ -117,7 +117,7 @@ impl Dispatcher {
         for job in self.0.store.running_on(&worker.id).await? {
             self.give_up(job.id, job.attempt).await?;
         }
-        self.0.fleet.learn(&worker, self.online_since());
+        self.noting_presence(&worker.id, || self.0.fleet.learn(&worker, self.online_since()));
         info!(worker = %worker.id, %from, "polling worker registered");
         self.polling_worker_changed(&worker.id, 0);
         Ok(())
@@ -139,7 +139,8 @@ impl Dispatcher {
         if !held.is_empty() {
             self.0.store.renew(id, &held, self.0.settings.lease).await?;
         }
-        if self.0.fleet.learn(&Worker { last_seen: now, ..worker }, self.online_since()) {
+        let worker = Worker { last_seen: now, ..worker };
+        if self.noting_presence(id, || self.0.fleet.learn(&worker, self.online_since())) {
             self.polling_worker_changed(id, running.len());
         }
         Ok(now)

@@ -144,9 +144,11 @@ fn tell_who_is_offline(dispatcher: &Dispatcher) {
         let id = &known.worker.id;
         let last = inner.fleet.agent(id).map_or(known.worker.last_seen, |agent| agent.last_heard());
         if last <= since {
-            inner.fleet.update_known(id, |known| {
-                known.told_offline = true;
-                known.worker.last_seen = last;
+            dispatcher.noting_presence(id, || {
+                inner.fleet.update_known(id, |known| {
+                    known.told_offline = true;
+                    known.worker.last_seen = last;
+                });
             });
             info!(worker = %id, "worker offline");
             dispatcher.worker_changed(id);

@@ -120,7 +120,8 @@ impl Dispatcher {
         let Registration { agent, reply, worker, cancels, has } = registration;
         let draining = worker.draining;
         self.0.shutdown.spawn(intake::run(self.clone(), Arc::clone(&agent)));
-        if let Some(older) = self.0.fleet.join(Arc::clone(&agent), worker) {
+        let older = self.noting_presence(&agent.id, || self.0.fleet.join(Arc::clone(&agent), worker));
+        if let Some(older) = older {
             older.close(CloseCode::Superseded);
         }
         if draining {
@@ -157,7 +158,9 @@ impl Dispatcher {
     pub async fn heartbeat(&self, agent: &Arc<Agent>, beat: Heartbeat) -> Result<AgentOrder, DispatchError> {
         let Heartbeat { usage, jobs } = beat;
         let mut is_back = false;
-        self.0.fleet.update_known(&agent.id, |known| is_back = std::mem::take(&mut known.told_offline));
+        self.noting_presence(&agent.id, || {
+            self.0.fleet.update_known(&agent.id, |known| is_back = std::mem::take(&mut known.told_offline));
+        });
         if is_back {
             info!(worker = %agent.id, "worker heard of again");
             self.worker_changed(&agent.id);

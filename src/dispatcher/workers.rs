@@ -173,7 +173,7 @@ impl Dispatcher {
     }
 
     /// `away`: see [`Dispatcher::running_away`].
-    fn worker_record(&self, id: &WorkerId, away: usize) -> Option<WorkerRecord> {
+    pub(super) fn worker_record(&self, id: &WorkerId, away: usize) -> Option<WorkerRecord> {
         let mut worker = self.0.fleet.known(id)?.worker;
         let agent = self.0.fleet.agent(id);
         if let Some(agent) = &agent {

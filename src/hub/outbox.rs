@@ -14,8 +14,8 @@ use super::feed::Watch;
 use super::follow::Follow;
 use crate::protocol::{CloseCode, JobId};
 
-/// Replies that may wait. One is usual; more pile up only while the socket is stuck. A worker's
-/// connection has room for more, see [`Outbox::make_room`].
+/// Replies that may wait. One is usual; more pile up only while the socket is stuck. The
+/// connections of workers and plugins have room for more, see [`Outbox::make_room`].
 const REPLIES: usize = 64;
 
 /// What rang.
@@ -132,12 +132,12 @@ impl Outbox {
         }
     }
 
-    /// Queues an item that is worth nothing later: on a full queue it is dropped.
-    pub fn push_or_drop(&self, item: Item) {
-        drop(self.offer(2, item));
+    /// Queues an item that is worth nothing later, if half the room is free, else drops it; says whether it did not.
+    pub fn push_or_drop(&self, item: Item) -> bool {
+        matches!(self.offer(2, item), Offered::Taken)
     }
 
-    /// Lets `items` wait, where many may come at once: a worker's orders.
+    /// Lets `items` wait, where many may come at once: a worker's orders, a plugin's questions.
     pub fn make_room(&self, items: usize) {
         self.inner.lock().room = items.max(REPLIES);
     }

@@ -53,6 +53,36 @@ pub enum Operation {
     Request,
 }
 
+/// What came of a question to a plugin.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PluginCall {
+    /// It allowed what it was asked about.
+    Allow,
+    /// It changed it.
+    Change,
+    /// It refused it.
+    Refuse,
+    /// It was not connected.
+    Away,
+    /// It did not answer in time.
+    Late,
+    /// Its connection ended first.
+    Gone,
+    /// It had too many questions already.
+    Busy,
+    /// It answered with what cannot be.
+    Wrong,
+}
+
+/// What came of news for a plugin.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PluginNews {
+    /// They are on their way.
+    Told,
+    /// It reads too slowly.
+    Dropped,
+}
+
 /// Where a worker stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum WorkerState {
@@ -97,6 +127,20 @@ labels! {
         Operation::Read = "read",
         Operation::Sweep = "sweep",
         Operation::Request = "request",
+    }
+    PluginCall {
+        PluginCall::Allow = "allow",
+        PluginCall::Change = "change",
+        PluginCall::Refuse = "refuse",
+        PluginCall::Away = "away",
+        PluginCall::Late = "late",
+        PluginCall::Gone = "gone",
+        PluginCall::Busy = "busy",
+        PluginCall::Wrong = "wrong",
+    }
+    PluginNews {
+        PluginNews::Told = "told",
+        PluginNews::Dropped = "dropped",
     }
     WorkerState {
         WorkerState::Idle = "idle",

@@ -17,7 +17,7 @@ use prometheus::{
 
 use crate::protocol::auth::Role;
 use crate::protocol::job::Reason;
-pub use labels::{Label, Operation, Returned, Submit, WorkerState};
+pub use labels::{Label, Operation, PluginCall, PluginNews, Returned, Submit, WorkerState};
 
 /// Media type of [`Metrics::text`].
 pub const CONTENT_TYPE: &str = TEXT_FORMAT;
@@ -64,6 +64,10 @@ pub struct Metrics {
     pub lost_leases: IntCounter,
     /// Questions to the store that it did not answer.
     pub store_errors: By<Operation, IntCounter>,
+    /// Questions to plugins.
+    pub plugin_calls: By<PluginCall, IntCounter>,
+    /// News for plugins.
+    pub plugin_news: By<PluginNews, IntCounter>,
     /// Jobs that wait.
     pub pending: IntGauge,
     /// Jobs that workers connected here hold.
@@ -122,6 +126,10 @@ impl Default for Metrics {
             counters(&r, "gangline_reconnects_total", "Peers that came back and went on, by kind.", &["peer"]);
         let errors =
             counters(&r, "gangline_store_errors_total", "Failures of the store, by what it was asked.", &["operation"]);
+        let calls =
+            counters(&r, "gangline_plugin_calls_total", "Questions to plugins, by what came of them.", &["outcome"]);
+        let news =
+            counters(&r, "gangline_plugin_events_total", "Events for plugins, by whether they were told.", &["result"]);
         Self {
             connections: gauge(&r, "gangline_connections", "Connections that are open."),
             accepted: counter(&r, "gangline_connections_total", "Connections that were accepted."),
@@ -143,6 +151,8 @@ impl Default for Metrics {
             returned: by(|name| returned.with_label_values(&[name])),
             lost_leases: counter(&r, "gangline_lease_losses_total", "Attempts given up because their lease ran out."),
             store_errors: by(|name| errors.with_label_values(&[name])),
+            plugin_calls: by(|name| calls.with_label_values(&[name])),
+            plugin_news: by(|name| news.with_label_values(&[name])),
             pending: gauge(&r, "gangline_jobs_pending", "Jobs that wait for a worker."),
             running: gauge(&r, "gangline_jobs_running", "Jobs on workers that are connected to this instance."),
             workers: by(|name| workers.with_label_values(&[name])),

@@ -33,15 +33,17 @@ pub fn document() -> Value {
         "channels": {"socket": {
             "address": "/ws",
             "messages": {
-                "toServer": message("toServer", "What clients and workers send"),
+                "toServer": message("toServer", "What clients, workers and plugins send"),
                 "toClient": message("toClient", "What clients are sent"),
                 "toWorker": message("toWorker", "What workers are sent"),
+                "toPlugin": message("toPlugin", "What plugins are sent"),
             },
         }},
         "operations": {
-            "hear": operation("receive", "toServer", "The dispatcher reads what clients and workers send"),
+            "hear": operation("receive", "toServer", "The dispatcher reads what clients, workers and plugins send"),
             "tellClients": operation("send", "toClient", "The dispatcher answers, and pushes what is followed or watched"),
             "orderWorkers": operation("send", "toWorker", "The dispatcher orders and acknowledges"),
+            "askPlugins": operation("send", "toPlugin", "The dispatcher asks, and tells what happened"),
         },
         "components": {
             "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},

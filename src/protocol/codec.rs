@@ -19,6 +19,7 @@ use super::error::{ErrorCode, WireError};
 use super::hello::{ClientHello, HelloEvent, ServerHello};
 use super::job::{JobEvent, JobRequest, OutputEvent};
 use super::output;
+use super::plugin::{PluginEvent, PluginOrder, PluginReport, PluginRequest};
 use super::worker::{WorkerEvent, WorkerRequest};
 
 /// The `type` of a frame.
@@ -279,7 +280,7 @@ pub fn id_of(text: &str) -> Option<FrameId> {
     open(text).map_or_else(|(id, _)| id, |envelope| envelope.id)
 }
 
-/// What a client or a worker sends.
+/// What a client, a worker or a plugin sends.
 #[derive(Debug, Clone, PartialEq)]
 pub enum ToServer<'a> {
     /// Optional; says which version the client speaks.
@@ -294,12 +295,14 @@ pub enum ToServer<'a> {
     AgentJob(AgentJobReport<'a>),
     /// A worker, about itself.
     Agent(AgentReport),
+    /// A plugin, about itself or what it was asked.
+    Plugin(PluginReport),
+    /// An administrator, about plugins.
+    Plugins(PluginRequest),
     /// A client, about containers.
     Container(ContainerRequest<'a>),
     /// A worker, about its containers.
     AgentContainer(AgentContainerReport),
-    /// A plugin's; not read further.
-    Plugin,
     /// Are you there?
     Ping,
     /// Yes.
@@ -317,6 +320,8 @@ pub enum Sender {
     Administrator,
     /// Workers.
     Worker,
+    /// Plugins.
+    Plugin,
     /// There is no such verb, or nobody's.
     Nobody,
 }
@@ -337,7 +342,9 @@ impl Sender {
             Noun::Worker if WorkerRequest::VERBS.contains(&opt) => Self::Client,
             Noun::Container if AgentContainerReport::VERBS.contains(&opt) => Self::Worker,
             Noun::Container => Self::Client,
-            Noun::Auth | Noun::Job | Noun::Worker | Noun::Plugin => Self::Nobody,
+            Noun::Plugin if PluginRequest::VERBS.contains(&opt) => Self::Administrator,
+            Noun::Plugin => Self::Plugin,
+            Noun::Auth | Noun::Job | Noun::Worker => Self::Nobody,
         }
     }
 }
@@ -375,11 +382,12 @@ pub fn read_admitted(
         Noun::Job => JobRequest::decode(&opt, data).map(ToServer::Job),
         Noun::Worker if sender == Sender::Worker => AgentReport::decode(&opt, data).map(ToServer::Agent),
         Noun::Worker => WorkerRequest::decode(&opt, data).map(ToServer::Worker),
+        Noun::Plugin if sender == Sender::Administrator => PluginRequest::decode(&opt, data).map(ToServer::Plugins),
+        Noun::Plugin => PluginReport::decode(&opt, data).map(ToServer::Plugin),
         Noun::Container if sender == Sender::Worker => {
             AgentContainerReport::decode(&opt, data).map(ToServer::AgentContainer)
         }
         Noun::Container => ContainerRequest::decode(&opt, data).map(ToServer::Container),
-        Noun::Plugin => Ok(ToServer::Plugin),
         Noun::Ping => Ok(ToServer::Ping),
         Noun::Pong => Ok(ToServer::Pong),
         Noun::Error => Err(WireError::new(ErrorCode::UnknownType, "error frames come from the server").field("type")),
@@ -403,6 +411,8 @@ pub enum ToClient<'a> {
     Job(JobEvent<'a>),
     /// Workers.
     Worker(WorkerEvent),
+    /// Plugins.
+    Plugin(PluginEvent),
     /// Containers.
     Container(ContainerEvent<'a>),
     /// The request failed.
@@ -428,11 +438,11 @@ pub fn read_at_client(text: &str) -> Result<(ToClient<'_>, Option<FrameId>), Fra
         Noun::Auth => AuthEvent::decode(&opt, data).map(ToClient::Auth),
         Noun::Job => JobEvent::decode(&opt, data).map(ToClient::Job),
         Noun::Worker => WorkerEvent::decode(&opt, data).map(ToClient::Worker),
+        Noun::Plugin => PluginEvent::decode(&opt, data).map(ToClient::Plugin),
         Noun::Error => typed(data).map(ToClient::Error),
         Noun::Ping => Ok(ToClient::Ping),
         Noun::Pong => Ok(ToClient::Pong),
         Noun::Container => ContainerEvent::decode(&opt, data).map(ToClient::Container),
-        Noun::Plugin => Err(WireError::new(ErrorCode::UnknownType, "not a frame for clients")),
     };
     match read {
         Ok(frame) => Ok((frame, id)),
@@ -477,6 +487,46 @@ pub fn read_at_agent(text: &str) -> Result<(ToAgent<'_>, Option<FrameId>), Frame
         Noun::Pong => Ok(ToAgent::Pong),
         Noun::Container => AgentContainerOrder::decode(&opt, data).map(ToAgent::Container),
         Noun::Plugin => Err(WireError::new(ErrorCode::UnknownType, "not a frame for workers")),
+    };
+    match read {
+        Ok(frame) => Ok((frame, id)),
+        Err(error) => Err((id, error)),
+    }
+}
+
+/// What the dispatcher sends to a plugin.
+#[derive(Debug, Clone, PartialEq)]
+pub enum ToPlugin {
+    /// The first frame.
+    Hello(ServerHello),
+    /// Credentials.
+    Auth(AuthEvent),
+    /// Questions and news.
+    Plugin(PluginOrder),
+    /// The report failed.
+    Error(WireError),
+    /// Are you there?
+    Ping,
+    /// Yes.
+    Pong,
+}
+
+/// Reads what the dispatcher sent to a plugin.
+///
+/// # Errors
+/// As [`open`], and what the payload's own reader says.
+pub fn read_at_plugin(text: &str) -> Result<(ToPlugin, Option<FrameId>), FrameError> {
+    let Envelope { noun, id, opt, data } = open(text)?;
+    let read = match noun {
+        Noun::Hello => typed(data).map(ToPlugin::Hello),
+        Noun::Auth => AuthEvent::decode(&opt, data).map(ToPlugin::Auth),
+        Noun::Plugin => PluginOrder::decode(&opt, data).map(ToPlugin::Plugin),
+        Noun::Error => typed(data).map(ToPlugin::Error),
+        Noun::Ping => Ok(ToPlugin::Ping),
+        Noun::Pong => Ok(ToPlugin::Pong),
+        Noun::Job | Noun::Worker | Noun::Container => {
+            Err(WireError::new(ErrorCode::UnknownType, "not a frame for plugins"))
+        }
     };
     match read {
         Ok(frame) => Ok((frame, id)),

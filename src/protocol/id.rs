@@ -253,6 +253,35 @@ impl FromStr for WorkerId {
     }
 }
 
+/// A plugin's name: 1 to 64 letters, digits, `.`, `_` or `-`. It names a file, so it may not begin with a dot.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PluginName(Arc<str>);
+
+impl PluginName {
+    /// The name.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for PluginName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl FromStr for PluginName {
+    type Err = InvalidName;
+
+    fn from_str(text: &str) -> Result<Self, InvalidName> {
+        let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+        if text.is_empty() || text.len() > 64 || text.starts_with('.') || !text.chars().all(allowed) {
+            return invalid("a plugin's name of 1 to 64 letters, digits, '.', '_' or '-'");
+        }
+        Ok(Self(text.into()))
+    }
+}
+
 /// The place of an entry in a job's log, `<attempt>-<n>`: order, resume point and fence in one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Cursor {
@@ -391,6 +420,7 @@ wire_string!(JobId, false, "^(job|ctr)-[0-9]+-[0-9a-f]{8}$");
 wire_string!(ContainerId, false, "^ctr-[0-9]+-c5[0-9a-f]{6}$");
 wire_string!(ContainerRef, true, "^.+$");
 wire_string!(WorkerId, false, "^[A-Za-z0-9_:@-][A-Za-z0-9._:@-]{0,127}$");
+wire_string!(PluginName, false, "^[A-Za-z0-9_-][A-Za-z0-9._-]{0,63}$");
 wire_string!(Cursor, false, "^[0-9]+-[0-9]+$");
 wire_string!(After, true, "^(0|tail|[0-9]+-[0-9]+)$");
 

@@ -36,6 +36,10 @@ pub const WINDOW_BYTES: u64 = 4 * 1024 * 1024;
 /// Raw bytes of output in one chunk at the most: small enough that base64, or text that JSON's escapes
 /// double, keeps the frame under a worker's limit, large enough that a frame's fixed cost does not show.
 pub const CHUNK_BYTES: usize = 64 * 1024;
+/// Plugins that may be connected to one dispatcher at a time, those included that it was told of.
+pub const PLUGINS: usize = 64;
+/// How long a plugin may take for an answer, unless the settings say otherwise.
+pub const PLUGIN_TIMEOUT: Duration = Duration::from_secs(2);
 /// Jobs in one page unless asked otherwise.
 pub const PAGE: u32 = 50;
 /// Jobs in one page at the most.

@@ -2,7 +2,7 @@
 //!
 //! A frame is one JSON object, `{"type": noun, "id"?: …, "data": {"opt": verb, …}}`. The nouns
 //! are modules here: [`job`] and [`worker`] hold the frames of clients, [`agent`] those between
-//! dispatcher and worker. [`codec`] reads and writes them and names the field that is wrong.
+//! dispatcher and worker, [`plugin`] those between dispatcher and plugin. [`codec`] reads and writes them and names the field that is wrong.
 //!
 //! Invariant: a type of this room is never stored, and nothing here does I/O.
 
@@ -19,13 +19,14 @@ pub mod job;
 mod lenient;
 pub mod limits;
 pub mod output;
+pub mod plugin;
 pub mod schema;
 pub mod spec;
 pub mod worker;
 
 pub use chunk::{Chunk, StreamName};
 pub use error::{CloseCode, ErrorCode, WireError};
-pub use id::{After, Attempt, ContainerId, ContainerRef, Cursor, JobId, JobRef, WorkerId};
+pub use id::{After, Attempt, ContainerId, ContainerRef, Cursor, JobId, JobRef, PluginName, WorkerId};
 
 /// The version that `hello` announces.
 pub const PROTOCOL_VERSION: u32 = 1;

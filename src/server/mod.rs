@@ -4,9 +4,10 @@ mod accept;
 mod counted;
 mod error;
 mod open;
+mod plugins;
 mod tls;
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -150,6 +151,7 @@ impl Server {
         let metrics = Arc::clone(dispatcher.metrics());
         let acceptor = certificate.as_ref().map(Certificate::acceptor);
         info!(%address, tls = acceptor.is_some(), instance = dispatcher.instance(), "serving");
+        plugins::start(&dispatcher, address);
         let front = Front { acceptor, router, metrics, shutdown: shutdown.clone() };
         let requests = accept::run(&listener, front).await;
         drop(listener);
@@ -173,4 +175,15 @@ impl Server {
         info!("ended");
         Ok(())
     }
+}
+
+/// How this machine reaches what listens on `address`.
+pub fn local(address: SocketAddr) -> SocketAddr {
+    let mut local = address;
+    match address {
+        SocketAddr::V4(v4) if v4.ip().is_unspecified() => local.set_ip(Ipv4Addr::LOCALHOST.into()),
+        SocketAddr::V6(v6) if v6.ip().is_unspecified() => local.set_ip(Ipv6Addr::LOCALHOST.into()),
+        SocketAddr::V4(_) | SocketAddr::V6(_) => (),
+    }
+    local
 }

@@ -23,6 +23,7 @@ mod http;
 mod jobs;
 mod metrics;
 mod openapi;
+mod plugins;
 mod protocol_docs;
 mod readme;
 mod redis_start;

@@ -17,6 +17,7 @@ const DOCUMENTS: &[&str] = &[
     "docs/faults.md",
     "docs/files.md",
     "docs/metrics.md",
+    "docs/plugins.md",
     "docs/templates.md",
     "docs/http/README.md",
     "docs/http/accounts.md",

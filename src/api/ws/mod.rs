@@ -7,6 +7,7 @@
 mod accounts;
 mod agent;
 mod containers;
+mod plugin;
 mod registry;
 mod requests;
 mod session;

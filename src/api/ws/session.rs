@@ -18,7 +18,7 @@ use super::submits::Submits;
 use super::writer;
 use crate::auth::{AuthError, Credential, Identity};
 use crate::base::clock::{Millis, millis};
-use crate::dispatcher::{Agent, DispatchError, Dispatcher};
+use crate::dispatcher::{Agent, DispatchError, Dispatcher, Plugin};
 use crate::hub::{Item, outbox::Closed};
 use crate::metrics::{Label, Operation, Presence};
 use crate::model::Role;
@@ -106,6 +106,9 @@ pub(super) async fn run(
     if let Some(agent) = &reader.agent {
         reader.dispatcher.disconnected(agent);
     }
+    if let Some(plugin) = &reader.plugin {
+        reader.dispatcher.plugin_left(plugin);
+    }
     registry.close(&session);
 }
 
@@ -118,6 +121,8 @@ pub(super) struct Reader {
     pub(super) from: IpAddr,
     /// Once it has registered as a worker.
     pub(super) agent: Option<Arc<Agent>>,
+    /// Once it has registered as a plugin.
+    pub(super) plugin: Option<Arc<Plugin>>,
     pub(super) wrong_logins: u32,
     pub(super) submits: Submits,
     /// Requests that wait for workers; nothing before the first.
@@ -163,6 +168,7 @@ impl Reader {
             identity,
             from,
             agent: None,
+            plugin: None,
             wrong_logins: 0,
             submits: Submits::default(),
             waiting: None,
@@ -260,7 +266,7 @@ impl Reader {
         match done {
             Ok(()) => Ok(()),
             Err(Failure::Hangup) => Err(Hangup),
-            Err(Failure::Refused(error)) => self.fail(id.as_ref(), &error.to_wire()).await,
+            Err(Failure::Refused(error)) => self.refuse(id.as_ref(), &error).await,
         }
     }
 
@@ -269,7 +275,9 @@ impl Reader {
         let Some(who) = &self.identity else {
             return match sender {
                 Sender::Anyone => Ok(()),
-                Sender::Client | Sender::Administrator | Sender::Worker | Sender::Nobody => Err(unauthorized()),
+                Sender::Client | Sender::Administrator | Sender::Worker | Sender::Plugin | Sender::Nobody => {
+                    Err(unauthorized())
+                }
             };
         };
         let forbidden = |why| Err(WireError::new(ErrorCode::Forbidden, why));
@@ -277,17 +285,18 @@ impl Reader {
             (Sender::Anyone | Sender::Nobody, _)
             | (Sender::Client, Role::User | Role::Admin)
             | (Sender::Administrator, Role::Admin)
-            | (Sender::Worker, Role::Worker) => Ok(()),
-            (Sender::Worker, _) if who.credential == Credential::Open => Ok(()),
+            | (Sender::Worker, Role::Worker)
+            | (Sender::Plugin, Role::Plugin) => Ok(()),
+            (Sender::Worker | Sender::Plugin, _) if who.credential == Credential::Open => Ok(()),
             (Sender::Client, Role::Worker | Role::Plugin) => forbidden("this role has no part in clients' frames"),
             (Sender::Administrator, _) => forbidden("only administrators may do this"),
             (Sender::Worker, _) => forbidden("only workers report"),
+            (Sender::Plugin, _) => forbidden("only plugins send plugin frames"),
         }
     }
 
     /// Performs what a known peer asks.
     async fn act(&mut self, who: &Identity, id: Option<&FrameId>, frame: ToServer<'_>) -> Result<(), Failure> {
-        let forbidden = |why| Err(DispatchError::Forbidden(why).into());
         match frame {
             ToServer::AgentJob(report) => self.agent_job(who, id, report).await,
             ToServer::Agent(report) => self.agent(who, id, report).await,
@@ -295,7 +304,8 @@ impl Reader {
             ToServer::Worker(request) => self.worker(who, id, request).await,
             ToServer::AgentContainer(report) => self.agent_container(who, report).await,
             ToServer::Container(request) => Box::pin(self.container(who, id, request)).await,
-            ToServer::Plugin => forbidden("only plugins send plugin frames"),
+            ToServer::Plugin(report) => self.plugin(who, id, report).await,
+            ToServer::Plugins(request) => self.plugins(who, id, request).await,
             ToServer::Hello(_) | ToServer::Auth(_) | ToServer::Ping | ToServer::Pong => Ok(()),
         }
     }
@@ -315,11 +325,16 @@ impl Reader {
         Ok(self.session.outbox.push(Item::Frame(codec::encode_with(data, id).into())).await?)
     }
 
-    /// Queues an error, and counts it.
-    pub(super) async fn fail(&mut self, id: Option<&FrameId>, error: &WireError) -> Result<(), Hangup> {
-        if error.code == ErrorCode::StoreUnavailable {
+    /// Says why something did not take place.
+    pub(super) async fn refuse(&mut self, id: Option<&FrameId>, error: &DispatchError) -> Result<(), Hangup> {
+        if error.is_the_stores() {
             self.dispatcher.metrics().store_errors.of(Operation::Request).inc();
         }
+        self.fail(id, &error.to_wire()).await
+    }
+
+    /// Queues an error, and counts it.
+    pub(super) async fn fail(&mut self, id: Option<&FrameId>, error: &WireError) -> Result<(), Hangup> {
         self.reply(id, error).await?;
         if self.errors.add(self.dispatcher.clock().now()) {
             self.session.outbox.close(CloseCode::Abuse);
@@ -352,16 +367,18 @@ impl Reader {
             // Who needs no token may be a worker, and says so in a frame that can be large.
             Some(identity) if identity.credential == Credential::Open => limits.worker_frame_bytes,
             Some(identity) => match identity.role {
-                Role::Worker => limits.worker_frame_bytes,
-                Role::User | Role::Admin | Role::Plugin => limits.client_frame_bytes,
+                // A plugin sends back what it was sent, which may have come in many ways.
+                Role::Worker | Role::Plugin => limits.worker_frame_bytes,
+                Role::User | Role::Admin => limits.client_frame_bytes,
             },
         }
     }
 
     /// Whether this frame is within the connection's rate; if not, when the next one is, in
-    /// milliseconds. Administrators are exempt, and workers, whose flow the window bounds.
+    /// milliseconds. Administrators are exempt, workers, whose flow the window bounds, and plugins, which answer what
+    /// they are asked.
     fn check_rate(&mut self) -> Result<(), u64> {
-        if self.identity.as_ref().is_some_and(|who| matches!(who.role, Role::Admin | Role::Worker)) {
+        if self.identity.as_ref().is_some_and(|who| matches!(who.role, Role::Admin | Role::Worker | Role::Plugin)) {
             return Ok(());
         }
         let limits = &self.dispatcher.settings().limits;

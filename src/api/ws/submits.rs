@@ -88,7 +88,7 @@ impl Reader {
                     None => Ok(()),
                 }
             }
-            Err(error) => self.fail(id.as_ref(), &error.to_wire()).await,
+            Err(error) => self.refuse(id.as_ref(), &error).await,
         }
     }
 

@@ -28,7 +28,7 @@ impl Dispatcher {
     /// Makes a container, and waits until it runs. One that cannot be started leaves nothing behind.
     ///
     /// # Errors
-    /// A wrong field; `unsatisfiable` where no worker with a container engine could take it now; why it could not be
+    /// A wrong field; a plugin that refuses or is away; `unsatisfiable` where no worker with a container engine could take it now; why it could not be
     /// started; or the store.
     pub async fn create_container(&self, who: &Identity, create: Create) -> Result<Created, DispatchError> {
         audience(who)?;
@@ -55,7 +55,10 @@ impl Dispatcher {
 
     /// Puts a container into the queue of the worker that is to run it.
     async fn make_container(&self, who: &Identity, create: Create) -> Result<ContainerId, DispatchError> {
-        let mut spec = checked(create)?;
+        let mut spec = checked(create.clone())?;
+        if let Some(changed) = self.ask_about_container(who, create, checked).await? {
+            spec = changed;
+        }
         let all = self.0.book.all().await?;
         let own = || all.iter().filter(|container| container.account == who.account);
         if own().count() >= CONTAINERS_MOST {

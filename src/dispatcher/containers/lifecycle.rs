@@ -11,6 +11,7 @@ use crate::model::job::is_over;
 use crate::model::{Container, Job};
 use crate::protocol::agent::{AgentContainerOrder, ContainerOnly};
 use crate::protocol::container::spec::Adopt;
+use crate::protocol::plugin::Hook;
 use crate::protocol::{ContainerId, WorkerId};
 use crate::store::StoreError;
 
@@ -22,11 +23,13 @@ impl Dispatcher {
     pub(in crate::dispatcher) fn container_moved(&self, job: &Job) {
         let Some(id) = ContainerId::of(job.id) else { return };
         self.0.container_changes.tell();
-        let (dispatcher, over) = (self.clone(), is_over(job.status));
+        let (dispatcher, ended) = (self.clone(), is_over(job.status).then(|| job.clone()));
         self.0.shutdown.spawn(async move {
             let done = async {
                 dispatcher.container_changed(id).await?;
-                if over { dispatcher.after_rest(id).await } else { Ok(()) }
+                let Some(job) = ended else { return Ok(()) };
+                dispatcher.tell_plugins_of_container(Hook::ContainerEnd, &job).await?;
+                dispatcher.after_rest(id).await
             };
             if let Err(error) = done.await {
                 warn!(%error, container = %id, "what follows from a change of a container is left to the sweep");
@@ -131,15 +134,13 @@ impl Dispatcher {
                 Next::Rest if container.desired == Desired::Removed && rested_ms > DISCARD_AFTER_MS => {
                     self.discard(container.id).await?;
                 }
-                Next::Rest => (),
                 Next::Start(at) if at <= now => self.reopen_if_due(container.id).await?,
-                Next::Start(_) => (),
                 Next::TakeOver(adopt) if self.is_online(&container.worker) => {
                     self.reopen(&container, &job, container.short_lived, Some(adopt)).await?;
                 }
-                Next::TakeOver(_) => (),
                 Next::Discard if rested_ms > DISCARD_AFTER_MS => self.discard(container.id).await?,
-                Next::Discard => (),
+                // Its time comes, or its worker does.
+                Next::Rest | Next::Start(_) | Next::TakeOver(_) | Next::Discard => (),
             }
         }
         Ok(())

@@ -10,7 +10,7 @@ use crate::protocol::container::{ContainerEvent, ContainerRecord, ContainerStatu
 
 impl Dispatcher {
     /// A container's record for clients, from what is kept of it.
-    pub(super) fn container_record(&self, container: &Container, job: &Job) -> ContainerRecord {
+    pub(in crate::dispatcher) fn container_record(&self, container: &Container, job: &Job) -> ContainerRecord {
         let status = container.status(job);
         let runs = status == ContainerStatus::Running;
         let spec = &job.spec;

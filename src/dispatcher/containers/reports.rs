@@ -5,9 +5,10 @@ use std::net::{IpAddr, SocketAddr};
 use super::super::fleet::Agent;
 use super::super::{DispatchError, Dispatcher};
 use super::create;
-use crate::model::Container;
+use crate::model::{Container, Job};
 use crate::protocol::agent::{AgentContainerReport, ContainerFailed, ContainerStarted};
 use crate::protocol::container::BoundPort;
+use crate::protocol::plugin::Hook;
 use crate::protocol::{Attempt, ContainerId};
 
 impl Dispatcher {
@@ -24,7 +25,11 @@ impl Dispatcher {
                     (container.started, container.failure) = (attempt, None);
                     container.ports.clone_from(&ports);
                 };
-                self.note(container_id, started).await
+                self.note(container_id, started).await?;
+                if let Some(job) = self.0.store.job(container_id.job().into()).await? {
+                    self.tell_plugins_of_container(Hook::ContainerStart, &job).await?;
+                }
+                Ok(())
             }
             AgentContainerReport::Failed(ContainerFailed { container_id, attempt, error }) => {
                 self.check_start(agent, container_id, attempt)?;
@@ -43,6 +48,19 @@ impl Dispatcher {
 
     fn check_start(&self, agent: &Agent, id: ContainerId, attempt: Attempt) -> Result<(), DispatchError> {
         super::super::register::check_held(agent, id.job(), attempt)
+    }
+
+    /// Tells plugins of a container, which may be gone meanwhile.
+    pub(super) async fn tell_plugins_of_container(&self, hook: Hook, job: &Job) -> Result<(), DispatchError> {
+        if self.0.plugins.is_heard(hook) {
+            let container = match ContainerId::of(job.id) {
+                Some(id) => self.0.book.get(id).await?,
+                None => None,
+            };
+            let container = container.map_or_else(|| create::of_job(job), Ok)?;
+            self.tell_plugins(hook, |event| event.container = Some(self.container_record(&container, job)));
+        }
+        Ok(())
     }
 
     async fn note(&self, id: ContainerId, change: impl Fn(&mut Container)) -> Result<(), DispatchError> {

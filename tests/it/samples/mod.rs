@@ -14,14 +14,18 @@ use gangline::protocol::auth::{
     TokenRevoke, TokensReply, UserAdd, UserPassword, UserRecord, UsersReply,
 };
 use gangline::protocol::codec::{
-    self, Acknowledged, FrameId, Nothing, Noun, Payload, Ping, Pong, ToAgent, ToClient, ToServer,
+    self, Acknowledged, FrameId, Nothing, Noun, Payload, Ping, Pong, ToAgent, ToClient, ToPlugin, ToServer,
 };
-use gangline::protocol::container::{ContainerEvent, ContainerRequest};
+use gangline::protocol::container::{ContainerEvent, ContainerRequest, Create};
 use gangline::protocol::error::{ErrorCode, WireError};
 use gangline::protocol::hello::{AuthMode, ClientHello, HelloEvent, ServerHello};
 use gangline::protocol::job::{
     Cancel, EndEvent, Follow, Following, Input, JobEvent, JobRecord, JobReply, JobRequest, JobsReply, List, Live,
     Named, OutputEvent, Reason, Resize, Status, StatusEvent, Submit, Submitted, Truncated,
+};
+use gangline::protocol::plugin::{
+    Action, Answer, Call, Event, Hook, PluginEvent, PluginOrder, PluginRecord, PluginReport, PluginRequest,
+    PluginsReply, Policy, RegisterPlugin, RegisteredPlugin,
 };
 use gangline::protocol::spec::{JobSpec, OnLost, Requires, Tty};
 use gangline::protocol::worker::{
@@ -37,20 +41,25 @@ const NOW: u64 = 1_767_225_600_000;
 pub(crate) enum Direction {
     FromClient,
     FromWorker,
+    FromPlugin,
     ToClient,
     ToWorker,
+    ToPlugin,
 }
 
 impl Direction {
-    pub(crate) const ALL: [Self; 4] = [Self::FromClient, Self::FromWorker, Self::ToClient, Self::ToWorker];
+    pub(crate) const ALL: [Self; 6] =
+        [Self::FromClient, Self::FromWorker, Self::FromPlugin, Self::ToClient, Self::ToWorker, Self::ToPlugin];
 
     /// Folder of the golden files, and the word in `protocol.md`.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::FromClient => "from-client",
             Self::FromWorker => "from-worker",
+            Self::FromPlugin => "from-plugin",
             Self::ToClient => "to-client",
             Self::ToWorker => "to-worker",
+            Self::ToPlugin => "to-plugin",
         }
     }
 
@@ -65,12 +74,14 @@ impl Direction {
                 (Noun::Job, JobRequest::VERBS),
                 (Noun::Worker, WorkerRequest::VERBS),
                 (Noun::Container, ContainerRequest::VERBS),
+                (Noun::Plugin, PluginRequest::VERBS),
             ],
             Self::FromWorker => vec![
                 (Noun::Job, AgentJobReport::VERBS),
                 (Noun::Worker, AgentReport::VERBS),
                 (Noun::Container, AgentContainerReport::VERBS),
             ],
+            Self::FromPlugin => vec![(Noun::Plugin, PluginReport::VERBS)],
             Self::ToClient => vec![
                 (Noun::Hello, BARE),
                 (Noun::Hello, HelloEvent::VERBS),
@@ -79,12 +90,14 @@ impl Direction {
                 (Noun::Job, JobEvent::VERBS),
                 (Noun::Worker, WorkerEvent::VERBS),
                 (Noun::Container, ContainerEvent::VERBS),
+                (Noun::Plugin, PluginEvent::VERBS),
             ],
             Self::ToWorker => vec![
                 (Noun::Job, AgentJobOrder::VERBS),
                 (Noun::Worker, AgentOrder::VERBS),
                 (Noun::Container, AgentContainerOrder::VERBS),
             ],
+            Self::ToPlugin => vec![(Noun::Plugin, PluginOrder::VERBS)],
         });
         verbs
     }
@@ -92,9 +105,10 @@ impl Direction {
     /// The definition of `protocol::schema` that holds this direction's frames.
     pub(crate) fn schema(self) -> &'static str {
         match self {
-            Self::FromClient | Self::FromWorker => "toServer",
+            Self::FromClient | Self::FromWorker | Self::FromPlugin => "toServer",
             Self::ToClient => "toClient",
             Self::ToWorker => "toWorker",
+            Self::ToPlugin => "toPlugin",
         }
     }
 }
@@ -105,13 +119,14 @@ pub(crate) enum Frame<'a> {
     Server(ToServer<'a>),
     Client(ToClient<'a>),
     Agent(ToAgent<'a>),
+    Plugin(ToPlugin),
 }
 
 impl<'a> Frame<'a> {
     /// Reads `text` as the receiving end of `direction` does.
     pub(crate) fn read(direction: Direction, text: &'a str) -> Result<(Self, Option<FrameId>), codec::FrameError> {
         Ok(match direction {
-            Direction::FromClient | Direction::FromWorker => {
+            Direction::FromClient | Direction::FromWorker | Direction::FromPlugin => {
                 let (frame, id) = codec::read_at_server(text)?;
                 (Self::Server(frame), id)
             }
@@ -122,6 +137,10 @@ impl<'a> Frame<'a> {
             Direction::ToWorker => {
                 let (frame, id) = codec::read_at_agent(text)?;
                 (Self::Agent(frame), id)
+            }
+            Direction::ToPlugin => {
+                let (frame, id) = codec::read_at_plugin(text)?;
+                (Self::Plugin(frame), id)
             }
         })
     }
@@ -139,9 +158,10 @@ impl<'a> Frame<'a> {
                 ToServer::Worker(payload) => with(payload, id),
                 ToServer::AgentJob(payload) => with(payload, id),
                 ToServer::Agent(payload) => with(payload, id),
+                ToServer::Plugin(payload) => with(payload, id),
+                ToServer::Plugins(payload) => with(payload, id),
                 ToServer::Container(payload) => with(payload, id),
                 ToServer::AgentContainer(payload) => with(payload, id),
-                ToServer::Plugin => None,
                 ToServer::Ping => with(&Ping {}, id),
                 ToServer::Pong => with(&Pong {}, id),
             },
@@ -151,6 +171,7 @@ impl<'a> Frame<'a> {
                 ToClient::Auth(payload) => with(payload, id),
                 ToClient::Job(payload) => with(payload, id),
                 ToClient::Worker(payload) => with(payload, id),
+                ToClient::Plugin(payload) => with(payload, id),
                 ToClient::Container(payload) => with(payload, id),
                 ToClient::Error(payload) => with(payload, id),
                 ToClient::Ping => with(&Ping {}, id),
@@ -165,6 +186,14 @@ impl<'a> Frame<'a> {
                 ToAgent::Error(payload) => with(payload, id),
                 ToAgent::Ping => with(&Ping {}, id),
                 ToAgent::Pong => with(&Pong {}, id),
+            },
+            Self::Plugin(frame) => match frame {
+                ToPlugin::Hello(payload) => with(payload, id),
+                ToPlugin::Auth(payload) => with(payload, id),
+                ToPlugin::Plugin(payload) => with(payload, id),
+                ToPlugin::Error(payload) => with(payload, id),
+                ToPlugin::Ping => with(&Ping {}, id),
+                ToPlugin::Pong => with(&Pong {}, id),
             },
         }
     }
@@ -332,7 +361,8 @@ fn token_record() -> TokenRecord {
 pub(crate) fn all() -> Vec<Sample> {
     let containers =
         [containers::from_client(), containers::from_worker(), containers::to_client(), containers::to_worker()];
-    [from_client(), from_worker(), to_client(), to_worker()].into_iter().chain(containers).flatten().collect()
+    let directions = [from_client(), from_worker(), from_plugin(), to_client(), to_worker(), to_plugin()];
+    directions.into_iter().chain(containers).flatten().collect()
 }
 
 fn from_client() -> Vec<Sample> {
@@ -410,6 +440,7 @@ fn from_client() -> Vec<Sample> {
         worker("worker-unwatch", WorkerRequest::Unwatch(Nothing {})),
         worker("worker-drain", WorkerRequest::Drain(named())),
         worker("worker-undrain", WorkerRequest::Undrain(named())),
+        sample("plugin-list", ToServer::Plugins(PluginRequest::List(Nothing {}))),
     ]
 }
 
@@ -625,6 +656,11 @@ fn to_client() -> Vec<Sample> {
         ),
         worker_pushed("worker-lagged", WorkerEvent::Lagged(Nothing {})),
         worker_reply("worker-ok", WorkerEvent::Ok(acknowledged("drain"))),
+        sample(
+            "plugin-plugins",
+            Some(7),
+            ToClient::Plugin(PluginEvent::Plugins(PluginsReply { plugins: vec![plugin_record()] })),
+        ),
     ]
 }
 
@@ -699,6 +735,126 @@ fn to_worker() -> Vec<Sample> {
         ),
         job("job-resize", AgentJobOrder::Resize(AgentResize { job_id: job_id(), attempt: 1, cols: 120, rows: 40 })),
     ]
+}
+
+fn from_plugin() -> Vec<Sample> {
+    let sample = |name, id: Option<u64>, frame| Sample {
+        direction: Direction::FromPlugin,
+        name,
+        id: id.map(FrameId::number),
+        frame: Frame::Server(frame),
+    };
+    let report = |name, report| sample(name, Some(7), ToServer::Plugin(report));
+    vec![
+        sample("ping", None, ToServer::Ping),
+        sample("pong", None, ToServer::Pong),
+        report(
+            "plugin-register",
+            PluginReport::Register(RegisterPlugin {
+                name: "prices".parse().unwrap(),
+                hooks: vec![Hook::JobSubmit, Hook::JobEnd],
+            }),
+        ),
+        report(
+            "plugin-answer",
+            PluginReport::Answer(Box::new(Answer {
+                call_id: 12,
+                action: Action::Change,
+                message: text("nobody needs that much"),
+                job: Some(spec()),
+                container: None,
+            })),
+        ),
+        report(
+            "plugin-answer-container",
+            PluginReport::Answer(Box::new(Answer {
+                call_id: 13,
+                action: Action::Change,
+                message: None,
+                job: None,
+                container: Some(create()),
+            })),
+        ),
+    ]
+}
+
+fn to_plugin() -> Vec<Sample> {
+    let sample = |name, id: Option<u64>, frame| Sample {
+        direction: Direction::ToPlugin,
+        name,
+        id: id.map(FrameId::number),
+        frame: Frame::Plugin(frame),
+    };
+    let reply = |name, order| sample(name, Some(7), ToPlugin::Plugin(order));
+    let pushed = |name, order| sample(name, None, ToPlugin::Plugin(order));
+    let event = |hook| Event { hook, time: NOW, dropped: 3, job: None, container: None, worker: None };
+    vec![
+        sample("ping", None, ToPlugin::Ping),
+        sample("pong", None, ToPlugin::Pong),
+        sample("hello", None, ToPlugin::Hello(hello())),
+        sample("auth-ok", None, ToPlugin::Auth(AuthEvent::Ok(AuthReply::Login(auth_ok())))),
+        sample(
+            "error",
+            Some(7),
+            ToPlugin::Error(WireError::bad_field("hooks[1]", "hooks[1]: unknown variant `job.sumbit`")),
+        ),
+        reply(
+            "plugin-registered",
+            PluginOrder::Registered(RegisteredPlugin {
+                name: "prices".parse().unwrap(),
+                hooks: vec![Hook::JobSubmit, Hook::JobEnd],
+                timeout_ms: 2_000,
+            }),
+        ),
+        pushed(
+            "plugin-call",
+            PluginOrder::Call(Box::new(Call {
+                call_id: 12,
+                hook: Hook::JobSubmit,
+                account: "ada".to_owned(),
+                key: text("nightly-17"),
+                job: Some(spec()),
+                container: None,
+                deadline_ms: NOW + 2_000,
+            })),
+        ),
+        pushed(
+            "plugin-call-container",
+            PluginOrder::Call(Box::new(Call {
+                call_id: 13,
+                hook: Hook::ContainerCreate,
+                account: "ada".to_owned(),
+                key: None,
+                job: None,
+                container: Some(create()),
+                deadline_ms: NOW + 2_000,
+            })),
+        ),
+        pushed("plugin-event", PluginOrder::Event(Box::new(Event { job: Some(record()), ..event(Hook::JobEnd) }))),
+        pushed(
+            "plugin-event-worker",
+            PluginOrder::Event(Box::new(Event { worker: Some(worker()), ..event(Hook::WorkerOnline) })),
+        ),
+        reply("plugin-ok", PluginOrder::Ok(Acknowledged::of("answer"))),
+    ]
+}
+
+fn create() -> Create {
+    Create { image_id: text("postgres:17"), cpus: Some(1.5), ..Create::default() }
+}
+
+fn plugin_record() -> PluginRecord {
+    PluginRecord {
+        name: "prices".parse().unwrap(),
+        hooks: vec![Hook::JobSubmit, Hook::JobEnd],
+        policy: Policy::Closed,
+        timeout_ms: 2_000,
+        configured: true,
+        connected_at: Some(NOW),
+        calls: 1_204,
+        failures: 2,
+        dropped: 3,
+    }
 }
 
 fn hello() -> ServerHello {
