@@ -8,6 +8,7 @@
 //! the data directory goes to this machine's dispatcher only.
 
 mod client;
+pub mod container;
 mod file;
 pub mod options;
 mod plugin;
@@ -21,8 +22,11 @@ use std::path::{Path, PathBuf};
 use etcetera::BaseStrategy;
 
 pub use client::{ClientSettings, DEFAULT_URL, MissingToken};
+pub use container::{ContainerSettings, EngineChoice};
 pub use file::read_toml;
-pub use options::{CommonOptions, DrainOption, LimitOptions, LogFormat, ServerOptions, WorkerOptions};
+pub use options::{
+    CommonOptions, ContainerOptions, DrainOption, LimitOptions, LogFormat, ServerOptions, WorkerOptions,
+};
 pub use plugin::PluginSettings;
 pub use server::{Durability, Limits, RedisSettings, ServerSettings, TlsFiles};
 pub use value::{BlobsUrl, InvalidValue, Pair, Size, Span};

@@ -278,9 +278,79 @@ pub struct WorkerOptions {
     /// Largest workspace that a ZIP may unpack to [default: 8GiB]
     #[arg(long, env = "GANGLINE_UNPACKED_BYTES", value_name = "SIZE", hide_short_help = true)]
     pub unpacked_bytes: Option<Size>,
+    /// What containers may do.
+    #[command(flatten)]
+    pub container: ContainerOptions,
     /// How long running jobs may go on after SIGTERM
     #[arg(skip)]
     pub drain_timeout: Option<Span>,
+}
+
+/// `[worker.container]`: the container engine, and what jobs with an image may do in it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, clap::Args, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+pub struct ContainerOptions {
+    /// Where the container engine listens, or none.
+    #[arg(
+        long = "container-engine",
+        env = "GANGLINE_CONTAINER_ENGINE",
+        value_name = "URL",
+        help = "Where the container engine listens, as unix:///PATH or tcp://HOST:PORT, or none for no containers \
+            [default: $DOCKER_HOST, else the usual sockets of Docker and Podman]"
+    )]
+    pub engine: Option<String>,
+    /// Network of jobs with an image: none, bridge, or one that the engine knows by name [default: none]
+    #[arg(long = "container-network", env = "GANGLINE_CONTAINER_NETWORK", value_name = "NAME", hide_short_help = true)]
+    pub network: Option<String>,
+    /// Whether jobs with an image can write to their workspace and /tmp only [default: true]
+    #[arg(
+        long = "container-read-only",
+        env = "GANGLINE_CONTAINER_READ_ONLY",
+        value_name = "BOOL",
+        hide_short_help = true
+    )]
+    pub read_only: Option<bool>,
+    /// A capability that jobs with an image keep, such as CHOWN, or ALL; may be repeated [default: none]
+    #[arg(
+        long = "container-capability",
+        env = "GANGLINE_CONTAINER_CAPABILITIES",
+        value_name = "NAME",
+        value_delimiter = ',',
+        hide_short_help = true
+    )]
+    pub capabilities: Vec<String>,
+    /// Whether programs in containers may gain privileges, as sudo does [default: false]
+    #[arg(
+        long = "container-new-privileges",
+        env = "GANGLINE_CONTAINER_NEW_PRIVILEGES",
+        value_name = "BOOL",
+        hide_short_help = true
+    )]
+    pub new_privileges: Option<bool>,
+    /// Whether jobs with an image get every privilege of the host; containers never do [default: false]
+    #[arg(
+        long = "container-privileged",
+        env = "GANGLINE_CONTAINER_PRIVILEGED",
+        value_name = "BOOL",
+        hide_short_help = true
+    )]
+    pub privileged: Option<bool>,
+    /// Processes and threads of one container at a time; 0 for no limit [default: 1024]
+    #[arg(
+        long = "container-pids-limit",
+        env = "GANGLINE_CONTAINER_PIDS_LIMIT",
+        value_name = "N",
+        hide_short_help = true
+    )]
+    pub pids_limit: Option<u32>,
+    /// Network of containers that are no jobs [default: bridge]
+    #[arg(
+        long = "container-service-network",
+        env = "GANGLINE_CONTAINER_SERVICE_NETWORK",
+        value_name = "NAME",
+        hide_short_help = true
+    )]
+    pub service_network: Option<String>,
 }
 
 /// `--drain-timeout`, which `serve`, `worker` and `up` have once each.
@@ -344,7 +414,16 @@ impl LimitOptions {
 
 impl WorkerOptions {
     pub(super) fn or(mut self, file: Self) -> Self {
+        self.container = self.container.or(file.container);
         fill!(self from file: id, slots, gpus, download_bytes, unpacked_bytes, drain_timeout; lists labels);
+        self
+    }
+}
+
+impl ContainerOptions {
+    fn or(mut self, file: Self) -> Self {
+        fill!(self from file: engine, network, read_only, new_privileges, privileged, pids_limit, service_network;
+            lists capabilities);
         self
     }
 }

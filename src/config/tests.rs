@@ -204,3 +204,19 @@ fn no_token_at_all_is_fine_and_an_empty_one_is_not() {
     std::fs::write(dir.path().join("admin.token"), "\n").unwrap();
     assert!(matches!(Config::load(common, no_env).unwrap().client(), Err(ConfigError::NoToken { .. })));
 }
+
+#[test]
+fn what_containers_may_do_is_a_section_of_its_own() {
+    let (_dir, config) = config_of(
+        "[worker.container]\nengine = 'unix:///x'\nnetwork = 'bridge'\ncapabilities = ['CHOWN']\npids-limit = 0\nread-only = false\n",
+    );
+    let worker = |args: &[&str]| config.worker(flags(args), DrainOption::default());
+    let containers = worker(&["--container-network", "lab"]).unwrap().containers;
+    assert_eq!(containers.engine, EngineChoice::At("unix:///x".to_owned()));
+    assert_eq!((&*containers.network, containers.read_only, containers.pids_limit), ("lab", false, None));
+    assert_eq!(containers.capabilities, ["CHOWN"]);
+    assert!(!containers.privileged && !containers.new_privileges);
+    assert_eq!(worker(&["--container-engine", "none"]).unwrap().containers.engine, EngineChoice::Off);
+    let error = worker(&["--container-engine", "docker"]).unwrap_err().to_string();
+    assert!(error.contains("unix:///PATH"), "{error}");
+}

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::options::{DrainOption, WorkerOptions};
-use super::{ClientSettings, ConfigError};
+use super::{ClientSettings, ConfigError, ContainerSettings};
 use crate::base::secret::Secret;
 use crate::base::tls::Trust;
 use crate::protocol::WorkerId;
@@ -37,6 +37,8 @@ pub struct WorkerSettings {
     pub download_bytes: u64,
     /// Largest workspace that a ZIP may unpack to; 8 GiB.
     pub unpacked_bytes: u64,
+    /// The container engine, and what containers may do.
+    pub containers: ContainerSettings,
     /// Version that the agent reports.
     pub version: String,
 }
@@ -57,6 +59,7 @@ impl Default for WorkerSettings {
             drain_timeout: Duration::from_secs(60),
             download_bytes: 4 * 1024 * 1024 * 1024,
             unpacked_bytes: 8 * 1024 * 1024 * 1024,
+            containers: ContainerSettings::default(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
         }
     }
@@ -70,7 +73,7 @@ pub(super) fn resolve(
     data_dir: PathBuf,
 ) -> Result<WorkerSettings, ConfigError> {
     let ClientSettings { url, token, token_sought, trust } = peer;
-    let WorkerOptions { id, slots, labels, gpus, download_bytes, unpacked_bytes, drain_timeout } = options;
+    let WorkerOptions { id, slots, labels, gpus, download_bytes, unpacked_bytes, container, drain_timeout } = options;
     let default = WorkerSettings::default();
     if slots == Some(0) {
         return Err(ConfigError::Contradiction("slots must be 1 or more".to_owned()));
@@ -88,6 +91,7 @@ pub(super) fn resolve(
         drain_timeout: drain.drain_timeout.or(drain_timeout).map_or(default.drain_timeout, |span| span.0),
         download_bytes: download_bytes.map_or(default.download_bytes, |size| size.0),
         unpacked_bytes: unpacked_bytes.map_or(default.unpacked_bytes, |size| size.0),
+        containers: super::container::resolve(container)?,
         version: default.version,
     })
 }

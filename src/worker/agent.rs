@@ -11,20 +11,24 @@ use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
+use super::engine::Labels;
+use super::engines::Engines;
 use super::executor::cgroup::Cgroups;
 use super::held::{Held, Key, Stop, Why};
 use super::home::Home;
 use super::job::{self, Assignment};
 use super::outbox::Outbox;
 use super::outgoing::OutgoingLog;
+use super::services::{self, Asides};
 use super::system::Specs;
 use super::workspace::transfer::Transfer;
 use super::workspace::{Sizes, Workspaces};
 use crate::base::clock::{Clock, Millis};
 use crate::base::shutdown::Shutdown;
+use crate::config::ContainerSettings;
 use crate::model::JobSpec;
-use crate::protocol::WorkerId;
 use crate::protocol::agent::{Assign, Heartbeat, Register, Reject, Usage};
+use crate::protocol::{JobId, WorkerId};
 
 /// See the module.
 #[derive(Debug)]
@@ -45,6 +49,9 @@ pub(crate) struct Agent {
     pub(crate) transfer: Transfer,
     pub(crate) sizes: Sizes,
     pub(crate) cgroups: Option<Cgroups>,
+    /// The container engine, while there is one.
+    pub(crate) engine: Engines,
+    pub(crate) containers: ContainerSettings,
     /// Variables that jobs do not see.
     pub(crate) hidden: Vec<OsString>,
     /// The PATH of jobs that do not set one, where it is not the agent's own.
@@ -60,6 +67,8 @@ pub(crate) struct Agent {
     /// The last step: the connection is to be closed for good.
     pub(crate) gone: CancellationToken,
     pub(crate) jobs: Jobs,
+    /// What is said of containers beside their logs.
+    pub(crate) asides: Asides,
 }
 
 /// Clocks that differ by less count as the same.
@@ -112,13 +121,24 @@ impl Agent {
             slots: self.slots,
             labels: self.labels.clone(),
             version: self.version.clone(),
-            images: None,
+            images: self.engine.images(),
             pub_key: None,
             address: None,
-            containers: Vec::new(),
+            containers: services::known(&self.home),
             sftp: None,
             resume: self.jobs.all().iter().filter_map(|job| job.resume()).collect(),
         }
+    }
+
+    /// What this worker's containers are known by.
+    pub(crate) fn container_labels(&self) -> Labels<'_> {
+        Labels { worker: &self.id, home: self.home.dir() }
+    }
+
+    /// How an engine names these GPUs. Nothing where they were only declared: then a job sees their numbers and no more.
+    pub(crate) fn devices(&self, gpu_ids: &[u32]) -> Vec<String> {
+        let gpus = self.specs.gpus.iter().filter(|gpu| gpu_ids.contains(&gpu.index));
+        gpus.map(|gpu| gpu.uuid.clone()).filter(|uuid| !uuid.is_empty()).collect()
     }
 
     /// What to say every few seconds, to keep what we hold.
@@ -133,7 +153,7 @@ impl Agent {
     /// Takes a job and starts it, or says why not. The answer to an assignment that was taken
     /// is sent before anything else of the job; a repeated one is answered again, and no more.
     pub(crate) fn assign(self: &Arc<Self>, assign: Assign) -> Result<(), Reject> {
-        let Assign { job_id, attempt, spec, gpu_ids, lease_secs: _, window_bytes, adopt: _ } = assign;
+        let Assign { job_id, attempt, spec, gpu_ids, lease_secs: _, window_bytes, adopt } = assign;
         let key = (job_id, attempt);
         // It was run here, and the store has lost that: it is told again how it ended, and not run again.
         if let Some(held) = self.jobs.take_done(key) {
@@ -149,24 +169,30 @@ impl Agent {
         if self.leaving.is_cancelled() || self.ordered_to_drain.load(Ordering::Relaxed) {
             return reject("the worker is draining");
         }
-        if self.jobs.running() >= self.slots as usize {
-            return reject("every slot of the worker is taken");
-        }
         let spec = match JobSpec::try_from(spec) {
-            Ok(spec) if spec.requires.container => return reject("the worker has no container engine"),
+            Ok(spec) if spec.requires.container && self.engine.now().is_none() => {
+                return reject("the worker has no container engine");
+            }
             Ok(spec) => spec,
             Err(error) => return reject(&format!("the spec makes no sense here: {error}")),
         };
+        if !spec.requires.slotless && self.jobs.running() >= self.slots as usize {
+            return reject("every slot of the worker is taken");
+        }
         // What is left of an older attempt is nobody's business any more.
         for stale in self.jobs.all().iter().filter(|job| job.key.0 == job_id) {
             stale.forget();
+            if stale.is_dormant() {
+                self.jobs.remove(stale.key);
+            }
         }
         let log = OutgoingLog::new(window_bytes, self.home.spills().join(format!("{job_id}-{attempt}")));
-        let held = Held::new(key, log, spec.grace());
+        let make = if spec.requires.slotless { Held::slotless } else { Held::new };
+        let held = make(key, log, spec.grace());
         self.jobs.held.lock().insert(key, Arc::clone(&held));
         held.answer(&self.outbox);
         let span = tracing::info_span!("job", job = %job_id, attempt);
-        self.tasks.spawn(job::run(Arc::clone(self), held, Assignment { spec, gpu_ids }).instrument(span));
+        self.tasks.spawn(job::run(Arc::clone(self), held, Assignment { spec, gpu_ids, adopt }).instrument(span));
         Ok(())
     }
 
@@ -226,7 +252,7 @@ impl Jobs {
 
     /// How many take a slot.
     fn running(&self) -> usize {
-        self.held.lock().values().filter(|job| !job.is_over()).count()
+        self.held.lock().values().filter(|job| job.takes_slot && !job.is_over()).count()
     }
 
     /// Asks every job to end; returns the longest time that one has for it.
@@ -234,6 +260,8 @@ impl Jobs {
         let mut longest = Duration::ZERO;
         for job in self.all() {
             match why {
+                // Containers go on without us.
+                Why::Cancelled | Why::Leaving | Why::Cut if job.is_service() => (),
                 Why::Cancelled | Why::Leaving => {
                     longest = longest.max(job.grace);
                     job.stop(Stop { why, grace: job.grace });
@@ -252,14 +280,28 @@ impl Jobs {
         }
     }
 
-    /// Resolves once no job is held.
+    /// Resolves once no job is held but containers, which go on without us.
     pub(crate) async fn none_left(&self) {
+        self.until(|mut keys| keys.all(|(job, _)| job.is_container())).await;
+    }
+
+    /// Resolves once nothing of `id` is held.
+    pub(crate) async fn let_go(&self, id: JobId) {
+        self.until(|mut keys| keys.all(|(job, _)| *job != id)).await;
+    }
+
+    async fn until(&self, reached: impl Fn(std::collections::btree_map::Keys<'_, Key, Arc<Held>>) -> bool) {
         loop {
             let changed = self.changed.notified();
-            if self.held.lock().is_empty() {
+            if reached(self.held.lock().keys()) {
                 return;
             }
             changed.await;
         }
+    }
+
+    /// Holds it.
+    pub(crate) fn insert(&self, held: Arc<Held>) {
+        self.held.lock().insert(held.key, held);
     }
 }

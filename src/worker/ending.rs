@@ -5,11 +5,16 @@ use std::process::ExitStatus;
 
 use nix::sys::signal::Signal;
 
+use super::engine::container;
+use super::executor::Exit;
 use super::held::Why;
 use crate::protocol::job::Reason;
 
 /// Most of a message; what went wrong a thousand times need not be said a thousand times.
 const MAX_MESSAGE: usize = 2_000;
+
+/// Exit codes from here on say which signal ended a program.
+const SIGNALLED: i32 = 128;
 
 /// How an attempt ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,21 +33,59 @@ pub(crate) enum StopReason {
 
 impl Ending {
     /// The program has ended, by itself or because it was stopped.
-    pub(crate) fn after(status: ExitStatus, stopped_for: Option<StopReason>) -> Self {
-        let signal = status.signal();
-        let exit_code = signal.map(|signal| 128 + signal).or(status.code());
-        match (stopped_for, signal) {
-            (Some(StopReason::Asked(why)), _) => Self::stopped(why, exit_code),
-            (Some(StopReason::Overdue), _) => {
+    pub(crate) fn after(exit: Exit, stopped_for: Option<StopReason>) -> Self {
+        let (exit_code, by_itself) = match exit {
+            Exit::Process(Ok(status)) => Self::of_process(status),
+            Exit::Process(Err(error)) => return Self::spawn_error(None, format!("its exit status was lost: {error}")),
+            Exit::Container(exit) => Self::of_container(exit),
+        };
+        match stopped_for {
+            Some(StopReason::Asked(why)) => Self::stopped(why, exit_code),
+            Some(StopReason::Overdue) => {
                 let message = Some("it ran longer than timeoutSecs allows".to_owned());
                 Self { exit_code, reason: Reason::Timeout, message }
             }
-            (None, Some(signal)) => {
-                let name = Signal::try_from(signal).map_or_else(|_| signal.to_string(), |signal| signal.to_string());
-                Self { exit_code, reason: Reason::Signal, message: Some(format!("ended by signal {name}")) }
-            }
-            (None, None) => Self { exit_code, reason: Reason::Exit, message: None },
+            None => by_itself,
         }
+    }
+
+    fn of_process(status: ExitStatus) -> (Option<i32>, Self) {
+        match status.signal() {
+            Some(signal) => Self::by_signal(signal),
+            None => (status.code(), Self { exit_code: status.code(), reason: Reason::Exit, message: None }),
+        }
+    }
+
+    fn of_container(exit: container::Exit) -> (Option<i32>, Self) {
+        match exit {
+            container::Exit::Ended { code, out_of_memory: true } => {
+                let message = Some("it used more memory than it was given".to_owned());
+                (Some(code), Self { exit_code: Some(code), reason: Reason::OutOfMemory, message })
+            }
+            // The engine has one number for both: a program that itself exits with such a code cannot be told apart.
+            container::Exit::Ended { code, .. } if Signal::try_from(code - SIGNALLED).is_ok() => {
+                Self::by_signal(code - SIGNALLED)
+            }
+            container::Exit::Ended { code, .. } => {
+                (Some(code), Self { exit_code: Some(code), reason: Reason::Exit, message: None })
+            }
+            container::Exit::NotStarted { code, message } => {
+                (Some(code), Self::spawn_error(Some(code), format!("cannot start {message}")))
+            }
+            container::Exit::Cut => {
+                let message = Some("its streams were cut off".to_owned());
+                (None, Self { exit_code: None, reason: Reason::Signal, message })
+            }
+            container::Exit::Lost { code, message } => {
+                (code, Self { exit_code: code, reason: Reason::Signal, message: Some(message) })
+            }
+        }
+    }
+
+    fn by_signal(signal: i32) -> (Option<i32>, Self) {
+        let name = Signal::try_from(signal).map_or_else(|_| signal.to_string(), |signal| signal.to_string());
+        let exit_code = Some(SIGNALLED + signal);
+        (exit_code, Self { exit_code, reason: Reason::Signal, message: Some(format!("ended by signal {name}")) })
     }
 
     /// Someone asked for the end, before the program was started (no exit code) or after.
@@ -82,7 +125,7 @@ mod tests {
     #[test]
     fn statuses_become_reasons() {
         let ended = |raw: i32, stop| {
-            let ending = Ending::after(ExitStatus::from_raw(raw), stop);
+            let ending = Ending::after(Exit::Process(Ok(ExitStatus::from_raw(raw))), stop);
             (ending.exit_code, ending.reason)
         };
         assert_eq!(ended(3 << 8, None), (Some(3), Reason::Exit));

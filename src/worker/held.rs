@@ -32,6 +32,8 @@ pub(crate) struct Held {
     pub(crate) key: Key,
     /// The job's own time between SIGTERM and SIGKILL.
     pub(crate) grace: Duration,
+    /// Containers, and what runs in them, take none.
+    pub(crate) takes_slot: bool,
     log: Mutex<Sending>,
     control: Mutex<Control>,
     /// Wakes the task that runs the job.
@@ -57,6 +59,11 @@ struct Sending {
     forgotten: bool,
     /// It was called lost once, after it had ended here.
     doubted: bool,
+    /// A container of an earlier run: nothing is known of it until a dispatcher has said how far it was stored.
+    dormant: bool,
+    /// What is to be said of a container beside what is said of jobs; said again on every connection.
+    word: Option<Utf8Bytes>,
+    word_due: bool,
 }
 
 /// What was asked of a job, until its task has done it.
@@ -106,8 +113,69 @@ impl Held {
             starved: false,
             forgotten: false,
             doubted: false,
+            dormant: false,
+            word: None,
+            word_due: false,
         };
-        Arc::new(Self { key, grace, log: Mutex::new(sending), control: Mutex::default(), wake: Notify::new() })
+        Arc::new(Self {
+            key,
+            grace,
+            takes_slot: true,
+            log: Mutex::new(sending),
+            control: Mutex::default(),
+            wake: Notify::new(),
+        })
+    }
+
+    /// The same for what takes no slot.
+    pub(crate) fn slotless(key: Key, log: OutgoingLog, grace: Duration) -> Arc<Self> {
+        let mut held = Self::new(key, log, grace);
+        if let Some(held) = Arc::get_mut(&mut held) {
+            held.takes_slot = false;
+        }
+        held
+    }
+
+    /// A container that an earlier run has left.
+    pub(crate) fn dormant(key: Key, log: OutgoingLog, grace: Duration) -> Arc<Self> {
+        let held = Self::slotless(key, log, grace);
+        {
+            let mut sending = held.log.lock();
+            (sending.live, sending.accept_due, sending.dormant) = (false, false, true);
+        }
+        held
+    }
+
+    /// The dispatcher has stored so much of a dormant container, up to entry `next_n`. False where it is not dormant.
+    pub(crate) fn awake(&self, next_n: u64, stored: (u64, u64)) -> bool {
+        let mut sending = self.log.lock();
+        if !std::mem::take(&mut sending.dormant) {
+            return false;
+        }
+        sending.live = true;
+        sending.written = stored;
+        sending.log.begin_at(next_n);
+        true
+    }
+
+    /// Whether it waits for a dispatcher's word on how far it was stored.
+    pub(crate) fn is_dormant(&self) -> bool {
+        self.log.lock().dormant
+    }
+
+    /// Whether it is a container, which goes on where nobody watches over it.
+    pub(crate) fn is_service(&self) -> bool {
+        self.key.0.is_container()
+    }
+
+    /// Says a word of a container before anything else that is still to be said.
+    pub(crate) fn say(self: &Arc<Self>, outbox: &Outbox, word: String) {
+        {
+            let mut sending = self.log.lock();
+            sending.word = Some(word.into());
+            sending.word_due = true;
+        }
+        self.schedule(outbox);
     }
 
     fn named(&self) -> AttemptRef {
@@ -154,6 +222,11 @@ impl Held {
             log.end(encode(&AgentJobReport::End(end)).into());
         }
         self.schedule(outbox);
+    }
+
+    /// Bytes of both streams that were numbered.
+    pub(crate) fn written(&self) -> (u64, u64) {
+        self.log.lock().written
     }
 
     /// Bytes that may be read now; once it is 0 the task is woken when there is room again.
@@ -289,6 +362,7 @@ impl Held {
         sending.live = false;
         sending.accept_due = false;
         sending.gone_due = false;
+        sending.word_due = sending.word.is_some();
         sending.queued = false;
     }
 
@@ -298,6 +372,12 @@ impl Held {
         if sending.live && sending.accept_due {
             sending.accept_due = false;
             return Some(encode(&AgentJobReport::Accept(self.named())).into());
+        }
+        if sending.live
+            && std::mem::take(&mut sending.word_due)
+            && let Some(word) = sending.word.clone()
+        {
+            return Some(word);
         }
         if sending.live && sending.gone_due {
             sending.gone_due = false;
@@ -382,7 +462,10 @@ impl Held {
     /// Puts the job into the outbox if it has something to say.
     fn schedule(self: &Arc<Self>, outbox: &Outbox) {
         let mut sending = self.log.lock();
-        if sending.live && !sending.queued && (sending.accept_due || sending.gone_due || sending.log.has_unsent()) {
+        if sending.live
+            && !sending.queued
+            && (sending.accept_due || sending.word_due || sending.gone_due || sending.log.has_unsent())
+        {
             sending.queued = true;
             drop(sending);
             outbox.push(Arc::clone(self));

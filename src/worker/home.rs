@@ -1,4 +1,4 @@
-//! The agent's directory: its lock, its name, its boot number, its workspaces.
+//! The agent's directory: its lock, its name, its boot number, its workspaces, its containers' data.
 //!
 //! `<data-dir>/workers/<id>/`. The lock keeps a second agent of the same name on the same
 //! directory away; it goes with the process, however that ends.
@@ -47,6 +47,11 @@ impl Home {
     /// Where spill files are.
     pub(crate) fn spills(&self) -> PathBuf {
         self.dir.join("spill")
+    }
+
+    /// Where containers have their data, each in a directory of its id.
+    pub(crate) fn containers(&self) -> PathBuf {
+        self.dir.join("containers")
     }
 
     /// Where the path of the control groups is kept.

@@ -4,6 +4,7 @@
 //! it had written is told, and the last thing told is the end.
 
 use std::ffi::OsString;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,7 +18,9 @@ use super::executor::{self, Plan};
 use super::held::{Held, Stop};
 use super::supervisor::{self, FOREVER};
 use super::workspace::{Workspace, artifacts};
+use super::{contained, services};
 use crate::model::JobSpec;
+use crate::protocol::container::spec::Adopt;
 use crate::protocol::job::Reason;
 
 /// A job's own spec, and what the dispatcher gave it.
@@ -25,23 +28,62 @@ use crate::protocol::job::Reason;
 pub(crate) struct Assignment {
     pub(crate) spec: JobSpec,
     pub(crate) gpu_ids: Vec<u32>,
+    /// A container that is to be taken over instead of a new one started.
+    pub(crate) adopt: Option<Adopt>,
 }
 
 /// Runs `held` to its end.
 pub(crate) async fn run(agent: Arc<Agent>, held: Arc<Held>, assignment: Assignment) {
     debug!("job started");
-    let ending = match agent.workspaces.take() {
+    if assignment.spec.service.is_some() {
+        services::run(&agent, &held, &assignment).await;
+    } else {
+        let ending = end_of(&agent, &held, &assignment).await;
+        debug!(reason = ?ending.reason, exit_code = ending.exit_code, "job ended");
+        held.end(&agent.outbox, ending, agent.now());
+    }
+    agent.job_over(&held);
+}
+
+async fn end_of(agent: &Agent, held: &Arc<Held>, assignment: &Assignment) -> Ending {
+    if let Some(container) = assignment.spec.inside {
+        return contained::run_inside(agent, held, assignment, container).await;
+    }
+    match agent.workspaces.take() {
         Ok(workspace) => {
-            let run = Run { agent: &agent, held: &held, assignment: &assignment, workspace: &workspace };
+            let run = Run { agent, held, assignment, workspace: &workspace };
             let ending = run.attempt().await;
             agent.workspaces.give_back(workspace).await;
             ending
         }
         Err(error) => Ending::spawn_error(None, format!("cannot make a workspace: {error}")),
-    };
-    debug!(reason = ?ending.reason, exit_code = ending.exit_code, "job ended");
-    held.end(&agent.outbox, ending, agent.now());
-    agent.job_over(&held);
+    }
+}
+
+/// Resolves when the job is stopped, or out of time, before its program was started.
+pub(super) async fn stopped_before_start(held: &Held, overdue: Instant) -> Ending {
+    loop {
+        if let Some(Stop { why, .. }) = held.control(|control| control.stop) {
+            return Ending::stopped(why, None);
+        }
+        tokio::select! {
+            () = held.wake.notified() => (),
+            () = sleep_until(overdue) => {
+                let message = Some("what it needs was not ready in time".to_owned());
+                return Ending { exit_code: None, reason: Reason::Timeout, message };
+            }
+        }
+    }
+}
+
+/// Variables that every job has, wherever it runs: who and where it is.
+pub(super) fn given_environment(agent: &Agent, held: &Held) -> [(&'static str, String); 3] {
+    let (job, attempt) = held.key;
+    [
+        ("GANGLINE_JOB_ID", job.to_string()),
+        ("GANGLINE_ATTEMPT", attempt.to_string()),
+        ("GANGLINE_WORKER_ID", agent.id.to_string()),
+    ]
 }
 
 struct Run<'a> {
@@ -57,25 +99,20 @@ impl Run<'_> {
         let overdue = Instant::now() + spec.timeout_ms.map_or(FOREVER, Duration::from_millis);
         let prepared = tokio::select! {
             prepared = self.workspace.prepare(spec, &self.agent.transfer, self.agent.sizes) => prepared,
-            ended = self.stopped_before_start(overdue) => return ended,
+            ended = stopped_before_start(self.held, overdue) => return ended,
         };
         let dir = match prepared {
             Ok(dir) => dir,
             Err(error) => return Ending::spawn_error(None, error.to_string()),
         };
-        let plan = Plan {
-            program: &spec.program,
-            env: self.environment(),
-            dir: &dir,
-            stdin: spec.stdin,
-            tty: spec.tty,
-            mark: Mark::new(self.held.key.0, self.held.key.1),
+        let mut ending = match &spec.image {
+            Some(image) => {
+                contained::run(self.agent, self.held, self.assignment, image, self.workspace.path(), &dir, overdue)
+                    .await
+            }
+            None => self.run_process(&dir, overdue).await,
         };
-        let mut ending = match executor::start(plan, &self.agent.hidden).await {
-            Ok(process) => supervisor::supervise(self.agent, self.held, process, overdue).await,
-            Err(error) => return Ending::spawn_error(error.exit_code(), error.to_string()),
-        };
-        if !spec.artifacts.is_empty() {
+        if ending.reason != Reason::SpawnError && !spec.artifacts.is_empty() {
             let problems = tokio::select! {
                 problems = self.keep_artifacts() => problems,
                 () = self.unwanted() => vec!["the upload of artifacts was broken off".to_owned()],
@@ -85,19 +122,19 @@ impl Run<'_> {
         ending
     }
 
-    /// Resolves when the job is stopped, or out of time, before its program was started.
-    async fn stopped_before_start(&self, overdue: Instant) -> Ending {
-        loop {
-            tokio::select! {
-                () = self.held.wake.notified() => (),
-                () = sleep_until(overdue) => {
-                    let message = Some("the workspace was not ready in time".to_owned());
-                    return Ending { exit_code: None, reason: Reason::Timeout, message };
-                }
-            }
-            if let Some(Stop { why, .. }) = self.held.control(|control| control.stop) {
-                return Ending::stopped(why, None);
-            }
+    async fn run_process(&self, dir: &Path, overdue: Instant) -> Ending {
+        let spec = &self.assignment.spec;
+        let plan = Plan {
+            program: &spec.program,
+            env: self.environment(),
+            dir,
+            stdin: spec.stdin,
+            tty: spec.tty,
+            mark: Mark::new(self.held.key.0, self.held.key.1),
+        };
+        match executor::start(plan, &self.agent.hidden).await {
+            Ok(process) => supervisor::supervise(self.agent, self.held, process, overdue).await,
+            Err(error) => Ending::spawn_error(error.exit_code(), error.to_string()),
         }
     }
 
@@ -114,7 +151,6 @@ impl Run<'_> {
     }
 
     fn environment(&self) -> Vec<(OsString, OsString)> {
-        let (job, attempt) = self.held.key;
         let path = self.agent.search_path.iter().map(|path| ("PATH".into(), path.clone()));
         let own = self.assignment.spec.env.iter().map(|(name, value)| (name.into(), value.into()));
         let mut env: Vec<(OsString, OsString)> = path.chain(own).collect();
@@ -123,9 +159,8 @@ impl Run<'_> {
             let gpus: Vec<String> = gpus.iter().map(u32::to_string).collect();
             env.push(("CUDA_VISIBLE_DEVICES".into(), gpus.join(",").into()));
         }
-        env.push(("GANGLINE_JOB_ID".into(), job.to_string().into()));
-        env.push(("GANGLINE_ATTEMPT".into(), attempt.to_string().into()));
-        env.push(("GANGLINE_WORKER_ID".into(), self.agent.id.as_str().into()));
+        let given = given_environment(self.agent, self.held).into_iter();
+        env.extend(given.map(|(name, value)| (name.into(), value.into())));
         env.push(("GANGLINE_WORKSPACE".into(), self.workspace.path().into()));
         env
     }

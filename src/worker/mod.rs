@@ -14,7 +14,10 @@
 
 mod agent;
 pub mod chunker;
+mod contained;
 mod ending;
+mod engine;
+mod engines;
 mod executor;
 mod held;
 mod home;
@@ -23,6 +26,7 @@ mod orphans;
 mod outbox;
 mod outgoing;
 mod run;
+mod services;
 mod session;
 mod spill;
 mod supervisor;

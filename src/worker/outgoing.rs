@@ -84,6 +84,11 @@ impl OutgoingLog {
         }
     }
 
+    /// Begins an empty log with entry `next_n`: an earlier run has told those before.
+    pub(crate) fn begin_at(&mut self, next_n: u64) {
+        (self.first, self.to_send, self.acked) = (next_n, next_n, next_n.saturating_sub(1));
+    }
+
     /// The number of the next entry.
     pub(crate) fn next_n(&self) -> u64 {
         self.first + self.entries.len() as u64

@@ -14,11 +14,14 @@ use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::agent::{Agent, Jobs};
+use super::engine::Labels;
+use super::engines::{self, Engines};
 use super::executor::cgroup::Cgroups;
 use super::executor::{self, tree};
 use super::held::Why;
 use super::home::{self, Home};
 use super::outbox::Outbox;
+use super::services::{self, Asides};
 use super::session::{self, SessionEnd};
 use super::system::Machine;
 use super::workspace::transfer::Transfer;
@@ -112,6 +115,9 @@ async fn set_up(settings: &WorkerSettings, address: &Address, shutdown: &Shutdow
     .and_then(|done| done)
     .map_err(failed)?;
 
+    let labels = Labels { worker: &id, home: home.dir() };
+    let engine = Engines::look(settings.containers.engine.addresses(), labels).await;
+
     let specs = machine.specs();
     let (usage_sender, usage) = watch::channel(None);
     let agent = Arc::new(Agent {
@@ -130,6 +136,8 @@ async fn set_up(settings: &WorkerSettings, address: &Address, shutdown: &Shutdow
         transfer: Transfer::new(address.clone(), settings.token.clone(), settings.trust.clone()),
         sizes: Sizes { download: settings.download_bytes, unpacked: settings.unpacked_bytes },
         cgroups,
+        engine,
+        containers: settings.containers.clone(),
         hidden: executor::hidden_variables(),
         search_path: executor::search_path(),
         usage,
@@ -138,18 +146,22 @@ async fn set_up(settings: &WorkerSettings, address: &Address, shutdown: &Shutdow
         leaving: CancellationToken::new(),
         gone: CancellationToken::new(),
         jobs: Jobs::default(),
+        asides: Asides::default(),
     });
-    shutdown.spawn(watch_machine(machine, usage_sender, agent.gone.clone()));
+    services::find(&agent).await;
+    shutdown.spawn(watch_machine(machine, usage_sender, Arc::clone(&agent)));
     Ok(agent)
 }
 
-/// Looks at the machine again and again, away from the runtime.
-async fn watch_machine(mut machine: Machine, usage: watch::Sender<Option<Usage>>, gone: CancellationToken) {
+/// Looks at the machine again and again, away from the runtime, and for its container engine.
+async fn watch_machine(mut machine: Machine, usage: watch::Sender<Option<Usage>>, agent: Arc<Agent>) {
+    let gone = &agent.gone;
     let mut ticks = interval(HEARTBEAT_EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {
             () = gone.cancelled() => return,
+            () = agent.engine.doubted() => (),
             _ = ticks.tick() => (),
         }
         let look = tokio::task::spawn_blocking(move || {
@@ -167,6 +179,10 @@ async fn watch_machine(mut machine: Machine, usage: watch::Sender<Option<Usage>>
         };
         machine = same;
         usage.send_replace(Some(now));
+        tokio::select! {
+            () = gone.cancelled() => return,
+            () = engines::look_again(&agent) => (),
+        }
     }
 }
 
@@ -197,6 +213,10 @@ async fn stay_connected(agent: &Arc<Agent>, address: &Address, settings: &Worker
                     backoff.reset();
                 }
                 told = false;
+            }
+            Ok(SessionEnd::Changed) => {
+                backoff.reset();
+                continue;
             }
             Err(error) if !error.retry() => return Err(error.into()),
             Err(error) if told => tracing::debug!(%error, "trying again"),

@@ -15,6 +15,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout};
 use super::agent::Agent;
 use super::executor::tree;
 use super::held::{Stop, Why};
+use super::services;
 use crate::link::{Link, LinkEnd, LinkReceiver, LinkSender};
 use crate::model::spec::DEFAULT_GRACE;
 use crate::protocol::agent::{
@@ -37,6 +38,8 @@ const ANSWERS: usize = 256;
 pub(crate) enum SessionEnd {
     /// The agent is done and said goodbye.
     Left,
+    /// What we are has changed: it is to be said on a new connection, at once.
+    Changed,
     /// The connection is gone; `registered` says whether the dispatcher had taken us in.
     Lost { end: LinkEnd, registered: bool },
     /// The dispatcher does not want us.
@@ -68,14 +71,15 @@ pub(crate) async fn run(agent: &Arc<Agent>, link: Link) -> SessionEnd {
         let reads = pin!(read_orders(agent, &mut receiver, &answers));
         let writes = pin!(write_reports(agent, &mut sender, waiting, beat));
         tokio::select! {
-            end = reads => Some(end),
-            end = writes => end,
+            end = reads => Some(SessionEnd::Lost { end, registered: true }),
+            end = writes => end.map(|end| SessionEnd::Lost { end, registered: true }),
+            () = agent.engine.changed() => Some(SessionEnd::Changed),
         }
     };
     agent.jobs.pause_all();
     agent.outbox.clear();
     match end {
-        Some(end) => SessionEnd::Lost { end, registered: true },
+        Some(end) => end,
         None => {
             sender.close(CloseCode::Normal).await;
             SessionEnd::Left
@@ -113,10 +117,17 @@ async fn register(
 }
 
 /// Goes on with the jobs that are still ours, and drops the others.
-fn apply_verdicts(agent: &Agent, registered: Registered) {
-    for ResumeVerdict { job_id, attempt, verdict, next_n, .. } in registered.resume {
+fn apply_verdicts(agent: &Arc<Agent>, registered: Registered) {
+    for ResumeVerdict { job_id, attempt, verdict, next_n, stdout_bytes, stderr_bytes } in registered.resume {
         let Some(held) = agent.jobs.get((job_id, attempt)) else { continue };
+        let stored = (stdout_bytes.unwrap_or(0), stderr_bytes.unwrap_or(0));
         let done = match verdict {
+            Verdict::Continue if held.awake(next_n, stored) => {
+                services::go_on(agent, held);
+                continue;
+            }
+            // Nothing runs here that would have to let go.
+            Verdict::Drop if held.is_dormant() => true,
             Verdict::Continue => held.resend(&agent.outbox, next_n),
             // Its end is stored; should the store lose that yet, it is asked for again.
             Verdict::Drop if held.is_told() => true,
@@ -152,7 +163,7 @@ async fn read_orders(agent: &Arc<Agent>, receiver: &mut LinkReceiver, answers: &
                 None
             }
             ToAgent::Container(order) => {
-                tracing::debug!(?order, "an order about containers");
+                services::obey(agent, &order);
                 None
             }
             ToAgent::Error(error) => {
@@ -249,6 +260,7 @@ async fn write_reports(
             () = agent.gone.cancelled() => return None,
             () = agent.outbox.filled() => None,
             answer = answers.recv() => answer,
+            aside = agent.asides.next() => Some(aside),
             _ = beats.tick() => {
                 tree::reap_strays();
                 Some(encode(&AgentReport::Heartbeat(agent.heartbeat())))

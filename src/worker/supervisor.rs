@@ -12,7 +12,8 @@ use tokio::time::{Instant, sleep_until};
 use super::agent::Agent;
 use super::chunker::Chunker;
 use super::ending::{Ending, StopReason};
-use super::executor::{Input, Leader, Output, Process};
+use super::engine::container;
+use super::executor::{Exit, Input, Leader, Output, Process};
 use super::held::{Control, Held, Stop, Why};
 use crate::protocol::StreamName;
 
@@ -20,23 +21,48 @@ use crate::protocol::StreamName;
 /// leave nothing behind, and while one is moved the kernel starts and ends no other.
 const CONTAIN_AFTER: Duration = Duration::from_millis(50);
 
+/// How long the streams of a container that has ended may take to end, too, where nothing holds them up but its engine.
+const STREAMS_END_WITHIN: Duration = Duration::from_secs(10);
+
 /// Longer than any program runs.
 pub(super) const FOREVER: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
+
+/// Why a program is not watched over any more.
+#[derive(Debug)]
+pub(super) enum Outcome {
+    /// It has ended.
+    Ended(Ending),
+    /// Nobody wants to hear of it here any more. It goes on.
+    LetGo,
+    /// It goes on, and its streams were cut off.
+    Cut,
+}
 
 /// Watches over `process` until nothing of it runs and everything it wrote is in the log.
 /// `overdue` is when it has had its time.
 pub(super) async fn supervise(agent: &Agent, held: &Arc<Held>, process: Process, overdue: Instant) -> Ending {
+    match watch(agent, held, process, overdue).await {
+        Outcome::Ended(ending) => ending,
+        // What goes on is not for those who ask for an end.
+        Outcome::LetGo | Outcome::Cut => Ending::stopped(Why::Forgotten, None),
+    }
+}
+
+/// The same for what may go on where nobody watches over it.
+pub(super) async fn watch(agent: &Agent, held: &Arc<Held>, process: Process, overdue: Instant) -> Outcome {
     let Process { leader, stdin, stdout, stderr } = process;
+    let written = held.written();
     Supervisor {
         agent,
         held,
-        stdout: stdout.map(|from| Pump::new(StreamName::Stdout, from)),
-        stderr: stderr.map(|from| Pump::new(StreamName::Stderr, from)),
+        stdout: stdout.map(|from| Pump::new(StreamName::Stdout, from, written.0)),
+        stderr: stderr.map(|from| Pump::new(StreamName::Stderr, from, written.1)),
         stdin,
         writing: Vec::new(),
         stopping: None,
+        let_go: false,
     }
-    .supervise(leader, overdue)
+    .watch(leader, overdue)
     .await
 }
 
@@ -50,6 +76,7 @@ struct Supervisor<'a> {
     /// Input that is being written.
     writing: Vec<u8>,
     stopping: Option<Stopping>,
+    let_go: bool,
 }
 
 /// The program was asked to end.
@@ -61,27 +88,37 @@ struct Stopping {
 }
 
 impl Stopping {
-    fn kill(&mut self, leader: &Leader) {
-        leader.tree.kill();
+    fn kill(&mut self, leader: &mut Leader) {
+        leader.kill();
         self.kill_at = Instant::now() + FOREVER;
     }
 }
 
 impl Supervisor<'_> {
-    async fn supervise(mut self, mut leader: Leader, overdue: Instant) -> Ending {
+    async fn watch(mut self, mut leader: Leader, overdue: Instant) -> Outcome {
         let mut contain_at = self.agent.cgroups.is_some().then(|| Instant::now() + CONTAIN_AFTER);
         let mut containing = None;
         let timer = sleep_until(self.due(contain_at, overdue));
         tokio::pin!(timer);
-        self.obey(&leader);
-        let status = loop {
+        self.obey(&mut leader);
+        // Once the program has ended: how, and until when its streams may go on.
+        let mut exit: Option<(Exit, Instant)> = None;
+        let exit = loop {
+            if self.let_go {
+                return Outcome::LetGo;
+            }
             let stdout_budget = self.budget(self.stdout.as_ref());
             let stderr_budget = self.budget(self.stderr.as_ref());
+            let may_write = !self.writing.is_empty() && !leader.is_busy();
             tokio::select! {
-                status = leader.wait(), if containing.is_none() => break status,
+                ended = leader.wait(), if containing.is_none() && exit.is_none() => {
+                    exit = ended.map(|exit| (exit, Instant::now() + STREAMS_END_WITHIN));
+                }
                 moved = joined(&mut containing) => {
                     containing = None;
-                    leader.tree.contained(moved);
+                    if let Some(tree) = leader.tree() {
+                        tree.contained(moved);
+                    }
                 }
                 read = read(&mut self.stdout, stdout_budget), if stdout_budget > 0 => {
                     let pump = self.stdout.take();
@@ -91,55 +128,67 @@ impl Supervisor<'_> {
                     let pump = self.stderr.take();
                     self.stderr = self.pass_on(pump, read);
                 }
-                written = write(&mut self.stdin, &self.writing), if !self.writing.is_empty() => self.wrote(written.ok()),
-                () = self.held.wake.notified() => self.obey(&leader),
+                written = write(&mut self.stdin, &self.writing), if may_write => self.wrote(written.ok()),
+                () = self.held.wake.notified() => self.obey(&mut leader),
                 () = &mut timer => {
                     let now = Instant::now();
                     if let (Some(at), Some(cgroups)) = (contain_at, &self.agent.cgroups)
                         && at <= now
                     {
                         contain_at = None;
-                        containing = Some(leader.tree.contain(cgroups));
+                        containing = leader.tree().map(|tree| tree.contain(cgroups));
                     }
                     match &mut self.stopping {
-                        Some(stopping) if stopping.kill_at <= now => stopping.kill(&leader),
-                        None if overdue <= now => self.stop(&leader, StopReason::Overdue, self.held.grace),
+                        Some(stopping) if stopping.kill_at <= now => stopping.kill(&mut leader),
+                        None if overdue <= now => self.stop(&mut leader, StopReason::Overdue, self.held.grace),
                         Some(_) | None => (),
                     }
                 }
             }
-            let due = self.due(contain_at, overdue);
+            exit = match exit {
+                Some((exit, until)) => match self.streams_end_by(until) {
+                    Some(until) => Some((exit, until)),
+                    None => break exit,
+                },
+                None => None,
+            };
+            let due = exit.as_ref().map_or_else(|| self.due(contain_at, overdue), |(_, until)| *until);
             if timer.deadline() != due {
                 timer.as_mut().reset(due);
             }
         };
-        leader.tree.extinguish().await;
+        if let Exit::Container(container::Exit::Cut) = exit {
+            return Outcome::Cut;
+        }
+        leader.extinguish().await;
         let stopping = self.stopping;
         let overflowed = self.held.control(|control| control.overflowed);
         self.drain().await;
-        let mut ending = match status {
-            Ok(status) => Ending::after(status, stopping.map(|stopping| stopping.reason)),
-            Err(error) => Ending::spawn_error(None, format!("its exit status was lost: {error}")),
-        };
+        let mut ending = Ending::after(exit, stopping.map(|stopping| stopping.reason));
         if overflowed {
             ending.add(vec!["its input was cut off: more came than it read".to_owned()]);
         }
-        ending
+        Outcome::Ended(ending)
     }
 
     /// Does what was asked since the last time.
-    fn obey(&mut self, leader: &Leader) {
+    fn obey(&mut self, leader: &mut Leader) {
         let (stop, size) = self.held.control(|control| (control.stop, control.size.take()));
         if let (Some((cols, rows)), Some(stdin)) = (size, &self.stdin) {
             stdin.resize(cols, rows);
+            leader.resize(cols, rows);
         }
         self.next_input();
         if let Some(Stop { why, grace }) = stop {
+            if why == Why::Forgotten && leader.goes_on_alone() {
+                self.let_go = true;
+                return;
+            }
             self.stop(leader, StopReason::Asked(why), grace);
         }
     }
 
-    fn stop(&mut self, leader: &Leader, reason: StopReason, grace: Duration) {
+    fn stop(&mut self, leader: &mut Leader, reason: StopReason, grace: Duration) {
         let kill_at = Instant::now() + grace.min(FOREVER);
         let stopping = match &mut self.stopping {
             Some(before) => {
@@ -150,7 +199,7 @@ impl Supervisor<'_> {
                 before
             }
             none => {
-                leader.tree.terminate();
+                leader.terminate();
                 none.insert(Stopping { reason, kill_at })
             }
         };
@@ -163,6 +212,18 @@ impl Supervisor<'_> {
     fn due(&self, contain_at: Option<Instant>, overdue: Instant) -> Instant {
         let end = self.stopping.map_or(overdue, |stopping| stopping.kill_at);
         contain_at.map_or(end, |at| at.min(end))
+    }
+
+    /// The program has ended: until when its streams, which should have ended by `until`, may go on; none if they are over.
+    fn streams_end_by(&self, until: Instant) -> Option<Instant> {
+        let open = || [&self.stdout, &self.stderr].into_iter().flatten().filter(|pump| pump.from.ends_by_itself());
+        let now = Instant::now();
+        if open().next().is_none() || self.held.is_forgotten() || until <= now {
+            return None;
+        }
+        // Whoever may not read waits for the dispatcher, however long that takes.
+        let held_up = open().all(|pump| self.budget(Some(pump)) == 0);
+        Some(now + if held_up { FOREVER } else { STREAMS_END_WITHIN })
     }
 
     /// Bytes that may be read into `pump` now; 0 where it has ended.
@@ -251,8 +312,8 @@ struct Pump {
 }
 
 impl Pump {
-    fn new(stream: StreamName, from: Output) -> Self {
-        Self { stream, from, chunker: Chunker::default(), offset: 0, wide: false }
+    fn new(stream: StreamName, from: Output, offset: u64) -> Self {
+        Self { stream, from, chunker: Chunker::default(), offset, wide: false }
     }
 
     /// Passes on `bytes` that were just read.

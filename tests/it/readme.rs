@@ -14,6 +14,7 @@ const DOCUMENTS: &[&str] = &[
     "CONTRIBUTING.md",
     "protocol.md",
     "docs/benchmarks.md",
+    "docs/containers.md",
     "docs/faults.md",
     "docs/files.md",
     "docs/metrics.md",

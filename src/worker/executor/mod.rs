@@ -1,4 +1,5 @@
-//! Starts programs and ends them: as plain processes, or under a pseudo-terminal.
+//! Starts programs and ends them: as plain processes, or under a pseudo-terminal. What runs in a container is started by
+//! the engine, and looked after in the same words.
 //!
 //! Guards: a program runs in a process group of its own, sees none of the agent's secrets, and
 //! leaves nothing running behind. Spawned without `pre_exec`, which would cost a third of the
@@ -21,6 +22,7 @@ use tokio::task::spawn_blocking;
 pub(crate) use pipes::{Input, Output};
 use tree::{Mark, Tree};
 
+use super::engine::container::{self, Contained, Streams};
 use crate::model::Program;
 
 /// What programs of a terminal's age expect, where the job does not say otherwise.
@@ -53,17 +55,103 @@ pub(crate) struct Process {
 
 /// The program itself, and what it starts.
 #[derive(Debug)]
-pub(crate) struct Leader {
-    child: Child,
-    pub(crate) tree: Tree,
+pub(crate) enum Leader {
+    /// A process of this machine.
+    Process { child: Child, tree: Tree },
+    /// Processes that the container engine looks after.
+    Container(Contained),
+}
+
+/// How a program ended.
+#[derive(Debug)]
+pub(crate) enum Exit {
+    /// In the kernel's words, where they could be had.
+    Process(io::Result<ExitStatus>),
+    /// In the engine's.
+    Container(container::Exit),
 }
 
 impl Leader {
-    /// Waits until the program itself has ended. Dropping it half-way is harmless.
-    pub(crate) async fn wait(&mut self) -> io::Result<ExitStatus> {
-        let status = self.child.wait().await;
-        self.tree.leader_reaped();
-        status
+    /// Waits until the program itself has ended, or (none) until it may be busy no more. Dropping it half-way is harmless.
+    pub(crate) async fn wait(&mut self) -> Option<Exit> {
+        match self {
+            Self::Process { child, tree } => {
+                let status = child.wait().await;
+                tree.leader_reaped();
+                Some(Exit::Process(status))
+            }
+            Self::Container(container) => container.wait().await.map(Exit::Container),
+        }
+    }
+
+    /// Asks the program to end.
+    pub(crate) fn terminate(&mut self) {
+        match self {
+            Self::Process { tree, .. } => tree.terminate(),
+            Self::Container(container) => container.terminate(),
+        }
+    }
+
+    /// Kills it.
+    pub(crate) fn kill(&mut self) {
+        match self {
+            Self::Process { tree, .. } => tree.kill(),
+            Self::Container(container) => container.kill(),
+        }
+    }
+
+    /// Whether it is still being told something that comes before the next input.
+    pub(crate) fn is_busy(&self) -> bool {
+        match self {
+            Self::Process { .. } => false,
+            Self::Container(container) => container.is_busy(),
+        }
+    }
+
+    /// Changes the size of its terminal, where that is not for its input to do.
+    pub(crate) fn resize(&mut self, cols: u16, rows: u16) {
+        match self {
+            Self::Process { .. } => (),
+            Self::Container(container) => container.resize(cols, rows),
+        }
+    }
+
+    /// Sees to it that nothing of it is left. To be called once it has ended.
+    pub(crate) async fn extinguish(self) {
+        match self {
+            Self::Process { tree, .. } => tree.extinguish().await,
+            Self::Container(container) => container.extinguish().await,
+        }
+    }
+
+    /// Whether it goes on where nobody watches over it, and is to be left alone then.
+    pub(crate) fn goes_on_alone(&self) -> bool {
+        match self {
+            Self::Process { .. } => false,
+            Self::Container(container) => container.goes_on_alone(),
+        }
+    }
+
+    /// Its process tree, where it has one that needs a fence.
+    pub(crate) fn tree(&mut self) -> Option<&mut Tree> {
+        match self {
+            Self::Process { tree, .. } => Some(tree),
+            Self::Container(_) => None,
+        }
+    }
+}
+
+/// What runs in a container is looked after like any program.
+impl From<(Contained, Streams)> for Process {
+    fn from((container, streams): (Contained, Streams)) -> Self {
+        let Streams { stdin, stdout, stderr, .. } = streams;
+        let tty = stderr.is_none();
+        Self {
+            leader: Leader::Container(container),
+            stdin: stdin.map(|writer| Input::Container { writer, tty }),
+            stdout: Some(Output::Container(stdout)),
+            stderr: stderr.map(Output::Container),
+        }
     }
 }
 
@@ -128,8 +216,8 @@ pub(crate) async fn start(plan: Plan<'_>, hidden: &[OsString]) -> Result<Process
             (name, command)
         }
         Program::Image => {
-            let source = io::Error::new(io::ErrorKind::Unsupported, "this worker has no container engine");
-            return Err(StartError { program: "image".to_owned(), source });
+            let source = io::Error::new(io::ErrorKind::Unsupported, "only an image has a program of its own");
+            return Err(StartError { program: String::new(), source });
         }
     };
     for variable in hidden {
@@ -155,7 +243,7 @@ fn start_piped(command: &mut Command, mark: Mark) -> io::Result<Process> {
     let (mut child, tree) = Tree::start(mark, || command.spawn())?;
     let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
     Ok(Process {
-        leader: Leader { child, tree },
+        leader: Leader::Process { child, tree },
         stdin: stdin.map(Input::Pipe),
         stdout: stdout.map(Output::Stdout),
         stderr: stderr.map(Output::Stderr),
@@ -175,7 +263,7 @@ fn start_on_terminal(command: Command, (cols, rows): (u16, u16), mark: Mark) -> 
         })
     })?;
     Ok(Process {
-        leader: Leader { child, tree },
+        leader: Leader::Process { child, tree },
         stdin: Some(Input::Terminal(writer)),
         stdout: Some(Output::Terminal { reader, fd }),
         stderr: None,

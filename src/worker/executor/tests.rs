@@ -36,8 +36,8 @@ impl Job {
     /// Waits for the leader, puts the rest out, and returns the exit status and the output.
     async fn end(self) -> (ExitStatus, String) {
         let Self { process: Process { mut leader, stdout, .. }, dir: _dir } = self;
-        let status = leader.wait().await.unwrap();
-        leader.tree.extinguish().await;
+        let Some(Exit::Process(Ok(status))) = leader.wait().await else { panic!("no exit status") };
+        leader.extinguish().await;
         let mut buffer = Vec::with_capacity(65536);
         while stdout.as_ref().unwrap().read_now(&mut buffer, 65536).unwrap() > 0 {}
         (status, String::from_utf8(buffer).unwrap())
@@ -117,8 +117,9 @@ async fn a_control_group_holds_what_escapes_everything_else() {
     };
     let script = "read x; (env -i setsid sh -c 'echo $$ > pid; exec sleep 1000' &); while ! [ -s pid ]; do :; done";
     let mut job = shell(script).await;
-    let moved = job.process.leader.tree.contain(&cgroups).await;
-    job.process.leader.tree.contained(moved);
+    let tree = job.process.leader.tree().unwrap();
+    let moved = tree.contain(&cgroups).await;
+    tree.contained(moved);
     job.process.stdin.as_mut().unwrap().write(b"go\n").await.unwrap();
     let pid = job.pid_in("pid").await;
     job.end().await;
@@ -129,11 +130,11 @@ async fn a_control_group_holds_what_escapes_everything_else() {
 
 #[tokio::test]
 async fn one_jobs_end_leaves_another_alone() {
-    let other = shell("sleep 1000 & echo $! > pid; (setsid sh -c 'echo $$ > own; exec sleep 1000' &); wait").await;
+    let mut other = shell("sleep 1000 & echo $! > pid; (setsid sh -c 'echo $$ > own; exec sleep 1000' &); wait").await;
     let (child, own) = (other.pid_in("pid").await, other.pid_in("own").await);
     shell("true").await.end().await;
     assert!(lives(child) && lives(own));
-    other.process.leader.tree.kill();
+    other.process.leader.kill();
     other.end().await;
     assert!(!lives(child) && !lives(own));
 }

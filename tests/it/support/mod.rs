@@ -4,6 +4,7 @@
 //! Nothing here uses the crate's own client or codec: a peer writes and reads JSON as somebody
 //! would who has only read the contract. Every wait has a deadline and says what it waited for.
 
+pub(crate) mod engine;
 pub(crate) mod moto;
 pub(crate) mod peer;
 pub(crate) mod process;

@@ -78,9 +78,14 @@ impl Process {
 
     /// Starts `gangline worker` for the dispatcher at `address`.
     pub(crate) fn worker(home: &Path, address: SocketAddr, id: &str, slots: u32) -> Self {
+        Self::worker_with(home, address, id, slots, &[])
+    }
+
+    /// The same, with more flags.
+    pub(crate) fn worker_with(home: &Path, address: SocketAddr, id: &str, slots: u32, more: &[&str]) -> Self {
         let (url, slots, dir) = (format!("ws://{address}/ws"), slots.to_string(), format!("worker-{id}"));
         let token = home.join("data/worker.token");
-        let args = [
+        let mut args = vec![
             "worker",
             "--url",
             &url,
@@ -93,6 +98,7 @@ impl Process {
             "--token-file",
             token.to_str().expect("a path of text"),
         ];
+        args.extend(more);
         Self::start(gangline(home, &args), home.join(format!("{dir}.log")))
     }
 

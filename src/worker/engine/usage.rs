@@ -1,0 +1,98 @@
+//! What a container uses, from two looks at its counters.
+
+use bollard::models::{ContainerBlkioStats, ContainerCpuStats, ContainerMemoryStats, ContainerStatsResponse};
+use bollard::query_parameters::StatsOptionsBuilder;
+use futures_util::stream::{BoxStream, StreamExt};
+use tokio::time::Instant;
+
+use super::Engine;
+use crate::protocol::container::ContainerUsage;
+
+/// What only ever grows.
+#[derive(Debug, Clone, Copy, Default)]
+struct Counters {
+    received: u64,
+    sent: u64,
+    read: u64,
+    written: u64,
+}
+
+impl Engine {
+    /// What the container uses, about once a second, for as long as it runs.
+    pub(crate) fn usage(&self, id: &str) -> BoxStream<'static, ContainerUsage> {
+        let options = StatsOptionsBuilder::default().stream(true).build();
+        let mut before: Option<(Instant, Counters)> = None;
+        let looks = self.docker.stats(id, Some(options)).filter_map(move |look| {
+            let usage = look.ok().and_then(|look| {
+                let now = Instant::now();
+                let counters = counters(&look);
+                // The first look has nothing to compare with.
+                let (since, old) = before.replace((now, counters))?;
+                Some(usage(&look, old, counters, (now - since).as_secs_f64()))
+            });
+            std::future::ready(usage)
+        });
+        looks.boxed()
+    }
+}
+
+fn counters(look: &ContainerStatsResponse) -> Counters {
+    let networks = || look.networks.iter().flat_map(|networks| networks.values());
+    let blocks = |op| look.blkio_stats.as_ref().map_or(0, |stats| blocks(stats, op));
+    Counters {
+        received: networks().filter_map(|network| network.rx_bytes).sum(),
+        sent: networks().filter_map(|network| network.tx_bytes).sum(),
+        read: blocks("read"),
+        written: blocks("write"),
+    }
+}
+
+fn blocks(stats: &ContainerBlkioStats, op: &str) -> u64 {
+    let entries = stats.io_service_bytes_recursive.iter().flatten();
+    let of = entries.filter(|entry| entry.op.as_deref().is_some_and(|name| name.eq_ignore_ascii_case(op)));
+    of.filter_map(|entry| entry.value).sum()
+}
+
+fn usage(look: &ContainerStatsResponse, old: Counters, new: Counters, secs: f64) -> ContainerUsage {
+    let memory = look.memory_stats.clone().unwrap_or_default();
+    ContainerUsage {
+        cpu: match (&look.cpu_stats, &look.precpu_stats) {
+            (Some(now), Some(before)) => processors(now, before),
+            (Some(_) | None, _) => 0.0,
+        },
+        memory_bytes: in_use(&memory),
+        memory_limit_bytes: memory.limit.unwrap_or(0),
+        network_in_bytes: rate(old.received, new.received, secs),
+        network_out_bytes: rate(old.sent, new.sent, secs),
+        disk_read_bytes: rate(old.read, new.read, secs),
+        disk_write_bytes: rate(old.written, new.written, secs),
+        pids: look.pids_stats.as_ref().and_then(|pids| pids.current).unwrap_or(0),
+    }
+}
+
+/// Share of all processors between two looks, times how many there are.
+#[expect(clippy::cast_precision_loss, reason = "a share for people to look at")]
+fn processors(now: &ContainerCpuStats, before: &ContainerCpuStats) -> f64 {
+    let used = |stats: &ContainerCpuStats| stats.cpu_usage.as_ref().and_then(|usage| usage.total_usage).unwrap_or(0);
+    let all = |stats: &ContainerCpuStats| stats.system_cpu_usage.unwrap_or(0);
+    let (own, whole) = (used(now).saturating_sub(used(before)), all(now).saturating_sub(all(before)));
+    let count = f64::from(now.online_cpus.unwrap_or(1));
+    if whole == 0 { 0.0 } else { own as f64 / whole as f64 * count }
+}
+
+/// Without what the system merely caches, as Docker's own command line has it for both versions of control groups.
+fn in_use(memory: &ContainerMemoryStats) -> u64 {
+    let stat = |name| memory.stats.as_ref().and_then(|stats| stats.get(name).copied());
+    let cached = stat("total_inactive_file").or_else(|| stat("inactive_file")).unwrap_or(0);
+    memory.usage.unwrap_or(0).saturating_sub(cached)
+}
+
+#[expect(
+    clippy::cast_precision_loss,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "a rate for people to look at"
+)]
+fn rate(old: u64, new: u64, secs: f64) -> u64 {
+    (new.saturating_sub(old) as f64 / secs.max(0.001)) as u64
+}
