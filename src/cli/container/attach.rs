@@ -269,7 +269,10 @@ mod tests {
 
     #[test]
     fn a_terminal_is_not_asked_again_what_it_once_was() {
-        assert_eq!(without_questions(b"~ # \x1b[6n\x1b[J\x1b[1;31mred\x1b[0c.\x1b[>c"), &b"~ # \x1b[J\x1b[1;31mred."[..]);
+        assert_eq!(
+            without_questions(b"~ # \x1b[6n\x1b[J\x1b[1;31mred\x1b[0c.\x1b[>c"),
+            &b"~ # \x1b[J\x1b[1;31mred."[..]
+        );
         assert_eq!(without_questions(b"plain \x1b not\x1b[1;"), &b"plain \x1b not\x1b[1;"[..]);
     }
 }

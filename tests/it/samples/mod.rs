@@ -73,8 +73,8 @@ impl Direction {
                 (Noun::Auth, AuthRequest::VERBS),
                 (Noun::Job, JobRequest::VERBS),
                 (Noun::Worker, WorkerRequest::VERBS),
-                (Noun::Container, ContainerRequest::VERBS),
                 (Noun::Plugin, PluginRequest::VERBS),
+                (Noun::Container, ContainerRequest::VERBS),
             ],
             Self::FromWorker => vec![
                 (Noun::Job, AgentJobReport::VERBS),
@@ -89,8 +89,8 @@ impl Direction {
                 (Noun::Auth, AuthEvent::VERBS),
                 (Noun::Job, JobEvent::VERBS),
                 (Noun::Worker, WorkerEvent::VERBS),
-                (Noun::Container, ContainerEvent::VERBS),
                 (Noun::Plugin, PluginEvent::VERBS),
+                (Noun::Container, ContainerEvent::VERBS),
             ],
             Self::ToWorker => vec![
                 (Noun::Job, AgentJobOrder::VERBS),
@@ -359,9 +359,9 @@ fn token_record() -> TokenRecord {
 
 /// Every frame.
 pub(crate) fn all() -> Vec<Sample> {
+    let directions = [from_client(), from_worker(), from_plugin(), to_client(), to_worker(), to_plugin()];
     let containers =
         [containers::from_client(), containers::from_worker(), containers::to_client(), containers::to_worker()];
-    let directions = [from_client(), from_worker(), from_plugin(), to_client(), to_worker(), to_plugin()];
     directions.into_iter().chain(containers).flatten().collect()
 }
 
