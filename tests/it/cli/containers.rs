@@ -5,6 +5,7 @@ use tokio::io::AsyncWriteExt;
 
 use super::*;
 use crate::support::engine::{self, IMAGE};
+use crate::support::eventually;
 use crate::support::process::free_address;
 
 /// Says what it reads, with its number, until it reads `end`.
@@ -31,8 +32,22 @@ impl Up {
 
     /// Waits until a container's console says `wanted`.
     async fn said(&self, container: &str, wanted: &str) {
-        while !self.text(&["container", "logs", container]).await.contains(wanted) {}
+        let said = async || {
+            let logs = self.call(&["container", "logs", container]).await;
+            String::from_utf8([logs.stdout, logs.stderr].concat()).unwrap().contains(wanted).then_some(())
+        };
+        eventually(wanted, said).await;
     }
+}
+
+/// What a web server says.
+async fn page(address: SocketAddr) -> std::io::Result<String> {
+    let mut connection = tokio::net::TcpStream::connect(address).await?;
+    connection.write_all(b"GET / HTTP/1.0\r\n\r\n").await?;
+    let mut reply = String::new();
+    connection.read_to_string(&mut reply).await?;
+    let body = reply.split_once("\r\n\r\n").map(|(_, body)| body.to_owned());
+    body.ok_or_else(|| std::io::ErrorKind::UnexpectedEof.into())
 }
 
 /// A command under a terminal of 31 rows and 101 columns.
@@ -99,12 +114,11 @@ async fn a_container_is_made_reached_and_removed() {
         (&80.into(), u16::try_from(port["host"].as_u64().unwrap()).unwrap())
     );
     // It runs; that its program listens is its own affair.
-    let hello = async |address: SocketAddr| loop {
-        if let Ok(reply) = reqwest::get(format!("http://{address}/")).await {
-            break reply.text().await.unwrap();
-        }
+    let hello = async |address: SocketAddr| {
+        let reply = async || page(address).await.ok();
+        eventually("its program to answer", reply).await
     };
-    assert_eq!(timeout(WITHIN, hello(at(port))).await.unwrap(), "hello\n");
+    assert_eq!(hello(at(port)).await, "hello\n");
 
     let rows = up.text(&["container", "ls", "--json", "--status", "running"]).await;
     let row: Value = serde_json::from_str(rows.trim()).unwrap();
@@ -116,7 +130,7 @@ async fn a_container_is_made_reached_and_removed() {
     assert_eq!(up.text(&["container", "restart", "--grace", "1s", "web"]).await, "web\n");
     let again = up.record("web").await;
     assert_eq!((&again["attempt"], &again["status"]), (&2.into(), &"running".into()));
-    assert_eq!(timeout(WITHIN, hello(at(&again["ports"][0]))).await.unwrap(), "hello\n");
+    assert_eq!(hello(at(&again["ports"][0])).await, "hello\n");
 
     let other = up.container(&[], "sleep 1000").await;
     assert!(other.starts_with("ctr-"), "{other}");
@@ -144,7 +158,7 @@ async fn a_container_that_cannot_be_says_why() {
         (&["container", "stop", "nothing"], "not_found", ""),
         (&["container", "logs", "nothing"], "not_found", ""),
     ] {
-        let failed = up.call(&[args, &["--json"]].concat().iter().copied().collect::<Vec<_>>()).await;
+        let failed = up.call(&[&["--json"], args].concat()).await;
         let error: Value = serde_json::from_slice(&failed.stderr).unwrap_or_default();
         assert_eq!((failed.status.code(), &error["error"]["code"]), (Some(1), &code.into()), "{args:?}: {failed:?}");
         assert_eq!(error["error"]["field"].as_str().unwrap_or_default(), field, "{error}");
@@ -175,7 +189,11 @@ async fn a_console_is_printed_as_it_was_written() {
     // Followed, it goes on over starts, and ends with the container.
     let follow = up.command(&["container", "logs", "-f", "--stdout", "--after", "1-1", "talker"]).spawn().unwrap();
     up.text(&["container", "restart", "--grace", "0s", "talker"]).await;
-    while up.text(&["container", "logs", "--stdout", "talker"]).await.lines().count() < 10 {}
+    let twice = async || {
+        let written = up.text(&["container", "logs", "--stdout", "talker"]).await;
+        (written.lines().count() == 10).then_some(())
+    };
+    eventually("what the second start writes", twice).await;
     up.text(&["container", "rm", "talker"]).await;
     let followed = timeout(WITHIN, follow.wait_with_output()).await.unwrap().unwrap();
     assert!(followed.status.success(), "{followed:?}");
@@ -191,11 +209,8 @@ async fn programs_run_inside_a_container_as_if_they_ran_here() {
     assert_eq!((run.status.code(), &run.stdout[..], &run.stderr[..]), (Some(7), &b"create\n"[..], &b"err\n"[..]));
     let flags = ["container", "exec", "-e", "A=b c", "--cwd", "/tmp", "box", "sh", "-c", "echo \"$A\"; pwd"];
     assert_eq!(up.text(&flags).await, "b c\n/tmp\n");
-    assert_eq!(
-        up.call(&["container", "exec", "box", "no-such-program"]).await.status.code(),
-        Some(125),
-        "a script of one word"
-    );
+    let unknown = up.call(&["container", "exec", "box", "no-such-program", "with", "arguments"]).await;
+    assert_eq!(unknown.status.code(), Some(127), "{unknown:?}");
 
     let input: Vec<u8> = (0..50_000u32).flat_map(u32::to_le_bytes).collect();
     let mut cat = up.command(&["container", "exec", "-i", "box", "--", "cat"]).stdin(Stdio::piped()).spawn().unwrap();
