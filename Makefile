@@ -49,7 +49,7 @@ bench: .tools
 
 # A container engine, which the stories start themselves, and the programs of the image that they give it.
 setup: NEEDS += redis-server:redis-server curl:curl unzip:unzip /usr/sbin/dockerd:docker.io /usr/sbin/ip:iproute2 \
-	/usr/sbin/iptables:iptables busybox:busybox-static
+	/usr/sbin/iptables:iptables busybox:busybox-static sftp:openssh-client
 setup: .tools node_modules/.package-lock.json .venv/ready
 
 # npm writes this file last, so it says that the rest is there.

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use super::api_token::Presented;
 use super::{Auth, AuthError, Credential, Identity, attempts};
 use crate::model::Account;
 
@@ -26,6 +27,27 @@ impl Auth {
     ) -> Result<(Identity, String), AuthError> {
         let account = self.check_password(name_or_email, password, from).await?;
         self.issue(&account, LoginId(Uuid::new_v4())).await
+    }
+
+    /// Logs in with a password or, in its place, an API token of the account; for front doors that have one field for
+    /// either. A token that is good is not counted as a try, as it is not elsewhere.
+    ///
+    /// # Errors
+    /// As [`Auth::login`].
+    pub async fn login_with_either(
+        &self,
+        name_or_email: &str,
+        secret: &str,
+        from: IpAddr,
+    ) -> Result<Identity, AuthError> {
+        if let Some(presented) = Presented::parse(secret)
+            && let Ok(identity) = self.authenticate_api_token(&presented).await
+            && identity.account.as_str() == name_or_email
+        {
+            return Ok(identity);
+        }
+        let (identity, _) = self.login(name_or_email, secret, from).await?;
+        Ok(identity)
     }
 
     /// Whose password this is.

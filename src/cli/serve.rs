@@ -241,9 +241,10 @@ impl From<WorkerError> for Failure {
             WorkerError::Link(error) => ClientError::Link(error).into(),
             WorkerError::NoToken(error) => ClientError::NoToken(error).into(),
             WorkerError::Refused(error) => error.into(),
-            WorkerError::DataDir { .. } | WorkerError::Running { .. } | WorkerError::Closed(_) => {
-                Self::failed(error.to_string())
-            }
+            WorkerError::DataDir { .. }
+            | WorkerError::Running { .. }
+            | WorkerError::Sftp { .. }
+            | WorkerError::Closed(_) => Self::failed(error.to_string()),
         }
     }
 }

@@ -272,6 +272,9 @@ pub struct WorkerOptions {
     /// Declare this many GPUs, on a machine where NVML finds none
     #[arg(long, env = "GANGLINE_GPUS", value_name = "N")]
     pub gpus: Option<u32>,
+    /// Serve the files of jobs and containers over SFTP at this address; port 0 takes a free one
+    #[arg(long, env = "GANGLINE_SFTP", value_name = "IP:PORT", value_parser = address)]
+    pub sftp: Option<SocketAddr>,
     /// Largest ZIP that is fetched for a job [default: 4GiB]
     #[arg(long, env = "GANGLINE_DOWNLOAD_BYTES", value_name = "SIZE", hide_short_help = true)]
     pub download_bytes: Option<Size>,
@@ -415,7 +418,7 @@ impl LimitOptions {
 impl WorkerOptions {
     pub(super) fn or(mut self, file: Self) -> Self {
         self.container = self.container.or(file.container);
-        fill!(self from file: id, slots, gpus, download_bytes, unpacked_bytes, drain_timeout; lists labels);
+        fill!(self from file: id, slots, gpus, sftp, download_bytes, unpacked_bytes, drain_timeout; lists labels);
         self
     }
 }

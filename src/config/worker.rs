@@ -1,6 +1,7 @@
 //! What a worker agent can be told.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -31,6 +32,8 @@ pub struct WorkerSettings {
     pub data_dir: PathBuf,
     /// GPUs of a machine where NVML finds none, numbered from 0; elsewhere what NVML says counts.
     pub gpus: Option<u32>,
+    /// Where its SFTP server listens; none: there is none.
+    pub sftp: Option<SocketAddr>,
     /// How long jobs may go on after SIGTERM before they are stopped; 60 s.
     pub drain_timeout: Duration,
     /// Largest ZIP that is fetched for a workspace; 4 GiB, as much as a dispatcher takes.
@@ -56,6 +59,7 @@ impl Default for WorkerSettings {
             labels: BTreeMap::new(),
             data_dir: PathBuf::from("gangline-data"),
             gpus: None,
+            sftp: None,
             drain_timeout: Duration::from_secs(60),
             download_bytes: 4 * 1024 * 1024 * 1024,
             unpacked_bytes: 8 * 1024 * 1024 * 1024,
@@ -73,7 +77,8 @@ pub(super) fn resolve(
     data_dir: PathBuf,
 ) -> Result<WorkerSettings, ConfigError> {
     let ClientSettings { url, token, token_sought, trust } = peer;
-    let WorkerOptions { id, slots, labels, gpus, download_bytes, unpacked_bytes, container, drain_timeout } = options;
+    let WorkerOptions { id, slots, labels, gpus, sftp, download_bytes, unpacked_bytes, container, drain_timeout } =
+        options;
     let default = WorkerSettings::default();
     if slots == Some(0) {
         return Err(ConfigError::Contradiction("slots must be 1 or more".to_owned()));
@@ -88,6 +93,7 @@ pub(super) fn resolve(
         labels: labels.into_iter().map(|label| (label.key, label.value)).collect(),
         data_dir,
         gpus,
+        sftp,
         drain_timeout: drain.drain_timeout.or(drain_timeout).map_or(default.drain_timeout, |span| span.0),
         download_bytes: download_bytes.map_or(default.download_bytes, |size| size.0),
         unpacked_bytes: unpacked_bytes.map_or(default.unpacked_bytes, |size| size.0),

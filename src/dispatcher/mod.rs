@@ -35,6 +35,7 @@ mod register;
 mod results;
 mod resumable;
 mod settling;
+mod sftp;
 mod standing;
 mod tasks;
 mod templates;
@@ -98,6 +99,7 @@ struct Inner {
     queue: matchmaker::Queue,
     introductions: introduction::Introductions,
     looks: standing::Looks,
+    sftp: sftp::Turns,
     /// Submits, by account.
     submits: Rate,
     metrics: Arc<Metrics>,
@@ -184,6 +186,7 @@ impl Dispatcher {
             queue,
             introductions: introduction::Introductions::default(),
             looks: standing::Looks::default(),
+            sftp: sftp::Turns::default(),
             submits,
             metrics: Arc::default(),
             brokering: tokio::sync::Mutex::default(),

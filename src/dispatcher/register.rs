@@ -227,6 +227,9 @@ impl Dispatcher {
             (Some(std::borrow::Cow::Owned(text)), None) => text.into_bytes(),
             (text, base64) => bytes_of(text.as_deref(), base64.as_deref())?,
         };
+        if bytes.is_empty() {
+            return Err(WireError::bad_field("text", "a chunk holds at least one byte").into());
+        }
         let time = time.unwrap_or_else(|| self.0.clock.now());
         if self.may_write(agent, job_id, attempt, id).await? {
             agent.intake.output(job_id, attempt, NewOutput { n, stream, bytes: bytes.into(), time }, id).await;

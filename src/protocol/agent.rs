@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::fmt;
+use std::net::IpAddr;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -11,7 +13,7 @@ use super::codec::{Nothing, typed, verbs};
 use super::container::spec::Adopt;
 use super::container::{BoundPort, ContainerUsage};
 use super::error::WireError;
-use super::id::{Attempt, ContainerId, JobId, WorkerId};
+use super::id::{Attempt, ContainerId, JobId, JobRef, WorkerId};
 use super::job::Reason;
 use super::spec::JobSpec;
 
@@ -23,6 +25,7 @@ verbs! {
         "heartbeat" => Heartbeat(Heartbeat),
         "drain" => Drain(Nothing),
         "undrain" => Undrain(Nothing),
+        "sftpLogin" => SftpLogin(SftpLogin),
     }
 }
 
@@ -44,6 +47,7 @@ verbs! {
         "heartbeat" => Heartbeat(Lost),
         "drain" => Drain(Nothing),
         "undrain" => Undrain(Nothing),
+        "sftpLogin" => SftpLogin(SftpGrant),
     }
 }
 
@@ -352,6 +356,42 @@ pub struct GpuUsage {
     /// Watts.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub power_watts: Option<f64>,
+}
+
+/// Worker's `sftpLogin`: somebody is at its SFTP server; may they come in? The answer carries the same frame id.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct SftpLogin {
+    /// Account name or email.
+    pub account: String,
+    /// Its password, or an API token of the account.
+    pub password: String,
+    /// What they want to see the files of.
+    #[serde(alias = "job_id")]
+    pub job_id: JobRef,
+    /// The address that they come from.
+    pub from: IpAddr,
+}
+
+impl fmt::Debug for SftpLogin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { account, password: _, job_id, from } = self;
+        f.debug_struct("SftpLogin")
+            .field("account", account)
+            .field("job_id", job_id)
+            .field("from", from)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Dispatcher's `sftpLogin`: they may. Where they may not, the answer is an `error`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct SftpGrant {
+    /// The account's name.
+    pub account: String,
+    /// What they may see the files of.
+    pub job_id: JobId,
 }
 
 /// `assign`: run this.

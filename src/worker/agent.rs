@@ -21,6 +21,8 @@ use super::job::{self, Assignment};
 use super::outbox::Outbox;
 use super::outgoing::OutgoingLog;
 use super::services::{self, Asides};
+use super::sftp::logins::Logins;
+use super::sftp::places::Places;
 use super::system::{Gpus, Specs};
 use super::workspace::transfer::Transfer;
 use super::workspace::{Sizes, Workspaces};
@@ -71,6 +73,9 @@ pub(crate) struct Agent {
     pub(crate) jobs: Jobs,
     /// What is said of containers beside their logs.
     pub(crate) asides: Asides,
+    /// Where SFTP may go, and who asks whether it may.
+    pub(crate) places: Places,
+    pub(crate) logins: Logins,
 }
 
 /// What the machine and its containers use.

@@ -59,6 +59,11 @@ impl Home {
         self.dir.join("cgroup")
     }
 
+    /// Where the key is kept by which SSH clients know this worker.
+    pub(crate) fn host_key(&self) -> PathBuf {
+        self.dir.join("sftp_host_key")
+    }
+
     /// The number of this start: the time, but always more than the last one, even where the
     /// clock was set back meanwhile.
     pub(crate) fn next_boot(&self, now: Millis) -> io::Result<u64> {

@@ -50,9 +50,13 @@ async fn end_of(agent: &Agent, held: &Arc<Held>, assignment: &Assignment) -> End
         return contained::run_inside(agent, held, assignment, container).await;
     }
     match agent.workspaces.take() {
-        Ok(workspace) => {
+        Ok(mut workspace) => {
+            agent.places.open(held.key, workspace.path());
             let run = Run { agent, held, assignment, workspace: &workspace };
             let ending = run.attempt().await;
+            if agent.places.close(held.key) {
+                workspace.was_visited();
+            }
             agent.workspaces.give_back(workspace).await;
             ending
         }

@@ -29,12 +29,14 @@ mod outgoing;
 mod run;
 mod services;
 mod session;
+mod sftp;
 mod spill;
 mod supervisor;
 mod system;
 mod workspace;
 
 use std::io;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 pub use run::{name, run};
@@ -68,6 +70,14 @@ pub enum WorkerError {
         /// The agent's directory.
         path: PathBuf,
     },
+    /// SFTP cannot be served.
+    #[error("cannot serve SFTP at {address}: {source}")]
+    Sftp {
+        /// Where.
+        address: SocketAddr,
+        /// Why.
+        source: io::Error,
+    },
     /// The dispatcher refused the registration.
     #[error("the dispatcher refuses this worker: {0}")]
     Refused(WireError),
@@ -84,7 +94,7 @@ impl WorkerError {
             Self::NoToken(_) => true,
             Self::Refused(error) => error.code == ErrorCode::Unauthorized,
             Self::Closed(end) => end.code == Some(CloseCode::Unauthorized.code()),
-            Self::DataDir { .. } | Self::Running { .. } => false,
+            Self::DataDir { .. } | Self::Running { .. } | Self::Sftp { .. } => false,
         }
     }
 }

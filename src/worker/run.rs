@@ -4,12 +4,13 @@
 //! connection outlives all of it, so that every end is told.
 
 use std::io;
+use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64};
 use std::time::Duration;
 
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
@@ -23,6 +24,9 @@ use super::home::{self, Home};
 use super::outbox::Outbox;
 use super::services::{self, Asides, Meter};
 use super::session::{self, SessionEnd};
+use super::sftp;
+use super::sftp::logins::Logins;
+use super::sftp::places::Places;
 use super::system::{Gpus, Machine};
 use super::workspace::transfer::Transfer;
 use super::workspace::{Sizes, Workspaces};
@@ -55,6 +59,7 @@ const LAST_WORDS: Duration = Duration::from_secs(3);
 pub async fn run(settings: WorkerSettings, shutdown: Shutdown) -> Result<(), WorkerError> {
     let address: Address = settings.url.parse()?;
     let agent = set_up(&settings, &address, &shutdown).await?;
+    let visits = serve_files(&agent, settings.sftp)?;
 
     let mut connected = pin!(stay_connected(&agent, &address, &settings));
     let ended = tokio::select! {
@@ -68,6 +73,9 @@ pub async fn run(settings: WorkerSettings, shutdown: Shutdown) -> Result<(), Wor
     agent.jobs.stop_all(Why::Forgotten);
     if !agent.tasks.finished(LAST_WORDS).await {
         tracing::warn!("some jobs could not be ended");
+    }
+    if let Some(visits) = visits {
+        let _ = timeout(LAST_WORDS, visits).await;
     }
     if let Some(cgroups) = &agent.cgroups {
         cgroups.remove();
@@ -84,6 +92,15 @@ pub fn name(settings: &WorkerSettings) -> Result<WorkerId, WorkerError> {
         Some(id) => Ok(id.clone()),
         None => home::default_id(&settings.data_dir),
     }
+}
+
+/// Serves SFTP, if it is to.
+fn serve_files(agent: &Arc<Agent>, address: Option<SocketAddr>) -> Result<Option<oneshot::Receiver<()>>, WorkerError> {
+    let Some(address) = address else { return Ok(None) };
+    sftp::Server::bind(address, &agent.home.host_key())
+        .and_then(|server| server.start(Arc::clone(agent)))
+        .map(Some)
+        .map_err(|source| WorkerError::Sftp { address, source })
 }
 
 /// Locks the directory, removes what an earlier run left, and looks at the machine.
@@ -120,6 +137,7 @@ async fn set_up(settings: &WorkerSettings, address: &Address, shutdown: &Shutdow
 
     let specs = machine.specs();
     let (usage_sender, usage) = watch::channel(Used::default());
+    let places = Places::new(home.containers());
     let agent = Arc::new(Agent {
         id,
         boot,
@@ -148,6 +166,8 @@ async fn set_up(settings: &WorkerSettings, address: &Address, shutdown: &Shutdow
         gone: CancellationToken::new(),
         jobs: Jobs::default(),
         asides: Asides::default(),
+        places,
+        logins: Logins::default(),
     });
     services::find(&agent).await;
     shutdown.spawn(watch_machine(machine, usage_sender, Arc::clone(&agent)));

@@ -64,6 +64,7 @@ pub(crate) async fn run(agent: &Arc<Agent>, link: Link) -> SessionEnd {
     };
     let beat = Duration::from_secs(registered.heartbeat_secs.max(1));
     apply_verdicts(agent, registered);
+    agent.logins.connected();
     tracing::info!(worker = %agent.id, "registered");
 
     let (answers, waiting) = mpsc::channel(ANSWERS);
@@ -76,6 +77,7 @@ pub(crate) async fn run(agent: &Arc<Agent>, link: Link) -> SessionEnd {
             () = agent.engine.changed() => Some(SessionEnd::Changed),
         }
     };
+    agent.logins.disconnected();
     agent.jobs.pause_all();
     agent.outbox.clear();
     match end {
@@ -148,8 +150,8 @@ async fn read_orders(agent: &Arc<Agent>, receiver: &mut LinkReceiver, answers: &
             Ok(text) => text,
             Err(end) => return end,
         };
-        let frame = match read_at_agent(&text) {
-            Ok((frame, _)) => frame,
+        let (frame, id) = match read_at_agent(&text) {
+            Ok(read) => read,
             // A newer dispatcher may say what we do not know.
             Err((_, error)) => {
                 tracing::debug!(%error, "a frame that makes no sense here");
@@ -158,6 +160,10 @@ async fn read_orders(agent: &Arc<Agent>, receiver: &mut LinkReceiver, answers: &
         };
         let answer = match frame {
             ToAgent::Job(order) => obey_for_job(agent, order),
+            ToAgent::Worker(AgentOrder::SftpLogin(grant)) => {
+                agent.logins.answer(id.as_ref(), Ok(grant));
+                None
+            }
             ToAgent::Worker(order) => {
                 obey(agent, order);
                 None
@@ -167,7 +173,9 @@ async fn read_orders(agent: &Arc<Agent>, receiver: &mut LinkReceiver, answers: &
                 None
             }
             ToAgent::Error(error) => {
-                tracing::warn!(%error, "the dispatcher refused a report");
+                if !agent.logins.answer(id.as_ref(), Err(error.clone())) {
+                    tracing::warn!(%error, "the dispatcher refused a report");
+                }
                 None
             }
             ToAgent::Ping => Some(encode(&crate::protocol::codec::Pong {})),
@@ -196,7 +204,7 @@ fn obey(agent: &Agent, order: AgentOrder) {
         }
         AgentOrder::Drain(Nothing {}) => agent.ordered_to_drain.store(true, Ordering::Relaxed),
         AgentOrder::Undrain(Nothing {}) => agent.ordered_to_drain.store(false, Ordering::Relaxed),
-        AgentOrder::Registered(_) => (),
+        AgentOrder::Registered(_) | AgentOrder::SftpLogin(_) => (),
     }
 }
 
@@ -259,6 +267,7 @@ async fn write_reports(
         let mut first = tokio::select! {
             () = agent.gone.cancelled() => return None,
             () = agent.outbox.filled() => None,
+            () = agent.logins.filled() => None,
             answer = answers.recv() => answer,
             aside = agent.asides.next() => Some(aside),
             _ = beats.tick() => {
@@ -271,7 +280,7 @@ async fn write_reports(
             }
         };
         loop {
-            let frame = match first.take().or_else(|| answers.try_recv().ok()) {
+            let frame = match first.take().or_else(|| answers.try_recv().ok()).or_else(|| agent.logins.next_frame()) {
                 Some(answer) => answer.into(),
                 None => match agent.outbox.pop() {
                     Some(job) => match job.next_frame() {

@@ -1,5 +1,7 @@
 //! The binary as people use it: real processes, real pipes, real signals.
 
+mod containers;
+
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::process::{Output, Stdio};

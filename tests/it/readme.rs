@@ -100,9 +100,10 @@ fn settings_in_the_readme_exist_under_all_their_names() {
             })
             .unwrap_or_else(|| panic!("no flag {flag}"));
         assert!(paragraph.contains(&format!("[env: {variable}")), "{flag} is not {variable}:\n{paragraph}");
-        // The key is the flag in its section; `limits-` is the section's name. `label` is one of `labels`.
+        // The key is the flag in its section; `limits-` and `container-` are sections' names. `label` is one of `labels`.
         let key = key.rsplit(' ').next().unwrap();
-        let name = flag[2..].strip_prefix("limits-").unwrap_or(&flag[2..]);
+        let section = ["limits-", "container-"].into_iter().find_map(|section| flag[2..].strip_prefix(section));
+        let name = section.unwrap_or(&flag[2..]);
         let one = |name: &str| name.trim_end_matches("ies").trim_end_matches(['s', 'y']).to_owned();
         assert_eq!(one(key), one(name), "{flag}");
         if let Some(stated) = paragraph.split("[default: ").nth(1).and_then(|rest| rest.split(']').next()) {

@@ -36,6 +36,10 @@ impl Reader {
         let Some(agent) = self.agent.clone() else { return Err(unregistered(who)) };
         agent.heard(self.dispatcher.clock().now());
         match report {
+            AgentReport::SftpLogin(login) => {
+                self.dispatcher.sftp_login(agent, id.cloned(), login);
+                Ok(())
+            }
             // Taken above.
             AgentReport::Register(_) => Ok(()),
             AgentReport::Heartbeat(beat) => {

@@ -2,6 +2,7 @@
 
 use std::io::{self, IsTerminal};
 
+use bytes::Bytes;
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinSet;
 
@@ -110,6 +111,7 @@ pub(super) async fn run(context: &Context, args: AttachArgs) -> Result<Status, F
                             drop(room);
                             for event in lines.into_events() {
                                 if let Some((target, bytes)) = view.show(container.job(), event) {
+                                    let bytes = if typed { without_questions(&bytes) } else { bytes };
                                     printer.print(target, bytes).await;
                                 }
                             }
@@ -156,6 +158,22 @@ async fn open(
     let after = Cursor::new(top.attempt, top.n.saturating_sub(SCROLLBACK_ENTRIES));
     let follower = Follower::console(settings, &container, After::At(after), patience).await?;
     Ok((follower, Some(top)))
+}
+
+/// What a terminal was once asked must not be asked again: it would answer, as if somebody had typed that. Such questions
+/// (where is the cursor, what are you) are control sequences that end in `n` or `c`.
+fn without_questions(bytes: &[u8]) -> Bytes {
+    let mut kept = Vec::with_capacity(bytes.len());
+    let mut rest = bytes;
+    while let Some(begin) = rest.windows(2).position(|two| two == b"\x1b[") {
+        let sequence = &rest[begin + 2..];
+        let Some(end) = sequence.iter().position(|byte| (0x40..=0x7e).contains(byte)) else { break };
+        let asks = matches!(sequence[end], b'n' | b'c');
+        kept.extend_from_slice(&rest[..if asks { begin } else { begin + 3 + end }]);
+        rest = &sequence[end + 1..];
+    }
+    kept.extend_from_slice(rest);
+    kept.into()
 }
 
 /// Whether everything up to `top` has come with this.
@@ -242,5 +260,19 @@ async fn resize(settings: ClientSettings, container: ContainerId, mut sizes: wat
         if sizes.changed().await.is_err() {
             return;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_terminal_is_not_asked_again_what_it_once_was() {
+        assert_eq!(
+            without_questions(b"~ # \x1b[6n\x1b[J\x1b[1;31mred\x1b[0c.\x1b[>c"),
+            &b"~ # \x1b[J\x1b[1;31mred."[..]
+        );
+        assert_eq!(without_questions(b"plain \x1b not\x1b[1;"), &b"plain \x1b not\x1b[1;"[..]);
     }
 }

@@ -40,7 +40,8 @@ pub(crate) struct Workspaces {
 #[derive(Debug)]
 pub(crate) struct Workspace {
     path: PathBuf,
-    stamp: Stamp,
+    /// What it must look like to be used again; none: it must not be.
+    stamp: Option<Stamp>,
 }
 
 /// What changes when a directory is touched.
@@ -81,12 +82,12 @@ impl Workspaces {
         fs::create_dir(&path)?;
         let dir = File::open(&path)?;
         dir.set_times(FileTimes::new().set_modified(SystemTime::UNIX_EPOCH + UNTOUCHED))?;
-        Ok(Workspace { stamp: dir.metadata()?.into(), path })
+        Ok(Workspace { stamp: Some(dir.metadata()?.into()), path })
     }
 
     /// Takes a directory back: keeps it if it was not touched, else removes it with all that is in it.
     pub(crate) async fn give_back(&self, workspace: Workspace) {
-        if fs::symlink_metadata(&workspace.path).is_ok_and(|now| Stamp::from(now) == workspace.stamp) {
+        if fs::symlink_metadata(&workspace.path).is_ok_and(|now| Some(Stamp::from(now)) == workspace.stamp) {
             let mut spares = self.spares.lock();
             if spares.len() < SPARES {
                 spares.push(workspace);
@@ -140,6 +141,11 @@ impl Workspace {
     /// The directory.
     pub(crate) fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Somebody has it open who must not see what the next run does in it.
+    pub(crate) fn was_visited(&mut self) {
+        self.stamp = None;
     }
 
     /// Fetches and unpacks what the job asks for, and returns the directory to run in.

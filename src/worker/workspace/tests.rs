@@ -178,3 +178,15 @@ fn artifacts_are_what_the_patterns_name_and_never_outside() {
     assert_eq!(names(&["nothing"]), (Vec::new(), Vec::new()));
     assert_eq!(names(&["a["]).1.len(), 1);
 }
+
+#[tokio::test]
+async fn a_directory_that_had_a_visitor_is_not_used_again() {
+    let root = tempfile::tempdir().unwrap();
+    let workspaces = Workspaces::new(root.path()).unwrap();
+    let mut visited = workspaces.take().unwrap();
+    let path = visited.path().to_owned();
+    visited.was_visited();
+    workspaces.give_back(visited).await;
+    assert!(!path.exists());
+    assert_ne!(workspaces.take().unwrap().path(), path);
+}

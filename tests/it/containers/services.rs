@@ -132,7 +132,7 @@ async fn a_container_is_reached_at_once_and_gone_when_it_is_removed() {
     .await;
     assert!(page.ends_with("served\n"), "{page}");
     assert!(site.data(&id).exists());
-    site.remove_all(&[id.clone()]).await;
+    site.remove_all(std::slice::from_ref(&id)).await;
     site.until_console(&mut console, |console| !console.ends.is_empty()).await;
     eventually("its data to go", async || (!site.data(&id).exists()).then_some(())).await;
 }

@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 use gangline::protocol::agent::{
     Ack, AgentContainerOrder, AgentContainerReport, AgentInput, AgentJobOrder, AgentJobReport, AgentOrder, AgentOutput,
     AgentReport, AgentResize, Assign, AttemptEnd, AttemptGone, AttemptRef, CancelAttempt, ContainerUsageReport,
-    GpuInfo, GpuUsage, Heartbeat, Lost, Nack, Register, Registered, Reject, Resume, ResumeState, ResumeVerdict, Usage,
-    Verdict,
+    GpuInfo, GpuUsage, Heartbeat, Lost, Nack, Register, Registered, Reject, Resume, ResumeState, ResumeVerdict,
+    SftpGrant, SftpLogin, Usage, Verdict,
 };
 use gangline::protocol::auth::{
     AuthEvent, AuthOk, AuthReply, AuthRequest, Expiring, Login, NamedUser, Role, TokenCreate, TokenRecord, TokenReply,
@@ -489,6 +489,18 @@ fn from_worker() -> Vec<Sample> {
         ),
         worker("worker-drain", AgentReport::Drain(Nothing {})),
         worker("worker-undrain", AgentReport::Undrain(Nothing {})),
+        Sample {
+            id: Some(FrameId::number(3)),
+            ..worker(
+                "worker-sftpLogin",
+                AgentReport::SftpLogin(SftpLogin {
+                    account: "ada".to_owned(),
+                    password: "correct horse".to_owned(),
+                    job_id: JobRef::Number(1564),
+                    from: "203.0.113.7".parse().unwrap(),
+                }),
+            )
+        },
         job("job-accept", AgentJobReport::Accept(AttemptRef { job_id: job_id(), attempt: 1 })),
         job(
             "job-reject",
@@ -722,6 +734,13 @@ fn to_worker() -> Vec<Sample> {
         worker("worker-heartbeat", AgentOrder::Heartbeat(Lost { lost: vec![(job_id(), 1)] })),
         worker("worker-drain", AgentOrder::Drain(Nothing {})),
         worker("worker-undrain", AgentOrder::Undrain(Nothing {})),
+        Sample {
+            id: Some(FrameId::number(3)),
+            ..worker(
+                "worker-sftpLogin",
+                AgentOrder::SftpLogin(SftpGrant { account: "ada".to_owned(), job_id: job_id() }),
+            )
+        },
         job(
             "job-assign",
             AgentJobOrder::Assign(Box::new(Assign {

@@ -1,0 +1,202 @@
+//! Files below one directory, and none outside of it.
+//!
+//! Guards: whatever a path says (`..`, a leading `/`, a symbolic link that a job has planted), what is opened, changed or
+//! removed lies below the root. Paths are made relative here, and resolved by `cap_std`, which asks the kernel to stay
+//! beneath. Links are followed where they lead to something inside, and never made. Nothing here waits for a peer: a pipe or
+//! a device is not opened.
+
+use std::fs::File;
+use std::io;
+use std::path::{Component, Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, UNIX_EPOCH};
+
+use cap_fs_ext::{DirExt, SystemTimeSpec};
+use cap_std::fs::{
+    Dir, DirBuilder, DirBuilderExt, Metadata, MetadataExt, OpenOptions, OpenOptionsExt, Permissions, PermissionsExt,
+    ReadDir,
+};
+use nix::fcntl::OFlag;
+use russh_sftp::protocol::{FileAttributes, OpenFlags};
+
+/// Permissions that can be set. Neither setuid nor setgid: the agent may be root, and a job must not become it.
+const PERMISSIONS: u32 = 0o1777;
+/// Permissions of a new file, before the process' mask, unless the client says otherwise.
+const NEW_FILE: u32 = 0o666;
+/// The same of a directory.
+const NEW_DIR: u32 = 0o777;
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Jail {
+    root: Arc<Dir>,
+}
+
+impl Jail {
+    /// Everything below `root`.
+    pub(super) fn new(root: Arc<Dir>) -> Self {
+        Self { root }
+    }
+
+    /// A path as the client sees it, from the root, without `.` and `..`.
+    pub(super) fn canonical(path: &str) -> String {
+        let inside = inside(path);
+        if inside == Path::new(".") { "/".to_owned() } else { format!("/{}", inside.display()) }
+    }
+
+    /// Opens a file.
+    pub(super) fn open(&self, path: &str, flags: OpenFlags, attrs: &FileAttributes) -> io::Result<File> {
+        let path = inside(path);
+        match self.root.metadata(&path) {
+            Ok(found) if !found.is_file() => {
+                return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
+            }
+            Ok(_) => (),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => (),
+            Err(error) => return Err(error),
+        }
+        let mut options = OpenOptions::new();
+        let [write, append, create, new, truncate] =
+            [OpenFlags::WRITE, OpenFlags::APPEND, OpenFlags::CREATE, OpenFlags::EXCLUDE, OpenFlags::TRUNCATE]
+                .map(|flag| flags.contains(flag));
+        options
+            .read(flags.contains(OpenFlags::READ) || !(write || append))
+            .write(write)
+            .append(append)
+            .create(create && !new)
+            .create_new(create && new)
+            .truncate(truncate)
+            .mode(attrs.permissions.unwrap_or(NEW_FILE) & PERMISSIONS)
+            // Should it have become a pipe since: do not wait for the other end.
+            .custom_flags((OFlag::O_NONBLOCK | OFlag::O_NOCTTY).bits());
+        Ok(self.root.open_with(path, &options)?.into_std())
+    }
+
+    /// The entries of a directory.
+    pub(super) fn list(&self, path: &str) -> io::Result<ReadDir> {
+        self.root.read_dir(inside(path))
+    }
+
+    /// What is known of a file; of what a link leads to, where it is one.
+    pub(super) fn stat(&self, path: &str) -> io::Result<FileAttributes> {
+        Ok(attributes(&self.root.metadata(inside(path))?))
+    }
+
+    /// What is known of a file, or of a link itself.
+    pub(super) fn lstat(&self, path: &str) -> io::Result<FileAttributes> {
+        Ok(attributes(&self.root.symlink_metadata(inside(path))?))
+    }
+
+    /// Changes length, permissions and times.
+    pub(super) fn set(&self, path: &str, attrs: &FileAttributes) -> io::Result<()> {
+        let Change { size, mode, times } = Change::of(attrs)?;
+        let name = inside(path);
+        if let Some(size) = size {
+            self.open(path, OpenFlags::WRITE, &FileAttributes::empty())?.set_len(size)?;
+        }
+        if let Some(mode) = mode {
+            self.root.set_permissions(&name, Permissions::from_mode(mode))?;
+        }
+        if let Some([accessed, modified]) = times {
+            let spec = |time| Some(SystemTimeSpec::Absolute(cap_std::time::SystemTime::from_std(time)));
+            self.root.set_times(&name, spec(accessed), spec(modified))?;
+        }
+        Ok(())
+    }
+
+    /// Renames. What is there already stays unless `replace`.
+    pub(super) fn rename(&self, from: &str, to: &str, replace: bool) -> io::Result<()> {
+        let to = inside(to);
+        if !replace && self.root.symlink_metadata(&to).is_ok() {
+            return Err(io::ErrorKind::AlreadyExists.into());
+        }
+        self.root.rename(inside(from), &self.root, to)
+    }
+
+    /// Makes a directory.
+    pub(super) fn make_dir(&self, path: &str, attrs: &FileAttributes) -> io::Result<()> {
+        let mut builder = DirBuilder::new();
+        builder.mode(attrs.permissions.unwrap_or(NEW_DIR) & PERMISSIONS);
+        self.root.create_dir_with(inside(path), &builder)
+    }
+
+    /// Removes an empty directory.
+    pub(super) fn remove_dir(&self, path: &str) -> io::Result<()> {
+        self.root.remove_dir(inside(path))
+    }
+
+    /// Removes a file, or a link.
+    pub(super) fn remove_file(&self, path: &str) -> io::Result<()> {
+        self.root.remove_file(inside(path))
+    }
+
+    /// What a link says.
+    pub(super) fn read_link(&self, path: &str) -> io::Result<PathBuf> {
+        self.root.read_link_contents(inside(path))
+    }
+}
+
+/// Changes length, permissions and times of an open file.
+pub(super) fn set(file: &File, attrs: &FileAttributes) -> io::Result<()> {
+    let Change { size, mode, times } = Change::of(attrs)?;
+    if let Some(size) = size {
+        file.set_len(size)?;
+    }
+    if let Some(mode) = mode {
+        file.set_permissions(std::os::unix::fs::PermissionsExt::from_mode(mode))?;
+    }
+    if let Some([accessed, modified]) = times {
+        file.set_times(std::fs::FileTimes::new().set_accessed(accessed).set_modified(modified))?;
+    }
+    Ok(())
+}
+
+/// What is known of a file.
+pub(super) fn attributes(of: &Metadata) -> FileAttributes {
+    let seconds = |time: i64| Some(u32::try_from(time.max(0)).unwrap_or(u32::MAX));
+    FileAttributes {
+        size: Some(of.size()),
+        uid: Some(of.uid()),
+        user: None,
+        gid: Some(of.gid()),
+        group: None,
+        permissions: Some(of.mode()),
+        atime: seconds(of.atime()),
+        mtime: seconds(of.mtime()),
+    }
+}
+
+/// What of a file is to change.
+struct Change {
+    size: Option<u64>,
+    mode: Option<u32>,
+    times: Option<[std::time::SystemTime; 2]>,
+}
+
+impl Change {
+    fn of(attrs: &FileAttributes) -> io::Result<Self> {
+        let FileAttributes { size, uid, user: _, gid, group: _, permissions, atime, mtime } = attrs;
+        if uid.is_some() || gid.is_some() {
+            return Err(io::Error::new(io::ErrorKind::PermissionDenied, "files do not change hands"));
+        }
+        let time = |seconds: u32| UNIX_EPOCH + Duration::from_secs(seconds.into());
+        Ok(Self {
+            size: *size,
+            mode: permissions.map(|mode| mode & PERMISSIONS),
+            times: atime.zip(*mtime).map(|(accessed, modified)| [accessed, modified].map(time)),
+        })
+    }
+}
+
+/// The path from the root, as if that were the root of everything: there is nothing above it.
+fn inside(path: &str) -> PathBuf {
+    let mut inside = PathBuf::new();
+    for part in Path::new(path).components() {
+        match part {
+            Component::Normal(name) => inside.push(name),
+            Component::ParentDir => _ = inside.pop(),
+            Component::RootDir | Component::CurDir | Component::Prefix(_) => (),
+        }
+    }
+    if inside.as_os_str().is_empty() { PathBuf::from(".") } else { inside }
+}
