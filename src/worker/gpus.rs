@@ -11,7 +11,8 @@ use tokio::time::{Instant, sleep, timeout};
 use tracing::{debug, warn};
 
 use super::agent::Agent;
-use super::held::Held;
+use super::ending::Ending;
+use super::held::{Held, Stop};
 use super::system::InUse;
 
 /// How long a job waits for its GPUs. Drivers are done within a second or two; after five refusals a job has failed, so
@@ -24,19 +25,22 @@ const LOOK_EVERY: Duration = Duration::from_millis(250);
 /// How long a driver may take to answer.
 const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 
-/// Waits for the GPUs of a job that was assigned, and accepts or refuses it. Returns whether it is to be run, which one that is
-/// to be stopped is, too: that is where its end is told.
+/// Waits for the GPUs of a job that was assigned, and accepts or refuses it. Returns whether it is to be run: one that was to
+/// be stopped meanwhile has ended without.
 pub(super) async fn are_free(agent: &Agent, held: &Arc<Held>, gpus: &[u32]) -> bool {
     let until = Instant::now() + WAIT;
     loop {
         // Of other jobs last: nothing is waited for between that look and the answer.
         let by_memory = in_use_by_memory(agent, gpus).await;
         let in_use = by_memory.or_else(|| agent.jobs.gpu_in_use(held.key, gpus).map(|index| InUse::Job { index }));
-        let is_stopped = held.control(|control| control.stop.is_some());
-        let Some(in_use) = in_use.filter(|_| !is_stopped) else {
+        if let Some(Stop { why, .. }) = held.control(|control| control.stop) {
             held.accept(&agent.outbox);
-            // A wish to stop it may have been taken for ours.
-            held.wake.notify_one();
+            held.end(&agent.outbox, Ending::stopped(why, None), agent.now());
+            agent.job_over(held);
+            return false;
+        }
+        let Some(in_use) = in_use else {
+            held.accept(&agent.outbox);
             return true;
         };
         if Instant::now() >= until {
