@@ -293,7 +293,10 @@ impl Dispatcher {
         let since = self.online_since();
         match self.0.fleet.agent(worker) {
             Some(agent) => agent.last_heard() > since,
-            None => self.0.fleet.known(worker).is_some_and(|known| known.worker.last_seen > since && self.has_peers()),
+            // One that was last here, and is not, is nowhere until it is heard of elsewhere.
+            None => self.0.fleet.known(worker).is_some_and(|known| {
+                known.worker.last_seen > since && known.worker.instance != self.instance() && self.has_peers()
+            }),
         }
     }
 
