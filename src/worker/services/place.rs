@@ -3,7 +3,7 @@
 use std::fs;
 use std::io;
 use std::os::unix::fs::PermissionsExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
@@ -56,15 +56,16 @@ impl Place {
         self.0.join("data")
     }
 
-    /// Makes the directories: the container's users may write to them, and nobody else comes near.
+    /// Makes the directories: the container's users may write to them, and nobody else comes near. The engine follows
+    /// links when it mounts, and an earlier start could write here: what is no directory of its own is refused.
+    /// Nothing of the container may run meanwhile.
     pub(super) fn make(&self, volumes: impl Iterator<Item = PathBuf>) -> io::Result<()> {
         fs::create_dir_all(&self.0)?;
         fs::set_permissions(&self.0, fs::Permissions::from_mode(0o700))?;
-        for dir in [self.data()].into_iter().chain(volumes) {
-            if !dir.exists() {
-                fs::create_dir_all(&dir)?;
-                fs::set_permissions(&dir, fs::Permissions::from_mode(0o777))?;
-            }
+        own_dir(&self.data())?;
+        for dir in volumes {
+            dir.parent().map(own_dir).transpose()?;
+            own_dir(&dir)?;
         }
         Ok(())
     }
@@ -77,6 +78,19 @@ impl Place {
         let (new, path) = (self.0.join("start.new"), self.0.join("start.json"));
         fs::write(&new, serde_json::to_vec(start)?)?;
         fs::rename(new, path)
+    }
+}
+
+/// Makes a directory unless there is one; a link to one is none.
+fn own_dir(dir: &Path) -> io::Result<()> {
+    match fs::symlink_metadata(dir) {
+        Ok(found) if found.is_dir() => Ok(()),
+        Ok(_) => Err(io::Error::other(format!("{} is not a directory; the container has replaced it", dir.display()))),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            fs::create_dir(dir)?;
+            fs::set_permissions(dir, fs::Permissions::from_mode(0o777))
+        }
+        Err(error) => Err(error),
     }
 }
 
@@ -106,6 +120,23 @@ mod tests {
         let later = start.taken_over(2, (5, 40));
         assert_eq!((later.stdout, later.stderr), (5, 26));
         assert_eq!(later.in_log((1, 1)), (6, 27));
+    }
+
+    #[test]
+    fn a_volume_that_was_replaced_by_a_link_is_not_mounted() {
+        let dir = tempfile::tempdir().unwrap();
+        let place = Place(dir.path().join("ctr-1-00000001"));
+        let volumes = || [place.data().join("volumes/a")].into_iter();
+        place.make(volumes()).unwrap();
+        place.make(volumes()).unwrap();
+        for replaced in ["volumes/a", "volumes"] {
+            let replaced = place.data().join(replaced);
+            fs::remove_dir_all(&replaced).unwrap();
+            std::os::unix::fs::symlink("/", &replaced).unwrap();
+            assert!(place.make(volumes()).is_err(), "{}", replaced.display());
+            fs::remove_file(&replaced).unwrap();
+            place.make(volumes()).unwrap();
+        }
     }
 
     #[test]

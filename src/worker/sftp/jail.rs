@@ -30,12 +30,14 @@ const NEW_DIR: u32 = 0o777;
 #[derive(Debug)]
 pub(super) struct Jail {
     root: Arc<Dir>,
+    /// Whether only regular files may be renamed.
+    only_files_move: bool,
 }
 
 impl Jail {
     /// Everything below `root`.
-    pub(super) fn new(root: Arc<Dir>) -> Self {
-        Self { root }
+    pub(super) fn new(root: Arc<Dir>, only_files_move: bool) -> Self {
+        Self { root, only_files_move }
     }
 
     /// A path as the client sees it, from the root, without `.` and `..`.
@@ -107,6 +109,9 @@ impl Jail {
     /// Renames. What is there already stays unless `replace`.
     pub(super) fn rename(&self, from: &str, to: &str, replace: bool) -> io::Result<()> {
         let to = inside(to);
+        if self.only_files_move && !self.root.symlink_metadata(inside(from))?.is_file() {
+            return Err(io::Error::new(io::ErrorKind::PermissionDenied, "only files of a container can be renamed"));
+        }
         if !replace && self.root.symlink_metadata(&to).is_ok() {
             return Err(io::ErrorKind::AlreadyExists.into());
         }

@@ -1,6 +1,7 @@
 //! Requests that OpenSSH's own programs do not send.
 
 use std::fs;
+use std::io;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::sync::Arc;
 
@@ -28,7 +29,7 @@ impl Client {
     fn new() -> Self {
         let root = TempDir::new().unwrap();
         let dir = Dir::open_ambient_dir(root.path(), ambient_authority()).unwrap();
-        Self { requests: Requests::new(Jail::new(Arc::new(dir))), root }
+        Self { requests: Requests::new(Jail::new(Arc::new(dir), false)), root }
     }
 
     fn ask(&mut self, request: impl Into<Packet>) -> Packet {
@@ -178,4 +179,19 @@ fn what_is_no_request_is_refused_and_what_is_no_packet_ends_it() {
         let refused = client.requests.answer(Bytes::copy_from_slice(garbage), &mut BytesMut::new());
         assert!(refused.is_err(), "{garbage:?}");
     }
+}
+
+#[test]
+fn of_a_container_only_files_are_renamed() {
+    let dir = TempDir::new().unwrap();
+    fs::create_dir(dir.path().join("volumes")).unwrap();
+    fs::write(dir.path().join("file"), "x").unwrap();
+    std::os::unix::fs::symlink("/", dir.path().join("link")).unwrap();
+    let root = Arc::new(Dir::open_ambient_dir(dir.path(), ambient_authority()).unwrap());
+    let container = Jail::new(Arc::clone(&root), true);
+    for name in ["link", "volumes"] {
+        assert_eq!(container.rename(name, "moved", true).unwrap_err().kind(), io::ErrorKind::PermissionDenied);
+    }
+    container.rename("file", "volumes/file", false).unwrap();
+    Jail::new(root, false).rename("volumes", "moved", false).unwrap();
 }
