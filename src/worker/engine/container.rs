@@ -3,19 +3,19 @@
 //! Guards: nothing half-made is left where it cannot be started, and its end is learnt although the engine itself may be
 //! away for a while. Not here: when it must end.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
 use bollard::errors::Error;
 use bollard::models::ContainerCreateBody;
 use bollard::query_parameters::{
-    CreateContainerOptionsBuilder, InspectContainerOptions, KillContainerOptionsBuilder,
+    CreateContainerOptionsBuilder, EventsOptionsBuilder, InspectContainerOptions, KillContainerOptionsBuilder,
     ResizeContainerTTYOptionsBuilder, StartContainerOptions, WaitContainerOptionsBuilder,
 };
 use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::console::{self, Console, FirstWords};
 use super::exec::Exec;
@@ -34,6 +34,12 @@ const AGAIN_AFTER: Duration = Duration::from_secs(1);
 
 /// Exit codes above this one mean a signal.
 const SIGNALLED: i64 = 128;
+
+/// The exit code of what was killed by SIGKILL, as the kernel does where memory runs out.
+const KILLED: i64 = SIGNALLED + 9;
+
+/// How long after the end the engine may still say that memory ran out: many times what it takes on a busy machine.
+const TOLD_WITHIN: Duration = Duration::from_secs(2);
 
 /// What an engine that goes does to its containers.
 const DIED_WITH_ENGINE: &str = "its container ended with the container engine";
@@ -402,10 +408,38 @@ impl Engine {
         }
         let out_of_memory = code != 0
             && match self.docker.inspect_container(id, None::<InspectContainerOptions>).await {
-                Ok(container) => container.state.and_then(|state| state.oom_killed).unwrap_or(false),
+                Ok(container) => {
+                    let limited = container.host_config.and_then(|host| host.memory).is_some_and(|bytes| bytes > 0);
+                    let state = container.state.unwrap_or_default();
+                    state.oom_killed == Some(true)
+                        || (limited && code == KILLED && self.ran_out_of_memory(id, state.started_at.as_deref()).await)
+                }
                 Err(_) => false,
             };
         Exit::Ended { code: i32::try_from(code).unwrap_or(i32::MAX), out_of_memory }
+    }
+
+    /// Whether the engine says, or says shortly, that the container `id` was killed because it used too much memory. The
+    /// kernel tells the engine of that and of the end separately, and the engine that hears of the end first never shows
+    /// the cause in the container's state, only among its events. A kill that was asked for is there at once.
+    async fn ran_out_of_memory(&self, id: &str, started_at: Option<&str>) -> bool {
+        let started = started_at.and_then(|at| humantime::parse_rfc3339(at).ok()).unwrap_or(UNIX_EPOCH);
+        let since = started.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()).to_string();
+        let filters = HashMap::from([("event", vec!["oom", "kill"]), ("container", vec![id])]);
+        let options = EventsOptionsBuilder::default().since(&since).filters(&filters).build();
+        let mut events = Box::pin(self.docker.events(Some(options)));
+        let told = async {
+            while let Some(Ok(event)) = events.next().await {
+                let attributes = event.actor.and_then(|actor| actor.attributes).unwrap_or_default();
+                match event.action.as_deref() {
+                    Some("oom") => return true,
+                    Some("kill") if attributes.get("signal").is_some_and(|signal| signal == "9") => return false,
+                    _ => (),
+                }
+            }
+            false
+        };
+        timeout(TOLD_WITHIN, told).await.unwrap_or(false)
     }
 
     /// Nobody says how the container fares: looks for it until the engine is back. A job's that runs on is as good as

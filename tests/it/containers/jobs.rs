@@ -130,6 +130,10 @@ async fn a_job_that_uses_too_much_memory_is_told_apart() {
         let done = site.run(eater.clone()).await;
         assert_eq!(done.reason(), ("out_of_memory", Some(137)), "{done:?}");
     }
+    let killed = json!({"command": "sleep 1000 & kill -9 $!; wait $!", "requires": {"memoryBytes": 32 << 20}});
+    let done = site.run(killed).await;
+    assert_ne!(done.reason().0, "out_of_memory", "another kill is not taken for it: {done:?}");
+    assert_eq!(done.reason().1, Some(137), "{done:?}");
     assert_eq!(site.containers(), "");
 }
 
