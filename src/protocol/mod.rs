@@ -8,6 +8,7 @@
 
 pub mod agent;
 pub mod asyncapi;
+pub mod audit;
 pub mod auth;
 pub mod chunk;
 pub mod codec;

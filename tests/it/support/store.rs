@@ -226,6 +226,15 @@ impl<F: Fault> DocumentStore for Faulty<F> {
     async fn documents(&self, collection: Collection) -> Result<Vec<Document>, StoreError> {
         self.store.documents(collection).await
     }
+    async fn documents_before(
+        &self,
+        collection: Collection,
+        before: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<Document>, StoreError> {
+        self.store.documents_before(collection, before, limit).await
+    }
+
     async fn write_documents(&self, writes: Vec<DocumentWrite>) -> Result<bool, StoreError> {
         self.store.write_documents(writes).await
     }
