@@ -61,6 +61,10 @@ pub(crate) trait Fault: Send + Sync {
     async fn token(&self, store: &dyn Store, id: &str) -> Result<Option<ApiToken>, StoreError> {
         store.token(id).await
     }
+
+    async fn write_documents(&self, store: &dyn Store, writes: Vec<DocumentWrite>) -> Result<bool, StoreError> {
+        store.write_documents(writes).await
+    }
 }
 
 /// A store behind a fault.
@@ -236,6 +240,6 @@ impl<F: Fault> DocumentStore for Faulty<F> {
     }
 
     async fn write_documents(&self, writes: Vec<DocumentWrite>) -> Result<bool, StoreError> {
-        self.store.write_documents(writes).await
+        self.fault.write_documents(&*self.store, writes).await
     }
 }
