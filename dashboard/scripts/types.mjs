@@ -6,7 +6,8 @@ import { compile } from "json-schema-to-typescript";
 import { format, resolveConfig } from "prettier";
 
 const OUT = fileURLToPath(new URL("../src/protocol/frames.ts", import.meta.url));
-const BANNER = "// Made by `make dashboard-types` from the Rust types; a test fails where it is stale. Not to be edited.\n";
+const BANNER =
+  "// Made by `make dashboard-types` from the Rust types; a test fails where it is stale. Not to be edited.\n";
 
 // A verb is a reference with its `opt` beside it, which TypeScript's generator would pass over.
 function splitReferences(node) {
@@ -27,5 +28,6 @@ const types = await compile({ ...schema, title: "Frame" }, "Frame", {
   format: false,
   unreachableDefinitions: true,
 });
-const style = await resolveConfig(OUT);
+// Without plugins, which would be looked for beside the folder that this is called in.
+const style = { ...(await resolveConfig(OUT)), plugins: [] };
 await writeFile(process.argv[2] ?? OUT, await format(types, { ...style, parser: "typescript" }));
