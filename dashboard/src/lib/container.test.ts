@@ -81,7 +81,15 @@ describe("a form", () => {
   });
 
   it("says which fields cannot be read", () => {
-    const { faults } = createOf({ ...FULL, image: "", ports: "http", cpus: "-1", memory: "much", gpus: "1.5", grace: "x" });
+    const { faults } = createOf({
+      ...FULL,
+      image: "",
+      ports: "http",
+      cpus: "-1",
+      memory: "much",
+      gpus: "1.5",
+      grace: "x",
+    });
     expect(Object.keys(faults)).toEqual(["imageId", "ports", "cpus", "memoryBytes", "gpus", "graceSecs"]);
   });
 });

@@ -116,7 +116,7 @@ export function createLine(create: Create, url: string): string {
     ...flag("--grace", typeof create.graceSecs === "number" ? spanText(create.graceSecs).replaceAll(" ", "") : null),
     ...each("--label", create.requires?.labels),
     ...flag("--worker", create.workerId),
-    create.imageId ?? "",
+    create.imageId || "IMAGE",
     ...(create.command ? ["--", create.command] : []),
   );
 }
@@ -160,4 +160,14 @@ export function sftpOf(
   const user = `${account}.${container.containerId}`;
   const address = at.includes(":") ? `[${at}]:${port}` : `${at}:${port}`;
   return { address, user, command: line("sftp", "-P", port, `${user}@${at.includes(":") ? `[${at}]` : at}`) };
+}
+
+/** Whether every word of `text` is somewhere in what is told of a container. */
+export function isMeant(container: ContainerRecord, text: string): boolean {
+  const { name, containerId, imageId, workerId, account, number } = container;
+  const all = [name ?? "", containerId, imageId, workerId, account, number].join("\n").toLowerCase();
+  return text
+    .toLowerCase()
+    .split(/\s+/)
+    .every((word) => all.includes(word));
 }
