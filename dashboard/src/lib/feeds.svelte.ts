@@ -45,6 +45,8 @@ abstract class Feed<N extends "job" | "worker" | "container"> implements Watcher
     return this;
   }
 
+  /** Another person may look next. */
+  abstract forget(): void;
   abstract event(event: Parameters<Watcher<N>["event"]>[0]): void;
   protected abstract load(): Promise<void>;
 
@@ -90,6 +92,10 @@ class Workers extends Feed<"worker"> {
     return [...this.byId.values()].sort((a, b) => a.workerId.localeCompare(b.workerId));
   }
 
+  override forget(): void {
+    this.byId.clear();
+  }
+
   override event(event: WorkerEvent): void {
     if (event.opt === "status") {
       this.byId.set(event.worker.workerId, event.worker);
@@ -125,6 +131,10 @@ class Containers extends Feed<"container"> {
     return [...this.byId.values()].sort((a, b) => b.createdAt - a.createdAt);
   }
 
+  override forget(): void {
+    this.byId.clear();
+  }
+
   override event(event: ContainerEvent): void {
     if (event.opt !== "status" || !event.container) return;
     if (event.status === "removed") this.byId.delete(event.containerId);
@@ -156,6 +166,10 @@ class JobCounts extends Feed<"job"> {
 
   constructor() {
     super("job");
+  }
+
+  override forget(): void {
+    this.counts = null;
   }
 
   override event(event: JobEvent): void {
