@@ -82,14 +82,15 @@ class Session {
   }
 
   /** A request to the dispatcher over HTTP, with the token.
-   * @throws Refusal */
+   * @throws Refusal, or AbortError */
   async fetch(path: string, init: RequestInit = {}): Promise<Response> {
     const headers = new Headers(init.headers);
     if (this.#token !== null) headers.set("Authorization", `Bearer ${this.#token}`);
     let response: Response;
     try {
       response = await fetch(new URL(path, document.baseURI), { ...init, headers });
-    } catch {
+    } catch (error) {
+      if (error instanceof DOMException && error.name === "AbortError") throw error;
       throw new Refusal({ code: "disconnected", message: "The dispatcher does not answer.", retry: true });
     }
     if (!response.ok) throw await refusal(response);
