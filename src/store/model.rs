@@ -3,6 +3,8 @@
 //! Nothing is indexed and nothing is fast; every engine must answer as this one does. It keeps
 //! nothing, so it is for tests only.
 
+mod documents;
+
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -11,9 +13,11 @@ use std::time::Duration;
 use async_trait::async_trait;
 use parking_lot::Mutex;
 
-use super::documents::{Collection, Document, DocumentStore, DocumentWrite};
+use super::documents::{Collection, Document};
 use super::error::{AppendError, StoreError, SubmitError};
-use super::jobs::{AT_ONCE, Cancelled, Change, Claim, JobFilter, JobStore, NewJob, QueueLimits, Retention, Submitted};
+use super::jobs::{
+    AT_ONCE, Cancelled, Change, Claim, JobCounts, JobFilter, JobStore, NewJob, QueueLimits, Retention, Submitted,
+};
 use super::log::{Appended, AttemptWrite, Gone, LogPage, LogStore};
 use super::transition::{self, Fate};
 use super::{AccountStore, HealthStore, WorkerStore};
@@ -355,14 +359,15 @@ impl JobStore for ModelStore {
                 && !job.id.is_container()
         };
         let kept = self.kept.lock();
-        let newest = kept.jobs.values().rev().map(|kin| &kin.job).filter(shown);
-        Ok(newest.take(limit).map(|job| Arc::new(job.clone())).collect())
+        Ok(kept.jobs.values().rev().map(|kin| &kin.job).filter(shown).take(limit).cloned().map(Arc::new).collect())
     }
 
-    async fn count_jobs(&self, account: Option<&AccountName>) -> Result<u64, StoreError> {
-        let counts =
-            |kin: &&Kin| !kin.job.id.is_container() && account.is_none_or(|account| *account == kin.job.account);
-        Ok(self.kept.lock().jobs.values().filter(counts).count() as u64)
+    async fn count_jobs(&self, account: Option<&AccountName>) -> Result<JobCounts, StoreError> {
+        let shown = |job: &&Job| !job.id.is_container() && account.is_none_or(|account| *account == job.account);
+        let mut counts = JobCounts::default();
+        let kept = self.kept.lock();
+        kept.jobs.values().map(|kin| &kin.job).filter(shown).for_each(|job| *counts.of_mut(job.status) += 1);
+        Ok(counts)
     }
 
     async fn running_on(&self, worker: &WorkerId) -> Result<Vec<Arc<Job>>, StoreError> {
@@ -555,43 +560,5 @@ impl AccountStore for ModelStore {
 
     async fn signing_key(&self, fresh: [u8; 32]) -> Result<[u8; 32], StoreError> {
         Ok(*self.kept.lock().signing_key.get_or_insert(fresh))
-    }
-}
-
-#[async_trait]
-impl DocumentStore for ModelStore {
-    async fn document(&self, collection: Collection, key: &str) -> Result<Option<Document>, StoreError> {
-        Ok(self.documents(collection).await?.into_iter().find(|document| document.key == key))
-    }
-
-    async fn documents(&self, collection: Collection) -> Result<Vec<Document>, StoreError> {
-        let now = self.clock.now();
-        let kept = self.kept.lock();
-        let all = kept.documents.iter().filter(|((of, _), _)| *of == collection);
-        let live = all.filter(|(_, (_, until))| until.is_none_or(|until| now < until));
-        Ok(live.map(|(_, (document, _))| document.clone()).collect())
-    }
-
-    async fn write_documents(&self, writes: Vec<DocumentWrite>) -> Result<bool, StoreError> {
-        let now = self.clock.now();
-        let mut kept = self.kept.lock();
-        kept.documents.retain(|_, (_, until)| until.is_none_or(|until| now < until));
-        let version = |write: &DocumentWrite| {
-            let place = (write.collection, write.key.clone());
-            kept.documents.get(&place).map(|(document, _)| document.version)
-        };
-        if writes.iter().any(|write| version(write) != write.expected) {
-            return Ok(false);
-        }
-        for DocumentWrite { collection, key, expected: _, value, expires_at } in writes {
-            kept.document_versions += 1;
-            let version = kept.document_versions;
-            let place = (collection, key.clone());
-            match value {
-                Some(value) => kept.documents.insert(place, (Document { key, version, value }, expires_at)),
-                None => kept.documents.remove(&place),
-            };
-        }
-        Ok(true)
     }
 }

@@ -79,6 +79,18 @@ export type AuthRequest =
   | (UserPassword & {
       opt: "userPassword";
     })
+  | (UserRole & {
+      opt: "userRole";
+    })
+  | (PasswordChange & {
+      opt: "passwordChange";
+    })
+  | (SessionList & {
+      opt: "sessionList";
+    })
+  | (SessionEnd & {
+      opt: "sessionEnd";
+    })
   | (TokenCreate & {
       opt: "tokenCreate";
     })
@@ -87,6 +99,9 @@ export type AuthRequest =
     })
   | (TokenRevoke & {
       opt: "tokenRevoke";
+    })
+  | (AuditQuery & {
+      opt: "audit";
     });
 /**
  * What an account or token may do.
@@ -110,6 +125,15 @@ export type JobRequest =
     })
   | (List & {
       opt: "list";
+    })
+  | (Nothing & {
+      opt: "counts";
+    })
+  | (Read & {
+      opt: "read";
+    })
+  | (Nothing & {
+      opt: "templates";
     })
   | (Nothing & {
       opt: "watch";
@@ -171,6 +195,7 @@ export type JobRef = string | number;
  * Where a job stands.
  */
 export type Status = "pending" | "running" | "completed" | "failed" | "cancelled";
+export type Before = string;
 /**
  * Client to dispatcher.
  */
@@ -229,6 +254,9 @@ export type ContainerRequest =
     })
   | (FollowConsole & {
       opt: "follow";
+    })
+  | (ReadConsole & {
+      opt: "read";
     })
   | (NamedContainer & {
       opt: "unfollow";
@@ -461,11 +489,53 @@ export type AuthEvent =
     })
   | (TokensReply & {
       opt: "tokens";
+    })
+  | (SessionsReply & {
+      opt: "sessions";
+    })
+  | (AuditLog & {
+      opt: "auditLog";
     });
 /**
  * `ok`: the reply to a login, or, with `of`, to any other verb that has none of its own.
  */
 export type AuthReply = AuthOk | Acknowledged;
+/**
+ * What is written down.
+ */
+export type AuditAction =
+  | "login"
+  | "loginFailed"
+  | "logout"
+  | "sessionEnd"
+  | "register"
+  | "profile"
+  | "photo"
+  | "passwordChange"
+  | "userAdd"
+  | "userRemove"
+  | "userPassword"
+  | "userRole"
+  | "tokenCreate"
+  | "tokenRevoke"
+  | "drain"
+  | "undrain"
+  | "jobCancel"
+  | "containerCreate"
+  | "containerStart"
+  | "containerStop"
+  | "containerRestart"
+  | "containerKill"
+  | "containerRemove"
+  | "containerExec";
+/**
+ * What came of an act.
+ */
+export type AuditOutcome = Done | ErrorCode;
+/**
+ * How it is said that something was done.
+ */
+export type Done = "ok";
 /**
  * Dispatcher to client.
  */
@@ -497,6 +567,15 @@ export type JobEvent =
   | (JobsReply & {
       opt: "jobs";
     })
+  | (CountsReply & {
+      opt: "counts";
+    })
+  | (JobPage & {
+      opt: "page";
+    })
+  | (TemplatesReply & {
+      opt: "templates";
+    })
   | (Nothing & {
       opt: "lagged";
     })
@@ -504,6 +583,23 @@ export type JobEvent =
       opt: "ok";
     });
 export type Cursor = string;
+/**
+ * An entry of a job's log, as a follower is sent it.
+ */
+export type JobEntry =
+  | (StatusEvent & {
+      opt: "status";
+    })
+  | (OutputEvent & {
+      opt: "output";
+    })
+  | (EndEvent & {
+      opt: "end";
+    });
+/**
+ * What a parameter may be.
+ */
+export type ParamType = "string" | "integer" | "number" | "boolean" | "choice";
 /**
  * Dispatcher to client.
  */
@@ -570,11 +666,27 @@ export type ContainerEvent =
   | (ContainerHistory & {
       opt: "history";
     })
+  | (ConsolePage & {
+      opt: "page";
+    })
   | (Nothing & {
       opt: "lagged";
     })
   | (Acknowledged & {
       opt: "ok";
+    });
+/**
+ * An entry of a container's console, as a follower is sent it.
+ */
+export type ConsoleEntry =
+  | (ContainerStatusEvent & {
+      opt: "status";
+    })
+  | (ConsoleOutput & {
+      opt: "output";
+    })
+  | (StartEnded & {
+      opt: "end";
     });
 /**
  * Dispatcher to administrator.
@@ -746,7 +858,7 @@ export interface Login {
   token?: string | null;
 }
 /**
- * `userAdd`. Administrators only, as all that follows.
+ * `userAdd`. Administrators only, as all that is named after users.
  */
 export interface UserAdd {
   /**
@@ -793,6 +905,47 @@ export interface UserPassword {
   password: string;
 }
 /**
+ * `userRole`: gives an account another role; its logins end, and its API tokens that may do more than the new role.
+ */
+export interface UserRole {
+  /**
+   * The account.
+   */
+  account: string;
+  role: Role;
+}
+/**
+ * `passwordChange`: another password of one's own. All logins end; the connection goes on with the one of the reply.
+ */
+export interface PasswordChange {
+  /**
+   * The new one.
+   */
+  password: string;
+  /**
+   * The one until now.
+   */
+  present: string;
+}
+/**
+ * `sessionList`: the logins by password that still last.
+ */
+export interface SessionList {
+  /**
+   * One's own unless given. Administrators may name any account, or `*` for all of them.
+   */
+  account?: string | null;
+}
+/**
+ * `sessionEnd`: ends a login everywhere, as logging out does.
+ */
+export interface SessionEnd {
+  /**
+   * Which one.
+   */
+  id: string;
+}
+/**
  * `tokenCreate`: an API token.
  */
 export interface TokenCreate {
@@ -800,6 +953,10 @@ export interface TokenCreate {
    * Whose jobs it submits; the asker's own account unless given.
    */
   account?: string | null;
+  /**
+   * What its owner calls it, at most 64 characters.
+   */
+  name?: string | null;
   role: Role;
   /**
    * How long it lives, in seconds; for ever unless given.
@@ -814,6 +971,23 @@ export interface TokenRevoke {
    * The token's id, or the token itself.
    */
   token: string;
+}
+/**
+ * `audit`: what was done, newest first. Administrators see all of it, users what they did themselves.
+ */
+export interface AuditQuery {
+  /**
+   * Only what this account did.
+   */
+  account?: string | null;
+  /**
+   * Only what was done before this entry: `next` of the page before.
+   */
+  before?: string | null;
+  /**
+   * Entries at most; 50 unless given, 1,000 at most.
+   */
+  limit?: number | null;
 }
 /**
  * `submit`: the spec's fields beside these.
@@ -998,6 +1172,10 @@ export interface Named {
  */
 export interface List {
   /**
+   * Only jobs of this account; another's than one's own for administrators alone.
+   */
+  account?: string | null;
+  /**
    * Only jobs older than this one: `next` of the page before, or any job.
    */
   before?: JobRef | null;
@@ -1009,6 +1187,36 @@ export interface List {
    * Only jobs of this status.
    */
   status?: Status | null;
+  /**
+   * Only jobs with this tag.
+   */
+  tag?: string | null;
+  /**
+   * Only jobs with this in their name, command, arguments, image, tags, id or number, in capitals or not.
+   */
+  text?: string | null;
+  /**
+   * Only jobs that this worker has or had.
+   */
+  workerId?: WorkerId | null;
+}
+/**
+ * `job read`.
+ */
+export interface Read {
+  /**
+   * On from here; from the log's beginning unless this or `before` is given.
+   */
+  after?: After | null;
+  /**
+   * Back from here.
+   */
+  before?: Before | null;
+  jobId: JobRef;
+  /**
+   * About so many bytes of output at the most; 65,536 unless given, 524,288 at the most.
+   */
+  maxBytes?: number | null;
 }
 /**
  * `input`.
@@ -1183,6 +1391,24 @@ export interface FollowConsole {
    */
   after?: After & string;
   containerId: ContainerRef;
+}
+/**
+ * `container read`.
+ */
+export interface ReadConsole {
+  /**
+   * On from here; from the console's beginning unless this or `before` is given.
+   */
+  after?: After | null;
+  /**
+   * Back from here.
+   */
+  before?: Before | null;
+  containerId: ContainerRef;
+  /**
+   * About so many bytes of output at the most; 65,536 unless given, 524,288 at the most.
+   */
+  maxBytes?: number | null;
 }
 /**
  * `input`.
@@ -1920,6 +2146,10 @@ export interface TokenRecord {
    * Names it for `tokenRevoke`.
    */
   id: string;
+  /**
+   * What its owner calls it.
+   */
+  name?: string | null;
   role: Role;
 }
 /**
@@ -1930,6 +2160,100 @@ export interface TokensReply {
    * All of them.
    */
   tokens: TokenRecord[];
+}
+/**
+ * Logins by password, the latest first.
+ */
+export interface SessionsReply {
+  /**
+   * At most 1,000.
+   */
+  sessions: SessionRecord[];
+}
+/**
+ * What is shown of a login by password.
+ */
+export interface SessionRecord {
+  /**
+   * Who has logged in.
+   */
+  account: string;
+  /**
+   * When, in milliseconds.
+   */
+  createdAt: number;
+  /**
+   * Whether this connection rests on it.
+   */
+  current: boolean;
+  /**
+   * When its last token runs out, in milliseconds.
+   */
+  expiresAt: number;
+  /**
+   * The address that it came from.
+   */
+  from: string;
+  /**
+   * Names it for `sessionEnd`.
+   */
+  id: string;
+  /**
+   * When its tokens were last made anew, in milliseconds.
+   */
+  lastUsedAt: number;
+  /**
+   * What the program that logged in says it is.
+   */
+  userAgent?: string | null;
+}
+/**
+ * A page of the audit log.
+ */
+export interface AuditLog {
+  /**
+   * Newest first.
+   */
+  entries: AuditRecord[];
+  /**
+   * `before` of the next page; null on the last one.
+   */
+  next?: string | null;
+}
+/**
+ * One act.
+ */
+export interface AuditRecord {
+  /**
+   * Who. Of a failed login: the account that was tried, or what was given as one.
+   */
+  account: string;
+  action: AuditAction;
+  /**
+   * What else there is to say.
+   */
+  detail?: string | null;
+  /**
+   * From which address, where it is known.
+   */
+  from?: string | null;
+  /**
+   * Its name; a later one sorts after it.
+   */
+  id: string;
+  outcome: AuditOutcome;
+  /**
+   * As what; null where nothing was proved.
+   */
+  role?: Role | null;
+  /**
+   * To what: an account, the id of a token, a login, a worker, a job or a container.
+   */
+  target?: string | null;
+  /**
+   * When, in milliseconds.
+   */
+  time: number;
 }
 /**
  * Reply to `submit`.
@@ -2169,6 +2493,124 @@ export interface JobsReply {
   next?: string | null;
 }
 /**
+ * How many jobs of each status are kept: one's own, or everyone's for an administrator. Containers are not among them.
+ */
+export interface CountsReply {
+  /**
+   * Ended because someone asked.
+   */
+  cancelled: number;
+  /**
+   * Ended with exit code 0.
+   */
+  completed: number;
+  /**
+   * Ended otherwise.
+   */
+  failed: number;
+  /**
+   * Wait for a worker.
+   */
+  pending: number;
+  /**
+   * Were given to a worker.
+   */
+  running: number;
+}
+/**
+ * Reply to `job read`.
+ */
+export interface JobPage {
+  /**
+   * Entries, in order.
+   */
+  entries: JobEntry[];
+  jobId: JobId;
+  /**
+   * Whether there are entries further on in the same direction.
+   */
+  more: boolean;
+  /**
+   * Entries that are gone, right before the first of `entries`.
+   */
+  removed?: Removed | null;
+  status: Status;
+  top: Cursor;
+}
+/**
+ * Entries that are gone, both ends included.
+ */
+export interface Removed {
+  from: Cursor;
+  to: Cursor;
+}
+/**
+ * Reply to `templates`.
+ */
+export interface TemplatesReply {
+  /**
+   * By name.
+   */
+  templates: TemplateRecord[];
+}
+/**
+ * A template.
+ */
+export interface TemplateRecord {
+  /**
+   * For people.
+   */
+  description?: string | null;
+  /**
+   * What `submit` names it by.
+   */
+  name: string;
+  /**
+   * What may be said in `params`, by name.
+   */
+  params: ParamRecord[];
+}
+/**
+ * A parameter of a template.
+ */
+export interface ParamRecord {
+  /**
+   * For people.
+   */
+  description?: string | null;
+  /**
+   * What a choice is between.
+   */
+  choices?: string[] | null;
+  /**
+   * What it is where it is not given.
+   */
+  default?: {
+    [k: string]: unknown;
+  };
+  /**
+   * The most that a number may be.
+   */
+  max?: number | null;
+  /**
+   * The longest that a string may be, in bytes.
+   */
+  maxLength?: number | null;
+  /**
+   * The least that a number may be.
+   */
+  min?: number | null;
+  /**
+   * Its name in `params`.
+   */
+  name: string;
+  /**
+   * Whether it must be given, because it has no `default`.
+   */
+  required: boolean;
+  type: ParamType;
+}
+/**
  * One worker; also what `watch` sends when its status changes.
  */
 export interface WorkerReply {
@@ -2232,6 +2674,10 @@ export interface WorkerRecord {
    * Jobs now.
    */
   running: number;
+  /**
+   * Address of its SFTP server, for whoever logs in as `<account>.<jobId>`; absent where it runs none.
+   */
+  sftp?: string | null;
   /**
    * Jobs at a time.
    */
@@ -2634,6 +3080,26 @@ export interface ContainerSample {
    * When, in milliseconds.
    */
   time: number;
+}
+/**
+ * Reply to `container read`.
+ */
+export interface ConsolePage {
+  containerId: ContainerId;
+  /**
+   * Entries, in order.
+   */
+  entries: ConsoleEntry[];
+  /**
+   * Whether there are entries further on in the same direction.
+   */
+  more: boolean;
+  /**
+   * Entries that are gone, right before the first of `entries`.
+   */
+  removed?: Removed | null;
+  status: ContainerStatus;
+  top: Cursor;
 }
 /**
  * All plugins of a dispatcher, by name.

@@ -30,9 +30,22 @@ impl Reader {
                 Ok(self.reply(id, &JobEvent::Job(Box::new(JobReply { job }))).await?)
             }
             JobRequest::List(list) => {
-                let page = self.dispatcher.list(who, &list).await?;
+                // Boxed, as what reads much: every frame of a connection takes room for the largest of these.
+                let page = Box::pin(self.dispatcher.list(who, &list)).await?;
                 let next = page.next.map(|id| id.to_string());
                 Ok(self.reply(id, &JobEvent::Jobs(JobsReply { jobs: page.jobs, next })).await?)
+            }
+            JobRequest::Counts(_) => {
+                let counts = self.dispatcher.job_counts(who).await?;
+                Ok(self.reply(id, &JobEvent::Counts(counts)).await?)
+            }
+            JobRequest::Read(read) => {
+                let (job, part) = Box::pin(self.dispatcher.page_of_job(who, &read)).await?;
+                Ok(self.reply(id, &JobEvent::Page(part.of_job(job))).await?)
+            }
+            JobRequest::Templates(_) => {
+                let templates = self.dispatcher.templates();
+                Ok(self.reply(id, &JobEvent::Templates(templates)).await?)
             }
             JobRequest::Watch(_) => {
                 let watch = self.dispatcher.watch_jobs(who, &self.session.outbox)?;

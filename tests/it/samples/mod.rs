@@ -1,6 +1,8 @@
 //! One frame of every kind, with every field set: what golden files hold, what `fuzz` mutates.
 
+mod accounts;
 mod containers;
+mod pages;
 
 use std::collections::BTreeMap;
 
@@ -24,6 +26,7 @@ use gangline::protocol::job::{
     Cancel, EndEvent, Follow, Following, Input, JobEvent, JobRecord, JobReply, JobRequest, JobsReply, List, Live,
     Named, OutputEvent, Reason, Resize, Status, StatusEvent, Submit, Submitted, Truncated,
 };
+use gangline::protocol::paging::Read;
 use gangline::protocol::plugin::{
     Action, Answer, Call, Event, Hook, PluginEvent, PluginOrder, PluginRecord, PluginReport, PluginRequest,
     PluginsReply, Policy, RegisterPlugin, RegisteredPlugin,
@@ -33,7 +36,7 @@ use gangline::protocol::worker::{
     ListWorkers, NamedWorker, UsageEvent, UsageSample, WorkerEvent, WorkerHistory, WorkerRecord, WorkerReply,
     WorkerRequest, WorkerStatus, WorkersReply,
 };
-use gangline::protocol::{After, Cursor, JobId, JobRef, StreamName, WorkerId};
+use gangline::protocol::{After, Before, Cursor, JobId, JobRef, StreamName, WorkerId};
 
 const NOW: u64 = 1_767_225_600_000;
 
@@ -327,6 +330,7 @@ fn worker() -> WorkerRecord {
         status: WorkerStatus::Busy,
         draining: false,
         ip: Some(std::net::Ipv4Addr::new(192, 0, 2, 7).into()),
+        sftp: text("gpu-box-1.lan:2022"),
         hostname: "gpu-box-1.lan".to_owned(),
         os: "linux".to_owned(),
         arch: "x86_64".to_owned(),
@@ -355,15 +359,18 @@ fn token_record() -> TokenRecord {
         account: "ada".to_owned(),
         created_at: NOW,
         expires_at: Some(NOW + 2_592_000_000),
+        name: text("ci"),
     }
 }
 
 /// Every frame.
 pub(crate) fn all() -> Vec<Sample> {
-    let directions = [from_client(), from_worker(), from_plugin(), to_client(), to_worker(), to_plugin()];
+    let directions =
+        [from_client(), from_worker(), from_plugin(), to_client(), to_worker(), to_plugin(), pages::to_client()];
     let containers =
         [containers::from_client(), containers::from_worker(), containers::to_client(), containers::to_worker()];
-    directions.into_iter().chain(containers).flatten().collect()
+    let accounts = [accounts::from_client(), accounts::to_client()];
+    directions.into_iter().chain(containers).chain(accounts).flatten().collect()
 }
 
 fn from_client() -> Vec<Sample> {
@@ -410,6 +417,7 @@ fn from_client() -> Vec<Sample> {
                 role: Role::Worker,
                 account: text("ada"),
                 ttl_secs: Some(2_592_000),
+                name: text("ci"),
             }),
         ),
         auth("auth-tokenList", AuthRequest::TokenList(Nothing {})),
@@ -422,8 +430,20 @@ fn from_client() -> Vec<Sample> {
         job("job-get", JobRequest::Get(Named { job_id: job_ref() })),
         job(
             "job-list",
-            JobRequest::List(List { status: Some(Status::Running), limit: Some(20), before: Some(job_ref()) }),
+            JobRequest::List(List {
+                status: Some(Status::Running),
+                account: text("ada"),
+                worker_id: Some(worker_id()),
+                tag: text("ci"),
+                text: text("make"),
+                limit: Some(20),
+                before: Some(job_ref()),
+            }),
         ),
+        job("job-counts", JobRequest::Counts(Nothing {})),
+        job("job-read", JobRequest::Read(pages::read())),
+        job("job-read-before", JobRequest::Read(Read { after: None, before: Some(Before::End), ..pages::read() })),
+        job("job-templates", JobRequest::Templates(Nothing {})),
         job("job-watch", JobRequest::Watch(Nothing {})),
         job("job-unwatch", JobRequest::Unwatch(Nothing {})),
         job(
