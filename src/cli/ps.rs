@@ -64,7 +64,8 @@ async fn show_once(context: &Context, client: &mut Client, args: &PsArgs) -> Res
         // One page at a time, however many jobs there are.
         let mut before = None;
         loop {
-            let page = client.list(List { status: args.status, limit: Some(PAGE_MOST), before }).await?;
+            let page =
+                client.list(List { status: args.status, limit: Some(PAGE_MOST), before, ..List::default() }).await?;
             render::json_lines(&page.jobs)?;
             match page.next.and_then(|next| next.parse().ok()) {
                 Some(next) => before = Some(next),
@@ -86,7 +87,7 @@ async fn collect(client: &mut Client, args: &PsArgs) -> Result<Vec<JobRecord>, F
     let mut before = None;
     let limit = if args.all { PAGE_MOST } else { args.limit };
     loop {
-        let page = client.list(List { status: args.status, limit: Some(limit), before }).await?;
+        let page = client.list(List { status: args.status, limit: Some(limit), before, ..List::default() }).await?;
         jobs.extend(page.jobs);
         match page.next.and_then(|next| next.parse().ok()) {
             Some(next) if args.all => before = Some(next),
@@ -94,7 +95,7 @@ async fn collect(client: &mut Client, args: &PsArgs) -> Result<Vec<JobRecord>, F
         }
     }
     if !args.all && args.status.is_none() {
-        let running = List { status: Some(Status::Running), limit: Some(PAGE_MOST), before: None };
+        let running = List { status: Some(Status::Running), limit: Some(PAGE_MOST), ..List::default() };
         jobs.extend(client.list(running).await?.jobs);
         jobs.sort_by_key(|job| std::cmp::Reverse(job.task_id));
         jobs.dedup_by_key(|job| job.task_id);

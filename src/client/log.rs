@@ -122,6 +122,9 @@ fn of_job_event(event: JobEvent<'_>) -> Result<Option<Heard>, NotBytes> {
         | JobEvent::Following(_)
         | JobEvent::Job(_)
         | JobEvent::Jobs(_)
+        | JobEvent::Counts(_)
+        | JobEvent::Page(_)
+        | JobEvent::Templates(_)
         | JobEvent::Lagged(_)
         | JobEvent::Ok(_) => return Ok(None),
     }))
@@ -151,6 +154,7 @@ fn of_container_event(event: ContainerEvent<'_>) -> Result<Option<Heard>, NotByt
         | ContainerEvent::Following(_)
         | ContainerEvent::Stats(_)
         | ContainerEvent::History(_)
+        | ContainerEvent::Page(_)
         | ContainerEvent::Lagged(_)
         | ContainerEvent::Ok(_) => return Ok(None),
     }))

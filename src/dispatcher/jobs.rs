@@ -16,10 +16,10 @@ use crate::model::spec::{Gpus, millis};
 use crate::model::{Job, JobSpec, Outcome, Role};
 use crate::protocol::agent::{AgentInput, AgentJobOrder, AgentResize, CancelAttempt};
 use crate::protocol::audit::AuditAction;
-use crate::protocol::job::{Cancel, JobRecord, List, Reason, Status, Submit, Submitted};
+use crate::protocol::job::{Cancel, JobRecord, Reason, Status, Submit, Submitted};
 use crate::protocol::limits::{PAGE, PAGE_MOST};
 use crate::protocol::plugin::Hook;
-use crate::protocol::{Chunk, Cursor, ErrorCode, JobId, JobRef, WireError, id};
+use crate::protocol::{Chunk, Cursor, ErrorCode, JobRef, WireError, id};
 use crate::store::jobs::{Cancelled, JobFilter, NewJob, QueueLimits};
 
 /// Longest idempotency key, in bytes.
@@ -35,15 +35,6 @@ pub struct Submission {
     pub reply: Submitted,
     /// Its place in the job's log, where it follows.
     pub follow: Option<Follow>,
-}
-
-/// A page of jobs.
-#[derive(Debug)]
-pub struct Page {
-    /// Newest first.
-    pub jobs: Vec<JobRecord>,
-    /// Where the next page begins.
-    pub next: Option<JobId>,
 }
 
 impl Dispatcher {
@@ -161,24 +152,6 @@ impl Dispatcher {
         Ok(record)
     }
 
-    /// A page of jobs, newest first.
-    ///
-    /// # Errors
-    /// A wrong field, or the store.
-    pub async fn list(&self, who: &Identity, list: &List) -> Result<Page, DispatchError> {
-        let List { status, limit, before } = list;
-        let account = audience(who)?;
-        let limit = page_limit(*limit)?;
-        // One more than asked for tells whether there is another page.
-        let filter = JobFilter { account, status: *status, before: before.map(JobRef::number), limit: limit + 1 };
-        let mut jobs = self.0.store.jobs(filter).await?;
-        let more = jobs.len() > limit;
-        jobs.truncate(limit);
-        let next = if more { jobs.last().map(|job| job.id) } else { None };
-        let facts = self.facts_for(&jobs);
-        Ok(Page { jobs: jobs.iter().map(|job| records::job(job, &facts)).collect(), next })
-    }
-
     /// A page of jobs, newest first, and how many there are in all.
     ///
     /// # Errors
@@ -190,7 +163,7 @@ impl Dispatcher {
         before: Option<JobRef>,
     ) -> Result<(Vec<Arc<Job>>, u64), DispatchError> {
         let account = audience(who)?;
-        let count = self.0.store.count_jobs(account.as_ref()).await?;
+        let count = self.0.store.count_jobs(account.as_ref()).await?.total();
         let before = before.map(JobRef::number);
         let jobs = self.0.store.jobs(JobFilter { account, status: None, before, limit: page_limit(limit)? }).await?;
         Ok((jobs, count))
@@ -303,7 +276,7 @@ impl Dispatcher {
     }
 
     /// Facts of the workers where one of `jobs` waits for one, else none.
-    fn facts_for(&self, jobs: &[Arc<Job>]) -> Vec<crate::scheduler::Facts> {
+    pub(super) fn facts_for(&self, jobs: &[Arc<Job>]) -> Vec<crate::scheduler::Facts> {
         if jobs.iter().any(|job| job.status == Status::Pending) {
             self.0.fleet.facts(self.online_since(), self.instance())
         } else {

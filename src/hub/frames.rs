@@ -7,21 +7,31 @@ use crate::protocol::codec::encode;
 use crate::protocol::container::{ConsoleOutput, ContainerEvent, ContainerStatus, ContainerStatusEvent, StartEnded};
 use crate::protocol::job::{EndEvent, JobEvent, OutputEvent, StatusEvent};
 use crate::protocol::output::encode_event;
+use crate::protocol::paging::{ConsoleEntry, JobEntry};
 use crate::protocol::{Chunk, ContainerId, JobId};
 
 /// The frame of a log entry: the same bytes for every follower, live or replayed.
 pub(super) fn of_entry(id: JobId, entry: &Entry) -> Utf8Bytes {
     match ContainerId::of(id) {
-        Some(container) => of_console(container, entry),
-        None => of_job(id, entry),
+        Some(container) => match of_console(container, entry) {
+            ConsoleEntry::Status(event) => encode(&ContainerEvent::Status(event)).into(),
+            ConsoleEntry::Output(event) => encode(&ContainerEvent::Output(event)).into(),
+            ConsoleEntry::End(event) => encode(&ContainerEvent::End(event)).into(),
+        },
+        None => match of_job(id, entry) {
+            JobEntry::Status(event) => encode(&JobEvent::Status(event)).into(),
+            JobEntry::Output(event) => encode_event(&event).into(),
+            JobEntry::End(event) => encode(&JobEvent::End(event)).into(),
+        },
     }
 }
 
-fn of_job(job_id: JobId, entry: &Entry) -> Utf8Bytes {
+/// An entry of a job's log.
+pub fn of_job(job_id: JobId, entry: &Entry) -> JobEntry<'_> {
     let Entry { at, time, kind } = entry;
     let (at, time) = (*at, *time);
-    let event = match kind {
-        EntryKind::Status { status, worker, reason } => JobEvent::Status(StatusEvent {
+    match kind {
+        EntryKind::Status { status, worker, reason } => JobEntry::Status(StatusEvent {
             job_id,
             at: Some(at),
             status: *status,
@@ -36,10 +46,9 @@ fn of_job(job_id: JobId, entry: &Entry) -> Utf8Bytes {
         }),
         EntryKind::Output { stream, offset, bytes } => {
             let (text, base64) = Chunk::of(bytes).into_fields();
-            let output = OutputEvent { job_id, at, stream: *stream, offset: *offset, text, base64, time };
-            return encode_event(&output).into();
+            JobEntry::Output(OutputEvent { job_id, at, stream: *stream, offset: *offset, text, base64, time })
         }
-        EntryKind::End { status, exit_code, reason, message } => JobEvent::End(EndEvent {
+        EntryKind::End { status, exit_code, reason, message } => JobEntry::End(EndEvent {
             job_id,
             at,
             status: *status,
@@ -48,17 +57,17 @@ fn of_job(job_id: JobId, entry: &Entry) -> Utf8Bytes {
             error_message: message.clone(),
             time,
         }),
-    };
-    encode(&event).into()
+    }
 }
 
-fn of_console(container_id: ContainerId, entry: &Entry) -> Utf8Bytes {
+/// An entry of a container's console.
+pub fn of_console(container_id: ContainerId, entry: &Entry) -> ConsoleEntry<'_> {
     let Entry { at, time, kind } = entry;
     let (at, time) = (*at, *time);
-    let event = match kind {
+    match kind {
         EntryKind::Status { status: _, worker, reason } => {
             let status = if worker.is_some() { ContainerStatus::Running } else { ContainerStatus::Creating };
-            ContainerEvent::Status(Box::new(ContainerStatusEvent {
+            ConsoleEntry::Status(Box::new(ContainerStatusEvent {
                 container_id,
                 at: Some(at),
                 status,
@@ -71,7 +80,7 @@ fn of_console(container_id: ContainerId, entry: &Entry) -> Utf8Bytes {
         }
         EntryKind::Output { stream, offset, bytes } => {
             let (text, base64) = Chunk::of(bytes).into_fields();
-            ContainerEvent::Output(ConsoleOutput {
+            ConsoleEntry::Output(ConsoleOutput {
                 container_id,
                 at,
                 stream: *stream,
@@ -81,7 +90,7 @@ fn of_console(container_id: ContainerId, entry: &Entry) -> Utf8Bytes {
                 time,
             })
         }
-        EntryKind::End { status, exit_code, reason, message } => ContainerEvent::End(StartEnded {
+        EntryKind::End { status, exit_code, reason, message } => ConsoleEntry::End(StartEnded {
             container_id,
             at,
             status: container::after(*status, *reason),
@@ -90,6 +99,5 @@ fn of_console(container_id: ContainerId, entry: &Entry) -> Utf8Bytes {
             error_message: message.clone(),
             time,
         }),
-    };
-    encode(&event).into()
+    }
 }

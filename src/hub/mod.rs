@@ -9,7 +9,7 @@
 
 pub mod feed;
 pub mod follow;
-mod frames;
+pub mod frames;
 pub mod outbox;
 pub mod tail;
 

@@ -365,6 +365,36 @@ impl FromStr for After {
     }
 }
 
+/// Where a page of a log ends that is read backwards.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Before {
+    /// Right before this entry.
+    At(Cursor),
+    /// `"end"`: with the newest entry.
+    End,
+}
+
+impl fmt::Display for Before {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::At(cursor) => cursor.fmt(f),
+            Self::End => f.write_str("end"),
+        }
+    }
+}
+
+impl FromStr for Before {
+    type Err = InvalidName;
+
+    fn from_str(text: &str) -> Result<Self, InvalidName> {
+        match (text, text.parse()) {
+            ("end", _) => Ok(Self::End),
+            (_, Ok(cursor)) => Ok(Self::At(cursor)),
+            (_, Err(_)) => invalid("\"end\" or a cursor such as \"1-42\""),
+        }
+    }
+}
+
 /// Strings on the wire that are parsed values here. `number` says whether a bare number is one
 /// too, as people type `"jobId":7`.
 macro_rules! wire_string {
@@ -423,6 +453,7 @@ wire_string!(WorkerId, false, "^[A-Za-z0-9_:@-][A-Za-z0-9._:@-]{0,127}$");
 wire_string!(PluginName, false, "^[A-Za-z0-9_-][A-Za-z0-9._-]{0,63}$");
 wire_string!(Cursor, false, "^[0-9]+-[0-9]+$");
 wire_string!(After, true, "^(0|tail|[0-9]+-[0-9]+)$");
+wire_string!(Before, false, "^(end|[0-9]+-[0-9]+)$");
 
 // `JobRef` is written as whichever form it holds, so it cannot use the macro's writer.
 impl Serialize for JobRef {
@@ -482,6 +513,8 @@ mod tests {
         assert_eq!("ctr-7-c51f0c33".parse(), Ok(ContainerRef::Id(ContainerId(container))));
         assert_eq!("web".parse(), Ok(ContainerRef::Name("web".into())));
         assert_eq!("tail".parse(), Ok(After::Tail));
+        assert_eq!("end".parse(), Ok(Before::End));
+        assert_eq!("1-42".parse(), Ok(Before::At(Cursor::new(1, 42))));
         assert_eq!("1-42".parse(), Ok(After::At(Cursor::new(1, 42))));
     }
 

@@ -11,7 +11,9 @@ use super::codec::{Acknowledged, Nothing, typed, typed_value, verbs};
 use super::error::WireError;
 use super::id::{After, Attempt, Cursor, JobId, JobRef, WorkerId};
 use super::lenient::{count, or_default};
+use super::paging::{JobPage, Read};
 use super::spec::JobSpec;
+use super::template::TemplatesReply;
 
 verbs! {
     /// Client to dispatcher.
@@ -21,6 +23,9 @@ verbs! {
         "unfollow" => Unfollow(Named) by naming_a_job,
         "get" => Get(Named) by naming_a_job,
         "list" => List(List),
+        "counts" => Counts(Nothing),
+        "read" => Read(Read) by naming_a_job,
+        "templates" => Templates(Nothing),
         "watch" => Watch(Nothing),
         "unwatch" => Unwatch(Nothing),
         "input" => Input(Input<'a>) by naming_a_job,
@@ -41,6 +46,9 @@ verbs! {
         "truncated" => Truncated(Truncated),
         "job" => Job(Box<JobReply>),
         "jobs" => Jobs(JobsReply),
+        "counts" => Counts(CountsReply),
+        "page" => Page(JobPage<'a>),
+        "templates" => Templates(TemplatesReply),
         "lagged" => Lagged(Nothing),
         "ok" => Ok(Acknowledged),
     }
@@ -133,6 +141,18 @@ pub struct List {
     /// Only jobs of this status.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub status: Option<Status>,
+    /// Only jobs of this account; another's than one's own for administrators alone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub account: Option<String>,
+    /// Only jobs that this worker has or had.
+    #[serde(skip_serializing_if = "Option::is_none", alias = "worker_id", alias = "machine_id", alias = "machineId")]
+    pub worker_id: Option<WorkerId>,
+    /// Only jobs with this tag.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tag: Option<String>,
+    /// Only jobs with this in their name, command, arguments, image, tags, id or number, in capitals or not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub text: Option<String>,
     /// Jobs at most; 50 unless given, 1,000 at most.
     #[serde(deserialize_with = "count", skip_serializing_if = "Option::is_none")]
     pub limit: Option<u32>,
@@ -368,6 +388,21 @@ pub struct JobsReply {
     pub jobs: Vec<JobRecord>,
     /// `before` of the next page; null on the last one.
     pub next: Option<String>,
+}
+
+/// How many jobs of each status are kept: one's own, or everyone's for an administrator. Containers are not among them.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct CountsReply {
+    /// Wait for a worker.
+    pub pending: u64,
+    /// Were given to a worker.
+    pub running: u64,
+    /// Ended with exit code 0.
+    pub completed: u64,
+    /// Ended otherwise.
+    pub failed: u64,
+    /// Ended because someone asked.
+    pub cancelled: u64,
 }
 
 /// What is known of a job.

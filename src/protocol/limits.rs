@@ -44,6 +44,12 @@ pub const CHUNK_BYTES: usize = 64 * 1024;
 pub const PLUGINS: usize = 64;
 /// How long a plugin may take for an answer, unless the settings say otherwise.
 pub const PLUGIN_TIMEOUT: Duration = Duration::from_secs(2);
+/// Output in one page of a log, in bytes, unless asked otherwise.
+pub const LOG_PAGE_BYTES: u32 = 64 * 1024;
+/// Output in one page of a log at the most, in bytes.
+pub const LOG_PAGE_BYTES_MOST: u32 = 512 * 1024;
+/// Entries in one page of a log at the most.
+pub const LOG_PAGE_ENTRIES: usize = 4_096;
 /// Jobs in one page unless asked otherwise.
 pub const PAGE: u32 = 50;
 /// Jobs in one page at the most.

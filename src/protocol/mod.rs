@@ -1,7 +1,8 @@
 //! The wire: every frame that crosses a WebSocket, in both directions, and nothing else.
 //!
 //! A frame is one JSON object, `{"type": noun, "id"?: …, "data": {"opt": verb, …}}`. The nouns
-//! are modules here: [`job`] and [`worker`] hold the frames of clients, [`agent`] those between
+//! are modules here: [`job`] and [`worker`] hold the frames of clients ([`paging`] and [`template`] more of
+//! them), [`agent`] those between
 //! dispatcher and worker, [`plugin`] those between dispatcher and plugin. [`codec`] reads and writes them and names the field that is wrong.
 //!
 //! Invariant: a type of this room is never stored, and nothing here does I/O.
@@ -20,14 +21,16 @@ pub mod job;
 mod lenient;
 pub mod limits;
 pub mod output;
+pub mod paging;
 pub mod plugin;
 pub mod schema;
 pub mod spec;
+pub mod template;
 pub mod worker;
 
 pub use chunk::{Chunk, StreamName};
 pub use error::{CloseCode, ErrorCode, WireError};
-pub use id::{After, Attempt, ContainerId, ContainerRef, Cursor, JobId, JobRef, PluginName, WorkerId};
+pub use id::{After, Attempt, Before, ContainerId, ContainerRef, Cursor, JobId, JobRef, PluginName, WorkerId};
 
 /// The version that `hello` announces.
 pub const PROTOCOL_VERSION: u32 = 1;

@@ -102,6 +102,40 @@ pub struct JobFilter {
     pub limit: usize,
 }
 
+/// How many jobs of each status there are.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct JobCounts {
+    /// They wait.
+    pub pending: u64,
+    /// They run.
+    pub running: u64,
+    /// They ended with exit code 0.
+    pub completed: u64,
+    /// They ended otherwise.
+    pub failed: u64,
+    /// They ended because someone asked.
+    pub cancelled: u64,
+}
+
+impl JobCounts {
+    /// All of them.
+    pub fn total(self) -> u64 {
+        let Self { pending, running, completed, failed, cancelled } = self;
+        pending + running + completed + failed + cancelled
+    }
+
+    /// How many have this status.
+    pub fn of_mut(&mut self, status: Status) -> &mut u64 {
+        match status {
+            Status::Pending => &mut self.pending,
+            Status::Running => &mut self.running,
+            Status::Completed => &mut self.completed,
+            Status::Failed => &mut self.failed,
+            Status::Cancelled => &mut self.cancelled,
+        }
+    }
+}
+
 /// Which finished jobs are kept.
 #[derive(Debug, Clone, Copy)]
 pub struct Retention {
@@ -203,11 +237,12 @@ pub trait JobStore {
     /// Nothing was changed.
     async fn jobs(&self, filter: JobFilter) -> Result<Vec<Arc<Job>>, StoreError>;
 
-    /// How many jobs there are in all, or of one account, containers aside. Costs nothing that grows with the number of jobs that wait.
+    /// How many jobs of each status there are in all, or of one account, containers aside. Costs nothing that grows with
+    /// the number of jobs.
     ///
     /// # Errors
     /// Nothing was changed.
-    async fn count_jobs(&self, account: Option<&AccountName>) -> Result<u64, StoreError>;
+    async fn count_jobs(&self, account: Option<&AccountName>) -> Result<JobCounts, StoreError>;
 
     /// The jobs that run on `worker` now.
     ///

@@ -15,7 +15,9 @@ use parking_lot::Mutex;
 
 use super::documents::{Collection, Document};
 use super::error::{AppendError, StoreError, SubmitError};
-use super::jobs::{AT_ONCE, Cancelled, Change, Claim, JobFilter, JobStore, NewJob, QueueLimits, Retention, Submitted};
+use super::jobs::{
+    AT_ONCE, Cancelled, Change, Claim, JobCounts, JobFilter, JobStore, NewJob, QueueLimits, Retention, Submitted,
+};
 use super::log::{Appended, AttemptWrite, Gone, LogPage, LogStore};
 use super::transition::{self, Fate};
 use super::{AccountStore, HealthStore, WorkerStore};
@@ -357,14 +359,15 @@ impl JobStore for ModelStore {
                 && !job.id.is_container()
         };
         let kept = self.kept.lock();
-        let newest = kept.jobs.values().rev().map(|kin| &kin.job).filter(shown);
-        Ok(newest.take(limit).map(|job| Arc::new(job.clone())).collect())
+        Ok(kept.jobs.values().rev().map(|kin| &kin.job).filter(shown).take(limit).cloned().map(Arc::new).collect())
     }
 
-    async fn count_jobs(&self, account: Option<&AccountName>) -> Result<u64, StoreError> {
-        let counts =
-            |kin: &&Kin| !kin.job.id.is_container() && account.is_none_or(|account| *account == kin.job.account);
-        Ok(self.kept.lock().jobs.values().filter(counts).count() as u64)
+    async fn count_jobs(&self, account: Option<&AccountName>) -> Result<JobCounts, StoreError> {
+        let shown = |job: &&Job| !job.id.is_container() && account.is_none_or(|account| *account == job.account);
+        let mut counts = JobCounts::default();
+        let kept = self.kept.lock();
+        kept.jobs.values().map(|kin| &kin.job).filter(shown).for_each(|job| *counts.of_mut(job.status) += 1);
+        Ok(counts)
     }
 
     async fn running_on(&self, worker: &WorkerId) -> Result<Vec<Arc<Job>>, StoreError> {

@@ -79,6 +79,10 @@ impl Reader {
                 self.reply(id, &ContainerEvent::Following(reply)).await?;
                 self.take_up(follow).await
             }
+            ContainerRequest::Read(read) => {
+                let (container, status, part) = self.dispatcher.page_of_console(who, &read).await?;
+                Ok(self.reply(id, &ContainerEvent::Page(part.of_console(container, status))).await?)
+            }
             ContainerRequest::Unfollow(NamedContainer { container_id }) => {
                 let container = self.dispatcher.container_id(who, &container_id).await?;
                 self.queue(Item::Unfollow(container.job())).await?;

@@ -34,6 +34,18 @@ impl Reader {
                 let next = page.next.map(|id| id.to_string());
                 Ok(self.reply(id, &JobEvent::Jobs(JobsReply { jobs: page.jobs, next })).await?)
             }
+            JobRequest::Counts(_) => {
+                let counts = self.dispatcher.job_counts(who).await?;
+                Ok(self.reply(id, &JobEvent::Counts(counts)).await?)
+            }
+            JobRequest::Read(read) => {
+                let (job, part) = self.dispatcher.page_of_job(who, &read).await?;
+                Ok(self.reply(id, &JobEvent::Page(part.of_job(job))).await?)
+            }
+            JobRequest::Templates(_) => {
+                let templates = self.dispatcher.templates();
+                Ok(self.reply(id, &JobEvent::Templates(templates)).await?)
+            }
             JobRequest::Watch(_) => {
                 let watch = self.dispatcher.watch_jobs(who, &self.session.outbox)?;
                 // The reply first: what is watched comes after it.

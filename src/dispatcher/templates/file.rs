@@ -23,15 +23,17 @@ pub(super) fn parse(name: &str, path: &Path, text: &str) -> Result<Template, Tem
         field: error.field.unwrap_or_default(),
         message: error.message,
     };
-    let file: File = read_toml(path, text)?;
+    let mut file: File = read_toml(path, text)?;
+    let description = file.description.take();
     let (base, params) = file.into_parts().map_err(wrong)?;
-    Template::new(name, base, params).map_err(wrong)
+    Ok(Template::new(name, base, params).map_err(wrong)?.described(description))
 }
 
 /// A template's file.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 struct File {
+    description: Option<String>,
     command: Option<String>,
     args: Option<Vec<String>>,
     image: Option<String>,
@@ -91,6 +93,7 @@ enum Type {
 impl File {
     fn into_parts(self) -> Result<(wire::JobSpec, BTreeMap<String, Param>), InvalidSpec> {
         let Self {
+            description: _,
             command,
             args,
             image,

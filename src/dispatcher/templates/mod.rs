@@ -23,6 +23,7 @@ use super::Dispatcher;
 use crate::config::ConfigError;
 use crate::model::{InvalidSpec, JobSpec, Template};
 use crate::protocol::spec as wire;
+use crate::protocol::template::TemplatesReply;
 use crate::protocol::{ErrorCode, WireError};
 
 /// How often the directory is looked at. People who edit a file try it some seconds later.
@@ -108,6 +109,11 @@ impl Dispatcher {
             return Err(WireError::new(ErrorCode::NotFound, message).field("template"));
         };
         template.fill(spec)
+    }
+
+    /// What the templates are, by name.
+    pub fn templates(&self) -> TemplatesReply {
+        TemplatesReply { templates: self.0.templates.known().values().map(Template::record).collect() }
     }
 
     /// Whether there is a template of this name.

@@ -4,6 +4,8 @@
 //! never part of a shell's script: neither of `command`, where nothing is replaced, nor of what `sh -c` gets, which
 //! [`Template::new`] refuses. Not here: reading files (`dispatcher`).
 
+mod record;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
@@ -22,6 +24,8 @@ const SHELLS: &[&str] = &["sh", "bash", "dash", "ash", "zsh", "ksh", "mksh", "fi
 #[derive(Debug, Clone, PartialEq)]
 pub struct Template {
     name: String,
+    /// For people who choose one.
+    description: Option<String>,
     /// What every job of it is, before parameters.
     base: wire::JobSpec,
     params: BTreeMap<String, Param>,
@@ -75,7 +79,7 @@ impl Template {
     /// # Errors
     /// The field at fault, as a path in the template.
     pub fn new(name: &str, base: wire::JobSpec, params: BTreeMap<String, Param>) -> Result<Self, InvalidSpec> {
-        let template = Self { name: name.to_owned(), base, params };
+        let template = Self { name: name.to_owned(), description: None, base, params };
         let mut variables = BTreeSet::new();
         for (name, param) in &template.params {
             let wrong =
@@ -103,6 +107,11 @@ impl Template {
         let params = template.params.iter().filter_map(sample).collect();
         template.fill(wire::JobSpec { params, ..wire::JobSpec::default() })?;
         Ok(template)
+    }
+
+    /// The same, with words for people who choose one.
+    pub fn described(self, description: Option<String>) -> Self {
+        Self { description, ..self }
     }
 
     /// Its name.

@@ -17,6 +17,7 @@ use super::error::WireError;
 use super::id::{After, Attempt, ContainerId, ContainerRef, Cursor, WorkerId};
 use super::job::Reason;
 use super::lenient::{count, or_default};
+use super::paging::{ConsolePage, ReadConsole};
 use super::spec::Tty;
 pub use spec::{Create, Mount, Port, Restart};
 
@@ -33,6 +34,7 @@ verbs! {
         "get" => Get(NamedContainer),
         "history" => History(NamedContainer),
         "follow" => Follow(FollowConsole),
+        "read" => Read(ReadConsole),
         "unfollow" => Unfollow(NamedContainer),
         "watch" => Watch(Nothing),
         "unwatch" => Unwatch(Nothing),
@@ -58,6 +60,7 @@ verbs! {
         "truncated" => Truncated(ConsoleTruncated),
         "stats" => Stats(StatsEvent) by read_stats,
         "history" => History(ContainerHistory),
+        "page" => Page(ConsolePage<'a>),
         "lagged" => Lagged(Nothing),
         "ok" => Ok(Acknowledged),
     }

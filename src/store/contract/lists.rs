@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::vocabulary::{ROOMY, Subject, account, name, new_job, shell};
 use crate::protocol::JobRef;
 use crate::protocol::job::Status;
-use crate::store::jobs::{JobFilter, NewJob, Retention};
+use crate::store::jobs::{JobCounts, JobFilter, NewJob, Retention};
 
 /// The numbers on a page.
 async fn page(s: &Subject, filter: JobFilter) -> Vec<u64> {
@@ -67,20 +67,30 @@ pub(super) async fn lists_are_filtered_by_account_and_status(s: &Subject) {
     }
 }
 
-pub(super) async fn jobs_are_counted_in_all_and_by_account(s: &Subject) {
+pub(super) async fn jobs_are_counted_by_status_in_all_and_by_account(s: &Subject) {
     let counts = async || {
         let (ada, bob) = (account("ada"), account("bob"));
         let count = async |of| s.store.count_jobs(of).await.unwrap();
         [count(None).await, count(Some(&ada)).await, count(Some(&bob)).await]
     };
-    assert_eq!(counts().await, [0, 0, 0]);
+    let none = JobCounts::default();
+    assert_eq!(counts().await, [none; 3]);
     s.finished("ada", 0).await;
     s.finished("ada", 1).await;
-    s.running("w", shell("true")).await;
+    let running = s.running("w", shell("true")).await;
     s.store.submit(new_job("bob", shell("true")), ROOMY).await.unwrap();
-    assert_eq!(counts().await, [4, 3, 1]);
+    let cancelled = s.store.submit(new_job("bob", shell("true")), ROOMY).await.unwrap().job;
+    s.store.cancel(cancelled.id.into(), None).await.unwrap();
+    let ada = JobCounts { running: 1, completed: 1, failed: 1, ..none };
+    let bob = JobCounts { pending: 1, cancelled: 1, ..none };
+    assert_eq!(counts().await, [JobCounts { pending: 1, cancelled: 1, ..ada }, ada, bob]);
+    assert_eq!(counts().await[0].total(), 5);
+
+    s.store.reject(running.id, running.attempt, "no".to_owned()).await.unwrap().unwrap();
+    assert_eq!(counts().await[1], JobCounts { pending: 1, running: 0, ..ada });
     s.store.retain(Retention { age: Duration::from_secs(1_000), jobs: 1 }).await.unwrap();
-    assert_eq!(counts().await, [3, 2, 1]);
+    assert_eq!(counts().await[0], JobCounts { pending: 2, cancelled: 1, ..none });
+    assert_eq!(counts().await[1], JobCounts { pending: 1, ..none });
 }
 
 pub(super) async fn jobs_are_found_on_their_worker(s: &Subject) {

@@ -52,7 +52,7 @@ macro_rules! contract {
                 one_bad_write_does_not_hold_up_the_others;
             lists: pages_go_from_new_to_old,
                 lists_are_filtered_by_account_and_status,
-                jobs_are_counted_in_all_and_by_account,
+                jobs_are_counted_by_status_in_all_and_by_account,
                 jobs_are_found_on_their_worker,
                 retention_removes_the_oldest_ends_first,
                 a_removed_job_is_gone_with_its_key_and_its_number_is_not_used_again;

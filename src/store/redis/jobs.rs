@@ -17,7 +17,7 @@ use crate::protocol::job::Status;
 use crate::protocol::{Attempt, Cursor, JobId, JobRef, WorkerId};
 use crate::store::error::{AppendError, StoreError, SubmitError};
 use crate::store::jobs::{
-    AT_ONCE, Cancelled, Change, Claim, JobFilter, JobStore, NewJob, QueueLimits, Retention, Submitted,
+    AT_ONCE, Cancelled, Change, Claim, JobCounts, JobFilter, JobStore, NewJob, QueueLimits, Retention, Submitted,
 };
 use crate::store::transition::{self, Fate};
 
@@ -429,14 +429,18 @@ impl JobStore for RedisStore {
         Ok(jobs)
     }
 
-    async fn count_jobs(&self, account: Option<&AccountName>) -> Result<u64, StoreError> {
-        let suffix = account.map(|account| format!(":{account}")).unwrap_or_default();
-        let mut pipeline = redis::pipe();
-        for partition in self.partitions() {
-            pipeline.cmd("ZCARD").arg(format!("{}:jobs{suffix}", self.base(partition)));
+    async fn count_jobs(&self, account: Option<&AccountName>) -> Result<JobCounts, StoreError> {
+        let account = account.map_or("", AccountName::as_str);
+        let mut counts = JobCounts::default();
+        for answer in self.on_all(Script::Count, |call| call.arg(account)).await? {
+            let [pending, running, completed, failed, cancelled] = record::fixed(answer)?;
+            counts.pending += record::number::<u64>(pending)?;
+            counts.running += record::number::<u64>(running)?;
+            counts.completed += record::number::<u64>(completed)?;
+            counts.failed += record::number::<u64>(failed)?;
+            counts.cancelled += record::number::<u64>(cancelled)?;
         }
-        let counts: Vec<u64> = self.0.link.query(&pipeline).await?;
-        Ok(counts.iter().sum())
+        Ok(counts)
     }
 
     async fn running_on(&self, worker: &WorkerId) -> Result<Vec<Arc<Job>>, StoreError> {

@@ -34,6 +34,7 @@ scripts! {
     Arrive => "arrive.lua",
     Claim => "claim.lua",
     Commit => "commit.lua",
+    Count => "count.lua",
     Due => "due.lua",
     Finished => "finished.lua",
     Hold => "hold.lua",

@@ -10,17 +10,17 @@ use std::time::Duration;
 
 use rusqlite::Connection;
 
+use super::ended::Ended;
 use super::failure::{Run, corrupt};
 use super::live::{Live, Pending, Running, Slot};
-use super::query;
-use super::rows::{self, Stored};
+use super::rows::{self, End, Stored};
 use super::segment::{self, Offsets};
 use crate::base::clock::{Clock, Millis, millis};
 use crate::model::{AccountName, Job, Outcome, ReadyClass};
 use crate::protocol::job::{Reason, Status};
 use crate::protocol::{Attempt, JobId, JobRef, WorkerId};
 use crate::store::error::AppendError;
-use crate::store::jobs::{AT_ONCE, Cancelled, Change, Claim, NewJob, QueueLimits, Submitted};
+use crate::store::jobs::{AT_ONCE, Cancelled, Change, Claim, JobCounts, NewJob, QueueLimits, Submitted};
 use crate::store::transition::{self, Fate};
 
 /// Jobs that were submitted a short while ago and are kept in memory whole, because they are
@@ -40,6 +40,7 @@ pub(super) enum Full {
 pub(super) struct Engine {
     conn: Connection,
     pub(super) live: Live,
+    pub(super) ended: Ended,
     fresh: Fresh,
     pub(super) clock: Clock,
     output_cap: u64,
@@ -59,8 +60,13 @@ pub(super) struct Counters {
 }
 
 impl Engine {
-    pub(super) fn new(conn: Connection, live: Live, counters: Counters, clock: Clock, output_cap: u64) -> Self {
-        Self { conn, live, fresh: Fresh::default(), clock, output_cap, counters, committed: counters }
+    pub(super) fn new(
+        conn: Connection,
+        (live, ended, counters): (Live, Ended, Counters),
+        clock: Clock,
+        output_cap: u64,
+    ) -> Self {
+        Self { conn, live, ended, fresh: Fresh::default(), clock, output_cap, counters, committed: counters }
     }
 
     pub(super) fn connection(&self) -> &Connection {
@@ -69,11 +75,13 @@ impl Engine {
 
     pub(super) fn commit(&mut self) {
         self.live.commit();
+        self.ended.commit();
         self.committed = self.counters;
     }
 
     pub(super) fn rollback(&mut self) {
         self.live.rollback();
+        self.ended.rollback();
         self.fresh = Fresh::default();
         self.counters = self.committed;
     }
@@ -117,13 +125,10 @@ impl Engine {
         self.live.ready()
     }
 
-    /// How many jobs there are, of one account or in all.
-    pub(super) fn count_jobs(&self, account: Option<&AccountName>) -> Run<u64> {
-        let over = match account {
-            Some(account) => query::count_over(&self.conn, account)?,
-            None => self.counters.over - self.counters.removed,
-        };
-        Ok(over + self.live.count_of(account))
+    /// How many jobs of each status there are, of one account or in all.
+    pub(super) fn count_jobs(&self, account: Option<&AccountName>) -> JobCounts {
+        let (pending, running) = self.live.count_of(account);
+        JobCounts { pending, running, ..self.ended.of(account) }
     }
 
     pub(super) fn claim(&mut self, claim: &Claim) -> Run<Vec<Change>> {
@@ -267,6 +272,7 @@ impl Engine {
         let removed = job.reason == Some(Reason::Removed);
         self.counters.over += u64::from(removed || !job.id.is_container());
         self.counters.removed += u64::from(removed);
+        self.ended.add(End { id: job.id, account: job.account.clone(), status: job.status });
         let entry = transition::end_entry(&job, n).ok_or_else(|| corrupt("a job that ended and did not".to_owned()))?;
         Ok(Change { job: Arc::new(job), entry })
     }

@@ -78,8 +78,8 @@ type Place = (Reverse<i32>, u64);
 struct OfAccount {
     pending: BTreeSet<u64>,
     running: BTreeSet<u64>,
-    /// How many of them are containers.
-    containers: usize,
+    /// Those of them that are containers.
+    containers: BTreeSet<u64>,
 }
 
 /// Everything that is looked up otherwise than by number.
@@ -161,16 +161,22 @@ impl Live {
         self.indexes.accounts.get(account).map_or(0, |jobs| jobs.pending.len() as u64)
     }
 
-    /// Jobs that are not over, of one account or in all.
-    pub(super) fn count_of(&self, account: Option<&AccountName>) -> u64 {
-        let count = match account {
-            Some(account) => {
-                let jobs = self.indexes.accounts.get(account);
-                jobs.map_or(0, |jobs| jobs.pending.len() + jobs.running.len() - jobs.containers)
+    /// Jobs that wait and jobs that run, of one account or in all.
+    pub(super) fn count_of(&self, account: Option<&AccountName>) -> (u64, u64) {
+        let (pending, running, containers) = match account {
+            Some(account) => match self.indexes.accounts.get(account) {
+                Some(jobs) => (jobs.pending.len(), jobs.running.len(), &jobs.containers),
+                None => return (0, 0),
+            },
+            None => {
+                let running = self.indexes.running.len();
+                (self.slots.len() - running, running, &self.indexes.containers)
             }
-            None => self.slots.len() - self.indexes.containers.len(),
         };
-        count as u64
+        // There are few of these that are not over.
+        let waiting = |number: &&u64| matches!(self.slots.get(number), Some(Slot::Pending(_)));
+        let waiting = containers.iter().filter(waiting).count();
+        ((pending - waiting) as u64, (running + waiting - containers.len()) as u64)
     }
 
     pub(super) fn ready(&self) -> Vec<ReadyClass> {
@@ -315,7 +321,7 @@ impl Indexes {
                 jobs.pending.insert(number);
                 if is_containers(pending.nonce) {
                     self.containers.insert(number);
-                    jobs.containers += 1;
+                    jobs.containers.insert(number);
                 }
                 self.waits.extend(pending.deadline().map(|deadline| (deadline, number)));
             }
@@ -325,7 +331,7 @@ impl Indexes {
                 jobs.running.insert(number);
                 if running.job.id.is_container() {
                     self.containers.insert(number);
-                    jobs.containers += 1;
+                    jobs.containers.insert(number);
                 }
                 self.workers.entry(running.worker.clone()).or_default().insert(number);
                 self.leases.insert((running.deadline, number));
@@ -336,7 +342,7 @@ impl Indexes {
     /// Takes a slot out, and with it what it leaves empty: names come from outside, and nothing may
     /// grow with how many there ever were.
     fn remove(&mut self, number: u64, slot: &Slot) {
-        let container = self.containers.remove(&number);
+        self.containers.remove(&number);
         let account = match slot {
             Slot::Pending(pending) => {
                 if let Some(jobs) = self.classes.get_mut(&pending.class) {
@@ -365,7 +371,7 @@ impl Indexes {
         if let Some(jobs) = self.accounts.get_mut(account) {
             jobs.pending.remove(&number);
             jobs.running.remove(&number);
-            jobs.containers -= usize::from(container);
+            jobs.containers.remove(&number);
             if jobs.pending.is_empty() && jobs.running.is_empty() {
                 self.accounts.remove(account);
             }

@@ -6,13 +6,15 @@ use std::time::Duration;
 use rusqlite::Connection;
 use serde::Deserialize;
 
+use super::ended::Ended;
 use super::engine::{Counters, after};
 use super::failure::{Failure, Run, corrupt};
 use super::live::{Live, Pending, Running, Slot};
-use super::rows::{self, REMOVED, sql, unsql};
+use super::rows::{self, End, REMOVED, sql, status_of, unsql};
 use super::segment;
 use crate::base::clock::Millis;
 use crate::model::Requires;
+use crate::protocol::JobId;
 
 /// What the queue must know of a spec.
 #[derive(Deserialize)]
@@ -71,17 +73,25 @@ pub(super) fn live(conn: &Connection, now: Millis, lease: Duration) -> Run<Live>
 }
 
 /// The next number, and how many jobs are over.
-pub(super) fn counters(conn: &Connection) -> Run<Counters> {
+pub(super) fn counters(conn: &Connection) -> Run<(Counters, Ended)> {
     let highest: Option<i64> = conn.query_row("SELECT max(number) FROM jobs", [], |row| row.get(0))?;
-    let over: i64 =
-        conn.query_row("SELECT count(*) FROM jobs INDEXED BY over_by_end WHERE status >= 2", [], |row| row.get(0))?;
-    let (containers, removed): (i64, i64) = conn.query_row(
-        "SELECT count(*), count(*) FILTER (WHERE reason = ?1) FROM jobs WHERE status >= 2 AND nonce >> 24 = 0xc5",
-        [REMOVED],
-        |row| Ok((row.get(0)?, row.get(1)?)),
-    )?;
+    let (mut ended, mut over, mut removed) = (Ended::default(), 0, 0);
+    let mut statement =
+        conn.prepare("SELECT number, nonce, account, status, reason FROM jobs NOT INDEXED WHERE status >= 2")?;
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        let id = JobId { number: unsql(row.get(0)?), nonce: row.get(1)? };
+        if id.is_container() {
+            removed += u64::from(row.get::<_, Option<u8>>(4)? == Some(REMOVED));
+            continue;
+        }
+        let account = row.get_ref(2)?.as_str().map_err(Failure::unreadable)?;
+        over += 1;
+        ended.add(End { id, account: account.parse().map_err(Failure::unreadable)?, status: status_of(row.get(3)?)? });
+    }
+    ended.commit();
     let next = highest.map_or(1, |highest| unsql(highest) + 1).max(next_number(conn)?);
-    Ok(Counters { next, over: unsql(over - containers + removed), removed: unsql(removed) })
+    Ok((Counters { next, over: over + removed, removed }, ended))
 }
 
 /// The number that is next even if the jobs of all lower ones were removed.

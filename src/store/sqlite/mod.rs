@@ -11,6 +11,7 @@
 mod append;
 mod checkpoint;
 mod documents;
+mod ended;
 mod engine;
 mod failure;
 mod health;
@@ -101,8 +102,8 @@ impl SqliteStore {
         let conn = open::database(&path, options.durability)?;
         let fail = |failure: Failure| OpenError::database(&path, &failure);
         let live = load::live(&conn, clock.now(), options.lease).map_err(fail)?;
-        let counters = load::counters(&conn).map_err(fail)?;
-        let engine = Engine::new(conn, live, counters, clock.clone(), options.output_bytes);
+        let (counters, ended) = load::counters(&conn).map_err(fail)?;
+        let engine = Engine::new(conn, (live, ended, counters), clock.clone(), options.output_bytes);
         let checkpointer = Checkpointer::start(&path).map_err(fail)?;
         let (read, readers) = readers::start(&path).map_err(fail)?;
         let (write, inbox) = mpsc::channel(writer::INBOX);

@@ -111,14 +111,6 @@ fn over(
     Ok(numbers.into_iter().take(limit).map(|Reverse(number)| number).collect())
 }
 
-/// How many jobs of an account are over.
-pub(super) fn count_over(conn: &Connection, account: &AccountName) -> Run<u64> {
-    let mut statement = conn.prepare_cached(
-        "SELECT count(*) FROM jobs INDEXED BY over_by_account WHERE account = ?1 AND status >= 2 AND nonce >> 24 <> 0xc5",
-    )?;
-    Ok(statement.query_row([account.as_str()], |row| row.get(0).map(unsql))?)
-}
-
 /// A piece of a log.
 pub(super) fn log(conn: &Connection, id: JobId, after: Cursor, max_bytes: usize) -> Run<Option<LogPage>> {
     let Some(stored) = rows::named(conn, id.into())? else { return Ok(None) };

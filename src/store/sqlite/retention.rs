@@ -3,9 +3,9 @@
 use rusqlite::params;
 
 use super::engine::Engine;
-use super::failure::Run;
+use super::failure::{Failure, Run};
 use super::load::keep_next_number;
-use super::rows::{REMOVED, sql, unsql};
+use super::rows::{End, REMOVED, sql, status_of, unsql};
 use crate::base::clock::millis;
 use crate::protocol::JobId;
 use crate::store::jobs::{AT_ONCE, Retention};
@@ -22,7 +22,7 @@ impl Engine {
         {
             let conn = self.connection();
             let mut oldest = conn.prepare_cached(
-                "SELECT number, nonce, completed_at, stdout_bytes + stderr_bytes FROM jobs INDEXED BY over_by_end \
+                "SELECT number, nonce, completed_at, stdout_bytes + stderr_bytes, account, status FROM jobs INDEXED BY over_by_end \
                  WHERE status >= 2 AND (nonce >> 24 <> 0xc5 OR reason = ?2) ORDER BY completed_at, number LIMIT ?1",
             )?;
             let mut rows = oldest.query(params![sql(AT_ONCE as u64), REMOVED])?;
@@ -32,13 +32,26 @@ impl Engine {
                     break;
                 }
                 bytes += unsql(row.get(3)?);
-                removed.push(JobId { number: unsql(row.get(0)?), nonce: row.get(1)? });
+                removed.push(End {
+                    id: JobId { number: unsql(row.get(0)?), nonce: row.get(1)? },
+                    account: row
+                        .get_ref(4)?
+                        .as_str()
+                        .map_err(Failure::unreadable)?
+                        .parse()
+                        .map_err(Failure::unreadable)?,
+                    status: status_of(row.get(5)?)?,
+                });
             }
         }
-        if !removed.is_empty() {
-            self.remove(&removed)?;
+        let ids: Vec<JobId> = removed.iter().map(|end| end.id).collect();
+        if !ids.is_empty() {
+            self.remove(&ids)?;
         }
-        Ok(removed)
+        for end in removed {
+            self.ended.remove(end);
+        }
+        Ok(ids)
     }
 
     fn remove(&mut self, jobs: &[JobId]) -> Run<()> {

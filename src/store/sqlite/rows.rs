@@ -17,6 +17,14 @@ pub(super) struct Stored {
     pub(super) last_n: u64,
 }
 
+/// What counts of a job that is over.
+#[derive(Debug, Clone)]
+pub(super) struct End {
+    pub(super) id: JobId,
+    pub(super) account: AccountName,
+    pub(super) status: Status,
+}
+
 /// An unsigned number as SQLite keeps it. Saturates: times and sizes beyond 2⁶³ mean "never".
 pub(super) fn sql(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)

@@ -13,7 +13,7 @@ use crate::protocol::job::Status;
 use crate::protocol::{Attempt, Cursor, JobId, JobRef, WorkerId};
 use crate::store::documents::{Collection, Document, DocumentStore, DocumentWrite};
 use crate::store::error::{AppendError, StoreError, SubmitError};
-use crate::store::jobs::{Cancelled, Change, Claim, JobFilter, NewJob, QueueLimits, Retention, Submitted};
+use crate::store::jobs::{Cancelled, Change, Claim, JobCounts, JobFilter, NewJob, QueueLimits, Retention, Submitted};
 use crate::store::log::{Appended, AttemptWrite, Gone, LogPage};
 use crate::store::transition::{self, Fate};
 use crate::store::{AccountStore, HealthStore, JobStore, LogStore, WorkerStore};
@@ -108,10 +108,9 @@ impl JobStore for SqliteStore {
         }
     }
 
-    async fn count_jobs(&self, account: Option<&AccountName>) -> Result<u64, StoreError> {
+    async fn count_jobs(&self, account: Option<&AccountName>) -> Result<JobCounts, StoreError> {
         let owner = account.cloned();
-        // Those that are over are few, by retention; the others are counted in memory.
-        self.on_writer(0, move |engine| engine.count_jobs(owner.as_ref())).await
+        self.on_writer(0, move |engine| Ok(engine.count_jobs(owner.as_ref()))).await
     }
 
     async fn running_on(&self, worker: &WorkerId) -> Result<Vec<Arc<Job>>, StoreError> {

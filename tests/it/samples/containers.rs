@@ -146,6 +146,7 @@ pub(super) fn from_client() -> Vec<Sample> {
                 after: After::At(Cursor::new(3, 42)),
             }),
         ),
+        sample("container-read", ContainerRequest::Read(super::pages::read_console())),
         sample("container-unfollow", ContainerRequest::Unfollow(named())),
         sample("container-watch", ContainerRequest::Watch(Nothing {})),
         sample("container-unwatch", ContainerRequest::Unwatch(Nothing {})),

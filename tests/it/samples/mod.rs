@@ -2,6 +2,7 @@
 
 mod accounts;
 mod containers;
+mod pages;
 
 use std::collections::BTreeMap;
 
@@ -25,6 +26,7 @@ use gangline::protocol::job::{
     Cancel, EndEvent, Follow, Following, Input, JobEvent, JobRecord, JobReply, JobRequest, JobsReply, List, Live,
     Named, OutputEvent, Reason, Resize, Status, StatusEvent, Submit, Submitted, Truncated,
 };
+use gangline::protocol::paging::Read;
 use gangline::protocol::plugin::{
     Action, Answer, Call, Event, Hook, PluginEvent, PluginOrder, PluginRecord, PluginReport, PluginRequest,
     PluginsReply, Policy, RegisterPlugin, RegisteredPlugin,
@@ -34,7 +36,7 @@ use gangline::protocol::worker::{
     ListWorkers, NamedWorker, UsageEvent, UsageSample, WorkerEvent, WorkerHistory, WorkerRecord, WorkerReply,
     WorkerRequest, WorkerStatus, WorkersReply,
 };
-use gangline::protocol::{After, Cursor, JobId, JobRef, StreamName, WorkerId};
+use gangline::protocol::{After, Before, Cursor, JobId, JobRef, StreamName, WorkerId};
 
 const NOW: u64 = 1_767_225_600_000;
 
@@ -363,7 +365,8 @@ fn token_record() -> TokenRecord {
 
 /// Every frame.
 pub(crate) fn all() -> Vec<Sample> {
-    let directions = [from_client(), from_worker(), from_plugin(), to_client(), to_worker(), to_plugin()];
+    let directions =
+        [from_client(), from_worker(), from_plugin(), to_client(), to_worker(), to_plugin(), pages::to_client()];
     let containers =
         [containers::from_client(), containers::from_worker(), containers::to_client(), containers::to_worker()];
     let accounts = [accounts::from_client(), accounts::to_client()];
@@ -427,8 +430,20 @@ fn from_client() -> Vec<Sample> {
         job("job-get", JobRequest::Get(Named { job_id: job_ref() })),
         job(
             "job-list",
-            JobRequest::List(List { status: Some(Status::Running), limit: Some(20), before: Some(job_ref()) }),
+            JobRequest::List(List {
+                status: Some(Status::Running),
+                account: text("ada"),
+                worker_id: Some(worker_id()),
+                tag: text("ci"),
+                text: text("make"),
+                limit: Some(20),
+                before: Some(job_ref()),
+            }),
         ),
+        job("job-counts", JobRequest::Counts(Nothing {})),
+        job("job-read", JobRequest::Read(pages::read())),
+        job("job-read-before", JobRequest::Read(Read { after: None, before: Some(Before::End), ..pages::read() })),
+        job("job-templates", JobRequest::Templates(Nothing {})),
         job("job-watch", JobRequest::Watch(Nothing {})),
         job("job-unwatch", JobRequest::Unwatch(Nothing {})),
         job(

@@ -8,7 +8,9 @@ use gangline::model::{Account, AccountName, ApiToken, Job, ReadyClass, Worker};
 use gangline::protocol::{Attempt, Cursor, JobId, JobRef, WorkerId};
 use gangline::store::documents::{Collection, Document, DocumentWrite};
 use gangline::store::error::{AppendError, StoreError, SubmitError};
-use gangline::store::jobs::{Cancelled, Change, Claim, JobFilter, NewJob, QueueLimits, Retention, Submitted};
+use gangline::store::jobs::{
+    Cancelled, Change, Claim, JobCounts, JobFilter, NewJob, QueueLimits, Retention, Submitted,
+};
 use gangline::store::log::{Appended, AttemptWrite, Gone, LogPage};
 use gangline::store::{AccountStore, DocumentStore, HealthStore, JobStore, LogStore, Store, WorkerStore};
 
@@ -123,7 +125,7 @@ impl<F: Fault> JobStore for Faulty<F> {
     async fn jobs(&self, filter: JobFilter) -> Result<Vec<Arc<Job>>, StoreError> {
         self.store.jobs(filter).await
     }
-    async fn count_jobs(&self, account: Option<&AccountName>) -> Result<u64, StoreError> {
+    async fn count_jobs(&self, account: Option<&AccountName>) -> Result<JobCounts, StoreError> {
         self.store.count_jobs(account).await
     }
     async fn running_on(&self, worker: &WorkerId) -> Result<Vec<Arc<Job>>, StoreError> {

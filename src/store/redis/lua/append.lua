@@ -48,7 +48,7 @@ while at < #ARGV do
 
   local key = job_key(number)
   local job = redis.call('HMGET', key, 'nonce', 'attempt', 'status', 'n', 'out', 'err', 'kept', 'worker', 'version',
-    'started', 'grace')
+    'started', 'grace', 'account')
   local answer
   if job[1] ~= nonce then
     answer = { 'missing' }
@@ -126,6 +126,7 @@ while at < #ARGV do
         gather('ZREM', leases_key(job[8]), place(number))
         if not is_container(nonce) then
           gather('ZADD', base .. ':over', end_time, place(number))
+          count_ended(nonce, job[12], end_status, 1)
         end
         if not is_container(nonce) and (out + err > 0 or attempt ~= '1') then
           gather('ZADD', base .. ':finished', end_time, place(number))

@@ -73,6 +73,7 @@ for _, one in ipairs(popped) do
       redis.call('ZREM', base .. ':waits', padded)
     end
     counts[job[6]] = (counts[job[6]] or 0) + 1
+    count_container(job[5], job[6], -1)
     gather('ZADD', leases_key(worker), deadline, padded)
     claimed[#claimed + 1] =
       { number, gpus[class], attempt, charged, job[5], job[6], job[7], job[8], job[9], job[10] }

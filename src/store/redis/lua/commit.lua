@@ -52,22 +52,24 @@ if before ~= after or ended ~= '' then
   if before == PENDING then
     redis.call('ZREM', ready_key(class), place(number))
     redis.call('ZREM', base .. ':waits', place(number))
-    count_pending(job[7], -1)
+    count_pending(job[10], job[7], -1)
   elseif before == RUNNING then
     redis.call('ZREM', leases_key(job[8]), place(number))
   end
   if after == PENDING then
     redis.call('HSETNX', base .. ':classes', class, requires)
     redis.call('ZADD', ready_key(class), -tonumber(priority), place(number))
-    count_pending(job[7], 1)
+    count_pending(job[10], job[7], 1)
     if limit ~= '' then
       redis.call('ZADD', base .. ':waits', digits(now + tonumber(limit)), place(number))
     end
   elseif not is_container(job[10]) or redis.call('HGET', key, 'reason') == REMOVED then
     redis.call('ZADD', base .. ':over', now, place(number))
+    count_ended(job[10], job[7], after, 1)
     if redis.call('EXISTS', log_key(number)) == 1 then
       redis.call('ZADD', base .. ':finished', now, place(number))
     end
   end
 end
+flush()
 return { 'ok', n, out, err }

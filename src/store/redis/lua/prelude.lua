@@ -84,11 +84,27 @@ local function gather(command, key, ...)
   end
 end
 
+-- Gathers what is added to the counts of a hash; one that is 0 has no field, because fields are named by accounts.
+local sums = {}
+local function add(key, field, by)
+  local fields = sums[key] or {}
+  sums[key] = fields
+  fields[field] = (fields[field] or 0) + by
+end
+
 local function flush()
   for _, one in pairs(gathered) do
     redis.call(unpack(one))
   end
   gathered = {}
+  for key, fields in pairs(sums) do
+    for field, by in pairs(fields) do
+      if redis.call('HINCRBY', key, field, by) == 0 then
+        redis.call('HDEL', key, field)
+      end
+    end
+  end
+  sums = {}
 end
 
 -- A spec that was moved out of the record of a finished job: what is left takes a fraction of the memory.
@@ -106,10 +122,29 @@ local function record(number)
   return fields
 end
 
+-- How many containers wait, in all and of an account: they are among those of `pending`. Until `flush`, this is gathered.
+local function count_container(nonce, account, by)
+  if is_container(nonce) then
+    add(base .. ':pending_containers', '', by)
+    add(base .. ':pending_containers', account, by)
+  end
+end
+
 -- How many jobs wait, in all and of an account.
-local function count_pending(account, by)
+local function count_pending(nonce, account, by)
   redis.call('HINCRBY', base .. ':pending', '', by)
   redis.call('HINCRBY', base .. ':pending', account, by)
+  count_container(nonce, account, by)
+end
+
+-- How many jobs are over, by status, in all and of an account; gathered, too. Counts are right once `count.lua` has
+-- counted all, which it notes under this name.
+local WHOLE = 'whole'
+local function count_ended(nonce, account, status, by)
+  if not is_container(nonce) then
+    add(base .. ':ended', status .. ':', by)
+    add(base .. ':ended', status .. ':' .. account, by)
+  end
 end
 
 -- The first entry of an attempt. It is in the log once something follows it there; until then the record stands for it.

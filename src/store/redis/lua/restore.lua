@@ -36,7 +36,7 @@ if job[1] then
   if job[3] == PENDING then
     redis.call('ZREM', ready_key(class), place(number))
     redis.call('ZREM', base .. ':waits', place(number))
-    count_pending(account, -1)
+    count_pending(nonce, account, -1)
   elseif job[3] == RUNNING then
     redis.call('ZREM', leases_key(job[4]), place(number))
   end
@@ -81,7 +81,7 @@ redis.call('HINCRBY', key, 'version', 1)
 if status == PENDING then
   redis.call('HSETNX', base .. ':classes', class, requires)
   redis.call('ZADD', ready_key(class), -tonumber(priority), place(number))
-  count_pending(account, 1)
+  count_pending(nonce, account, 1)
   if limit ~= '' then
     redis.call('ZADD', base .. ':waits', digits(now + tonumber(limit)), place(number))
   end
@@ -92,8 +92,10 @@ elseif status == RUNNING then
 elseif not is_container(nonce) or redis.call('HGET', key, 'reason') == REMOVED then
   local ended = redis.call('HGET', key, 'completed') or digits(now)
   redis.call('ZADD', base .. ':over', ended, place(number))
+  count_ended(nonce, account, status, 1)
   if redis.call('EXISTS', log_key(number)) == 1 then
     redis.call('ZADD', base .. ':finished', ended, place(number))
   end
 end
+flush()
 return 1

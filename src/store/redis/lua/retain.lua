@@ -15,9 +15,10 @@ for i = 1, #oldest, 2 do
     break
   end
   local key = job_key(number)
-  local job = redis.call('HMGET', key, 'nonce', 'account', 'key')
+  local job = redis.call('HMGET', key, 'nonce', 'account', 'key', 'status')
   redis.call('ZREM', over, oldest[i])
   redis.call('ZREM', base .. ':finished', oldest[i])
+  count_ended(job[1], job[2], job[4], -1)
   redis.call('ZREM', base .. ':jobs', number)
   redis.call('ZREM', base .. ':jobs:' .. job[2], number)
   if job[3] then
@@ -27,4 +28,5 @@ for i = 1, #oldest, 2 do
   redis.call('SADD', base .. ':removed', number .. ' ' .. job[1])
   removed[#removed + 1] = { number, job[1] }
 end
+flush()
 return removed

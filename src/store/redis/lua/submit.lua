@@ -53,6 +53,7 @@ for index, one in ipairs(fresh) do
   local number = digits((sequence + index - 1) * partitions + partition + 1)
   local job = job_key(number)
   redis.call('HSET', job, 'nonce', nonce, 'account', account, 'spec', spec, 'status', PENDING, 'created', stamp)
+  count_container(nonce, account, 1)
   if not is_container(nonce) then
     gather('ZADD', base .. ':jobs', number, number)
     gather('ZADD', base .. ':jobs:' .. account, number, number)
