@@ -1,9 +1,17 @@
 # The image of every part: dispatcher, worker and command line are one binary. Beside it lies what the built-in template runs.
 # BuildKit is needed for the caches: Docker 23 or newer, or DOCKER_BUILDKIT=1.
 
+FROM node:22-bookworm-slim AS dashboard
+WORKDIR /src
+COPY dashboard/package.json dashboard/package-lock.json ./
+RUN --mount=type=cache,target=/root/.npm npm ci --no-audit --no-fund
+COPY dashboard .
+RUN npm run build
+
 FROM rust:1.95-bookworm AS build
 WORKDIR /src
 COPY . .
+COPY --from=dashboard /src/dist/site dashboard/dist/site
 # Locked, because builds of several services of one file may run side by side.
 RUN --mount=type=cache,sharing=locked,target=/usr/local/cargo/registry \
     --mount=type=cache,sharing=locked,target=/src/target \

@@ -4,11 +4,19 @@
 CARGO ?= cargo
 GANGLINE = target/release/gangline
 
-.PHONY: help up build image test chaos lint bench setup
+DASHBOARD = dashboard/dist/site/index.html
+DASHBOARD_TOOLS = dashboard/node_modules/.package-lock.json
+# What Vite reads, so that it is called only when there is something new.
+DASHBOARD_SOURCES = $(shell find dashboard/src dashboard/public -type f) \
+	$(addprefix dashboard/,index.html package.json svelte.config.js tsconfig.json vite.config.ts)
+
+.PHONY: help up build dashboard dashboard-types image test chaos lint bench setup
 
 help:
 	@echo 'make up      build, then run dispatcher and one worker (ARGS="--open" and the like are passed on)'
 	@echo 'make build   the release binary, $(GANGLINE)'
+	@echo 'make dashboard        the page alone, into dashboard/dist/site; "make build" does it, too, where Node.js is'
+	@echo 'make dashboard-types  the TypeScript of the frames, dashboard/src/protocol/frames.ts, from the Rust types'
 	@echo 'make image   the container image, gangline; "docker compose up" then runs a whole installation'
 	@echo 'make test    every test'
 	@echo 'make chaos   300 trials in which dispatchers, workers, Redis and the ways between them fail (an hour;'
@@ -19,14 +27,29 @@ help:
 up: build
 	$(GANGLINE) up $(ARGS)
 
+# The server needs no Node.js: where the dashboard's tools are not to be had, a binary without it is better than none. It says so, too.
 build: .tools
+	@if $(MAKE) --no-print-directory $(DASHBOARD_TOOLS); then $(MAKE) --no-print-directory $(DASHBOARD); \
+		else echo 'Going on without the dashboard, which is built with Node.js 20.19 or newer and npm.' >&2; fi
 	$(CARGO) build --release --locked
+
+dashboard: NEEDS += $(NODE)
+dashboard: .tools $(DASHBOARD)
+
+$(DASHBOARD): $(DASHBOARD_SOURCES) $(DASHBOARD_TOOLS)
+	cd dashboard && npm run build
+	@touch $@
+
+dashboard-types: NEEDS += $(NODE)
+dashboard-types: .tools $(DASHBOARD_TOOLS)
+	$(CARGO) run --locked --quiet -- protocol --schema | node dashboard/scripts/types.mjs
 
 image:
 	DOCKER_BUILDKIT=1 docker build -t gangline .
 
 # The black-box stories are told twice, because they hold on both stores.
-test: setup
+test: setup $(DASHBOARD)
+	cd dashboard && npm test
 	$(CARGO) test --locked
 	GANGLINE_TEST_STORE=redis $(CARGO) test --locked --test it -- --skip faults::chaos
 	.venv/bin/python tests/deploy/test_check.py
@@ -43,18 +66,23 @@ lint: setup
 	$(CARGO) fmt --check
 	$(CARGO) clippy --locked --all-targets -- -D warnings
 	.venv/bin/python tests/deploy/check.py
+	cd dashboard && npm run check
 
 bench: .tools
 	$(CARGO) bench --locked
 
 # A container engine, which the stories start themselves, and the programs of the image that they give it.
-setup: NEEDS += redis-server:redis-server curl:curl unzip:unzip /usr/sbin/dockerd:docker.io /usr/sbin/ip:iproute2 \
+setup: NEEDS += $(NODE) redis-server:redis-server curl:curl unzip:unzip /usr/sbin/dockerd:docker.io /usr/sbin/ip:iproute2 \
 	/usr/sbin/iptables:iptables busybox:busybox-static sftp:openssh-client
-setup: .tools node_modules/.package-lock.json .venv/ready
+setup: .tools node_modules/.package-lock.json $(DASHBOARD_TOOLS) .venv/ready
 
 # npm writes this file last, so it says that the rest is there.
 node_modules/.package-lock.json: package.json package-lock.json | .tools
 	npm ci --no-audit --no-fund
+	@touch $@
+
+$(DASHBOARD_TOOLS): dashboard/package.json dashboard/package-lock.json | .tools
+	cd dashboard && npm ci --no-audit --no-fund --engine-strict
 	@touch $@
 
 # The schemas that tests/deploy checks against, and a server that speaks S3, come in Python packages.
@@ -64,7 +92,8 @@ node_modules/.package-lock.json: package.json package-lock.json | .tools
 	@touch $@
 
 # The commands that building and testing call, each with its package. apt-get is asked only for those that are missing.
-NEEDS = cc:gcc node:nodejs npm:npm
+NODE = node:nodejs npm:npm
+NEEDS = cc:gcc
 .PHONY: .tools
 .tools:
 	@command -v $(CARGO) >/dev/null || { echo 'Rust is missing: see https://rustup.rs' >&2; exit 1; }

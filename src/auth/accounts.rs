@@ -12,11 +12,14 @@ use super::password::ChosenBy;
 use super::{Auth, AuthError, Credential, Identity};
 use crate::base::clock::Millis;
 use crate::model::{Account, AccountName, ApiToken, Role, TokenId};
-use crate::protocol::auth::{TokenCreate, TokenRecord, TokenReply, UserAdd, UserPassword, UserRecord};
+use crate::protocol::auth::{TokenCreate, TokenRecord, TokenReply, UserAdd, UserPassword, UserRecord, UserRole};
 use crate::store::StoreError;
 
 /// Longest email: the limit of an address in SMTP.
 const EMAIL_MOST: usize = 254;
+/// Longest name of a token, in characters.
+const TOKEN_NAME_MOST: usize = 64;
+
 /// How often a change is tried that others get in the way of. Each loss is a change of someone else's.
 const CHANGED_WITHIN: u32 = 16;
 /// Longest life of a token, in seconds: 300 years, far from overflow.
@@ -112,14 +115,47 @@ impl Auth {
         let name: AccountName = name.parse()?;
         let _changing = self.0.changes.lock().await;
         let accounts = self.0.store.accounts().await?;
-        let removed = accounts.iter().find(|account| account.name == name).ok_or(AuthError::NoAccount)?;
-        let others = accounts.iter().filter(|account| account.role == Role::Admin && account.name != name).count();
-        if removed.role == Role::Admin && others == 0 {
-            return Err(AuthError::LastAdministrator);
-        }
+        not_the_last(&accounts, &name)?;
         let tokens = self.0.store.remove_account(&name).await?.ok_or(AuthError::NoAccount)?;
         let tokens = tokens.into_iter().map(|token| token.id).collect();
         Ok(Revoked { tokens, ..Revoked::access_before(name, Millis::MAX) })
+    }
+
+    /// Gives an account another role; returns the former one. Its access tokens end, and those of its API tokens that may do
+    /// more than the new role.
+    ///
+    /// # Errors
+    /// `BadName`, `BadRole`, `NoAccount`, `LastAdministrator`; `Store`, after which part of it may have been done, and a
+    /// repeat does the rest.
+    pub async fn set_role(&self, change: UserRole) -> Result<(Role, Revoked), AuthError> {
+        let UserRole { account, role } = change;
+        let (name, role): (AccountName, Role) = (account.parse()?, role.into());
+        match role {
+            Role::User | Role::Admin => (),
+            Role::Worker | Role::Plugin => return Err(AuthError::BadRole),
+        }
+        let _changing = self.0.changes.lock().await;
+        if role != Role::Admin {
+            not_the_last(&self.0.store.accounts().await?, &name)?;
+        }
+        let now = self.0.clock.now();
+        let mut former = role;
+        let account = self
+            .change(&name, |account| {
+                former = std::mem::replace(&mut account.role, role);
+                if former != role {
+                    account.end_logins(now);
+                }
+                Ok(())
+            })
+            .await?;
+        let mut tokens = self.0.store.tokens().await?;
+        tokens.retain(|token| token.account == name && token.role == Role::Admin && role != Role::Admin);
+        let tokens: Vec<TokenId> = tokens.into_iter().map(|token| token.id).collect();
+        for token in &tokens {
+            self.0.store.remove_token(token).await?;
+        }
+        Ok((former, Revoked { tokens, ..Revoked::access_before(name, account.tokens_valid_from) }))
     }
 
     /// Sets a password. Access tokens of the account end; its API tokens stay.
@@ -140,8 +176,7 @@ impl Auth {
         let now = self.0.clock.now();
         self.change(name, |account| {
             account.password_hash = Some(hash.to_owned());
-            // Strictly later than before, whatever the clock says: it tells old tokens from new ones.
-            account.tokens_valid_from = now.max(account.tokens_valid_from.saturating_add(1));
+            account.end_logins(now);
             Ok(())
         })
         .await
@@ -175,10 +210,13 @@ impl Auth {
     /// Makes an API token, for `asker` unless the request names an account.
     ///
     /// # Errors
-    /// `BadName`, `BadTtl`, `NoAccount`, `Store`.
+    /// `BadName`, `BadTtl`, `BadTokenName`, `NoAccount`, `Store`.
     pub async fn create_token(&self, request: TokenCreate, asker: &AccountName) -> Result<TokenReply, AuthError> {
-        let TokenCreate { role, account, ttl_secs } = request;
+        let TokenCreate { role, account, ttl_secs, name: label } = request;
         let named = account.map(|name| name.parse::<AccountName>()).transpose()?;
+        if label.as_ref().is_some_and(|label| !is_label(label)) {
+            return Err(AuthError::BadTokenName);
+        }
         let now = self.0.clock.now();
         let expires_at = match ttl_secs {
             None => None,
@@ -191,9 +229,18 @@ impl Auth {
             self.named(name).await?;
         }
         let account = named.unwrap_or_else(|| asker.clone());
-        let (token, record) = mint(role.into(), account, now, expires_at);
+        let (token, record) = mint(role.into(), account, now, expires_at, label);
         self.0.store.add_token(record.clone()).await?;
         Ok(TokenReply { token, record: token_record(record) })
+    }
+
+    /// The account that an API token acts for, named by its id or by itself.
+    ///
+    /// # Errors
+    /// `Store`.
+    pub async fn owner_of_token(&self, id_or_token: &str) -> Result<Option<(TokenId, AccountName)>, AuthError> {
+        let found = self.0.store.token(id_of(id_or_token)).await?;
+        Ok(found.map(|token| (token.id, token.account)))
     }
 
     /// All API tokens, newest first.
@@ -209,10 +256,7 @@ impl Auth {
     /// # Errors
     /// `NoToken`; `NotRevocable` for an access token; `Store`.
     pub async fn revoke_token(&self, id_or_token: &str) -> Result<Revoked, AuthError> {
-        let id = match Presented::parse(id_or_token) {
-            Some(token) => token.id,
-            None => id_or_token,
-        };
+        let id = id_of(id_or_token);
         if self.0.store.remove_token(id).await? {
             return Ok(Revoked::token(id.to_owned()));
         }
@@ -278,6 +322,23 @@ fn user_record(account: Account) -> UserRecord {
 }
 
 fn token_record(token: ApiToken) -> TokenRecord {
-    let ApiToken { id, secret_hash: _, role, account, created_at, expires_at } = token;
-    TokenRecord { id, role: role.into(), account: account.into(), created_at, expires_at }
+    let ApiToken { id, secret_hash: _, role, account, created_at, expires_at, name } = token;
+    TokenRecord { id, role: role.into(), account: account.into(), created_at, expires_at, name }
+}
+
+/// The id of a token that is named by it or by itself.
+fn id_of(id_or_token: &str) -> &str {
+    Presented::parse(id_or_token).map_or(id_or_token, |token| token.id)
+}
+
+/// Whether a token may be called so.
+fn is_label(text: &str) -> bool {
+    (1..=TOKEN_NAME_MOST).contains(&text.chars().count()) && !text.chars().any(char::is_control)
+}
+
+/// Whether somebody else can administer the server when this account cannot any more.
+fn not_the_last(accounts: &[Account], name: &AccountName) -> Result<(), AuthError> {
+    let account = accounts.iter().find(|account| account.name == *name).ok_or(AuthError::NoAccount)?;
+    let others = accounts.iter().any(|other| other.role == Role::Admin && other.name != *name);
+    if account.role == Role::Admin && !others { Err(AuthError::LastAdministrator) } else { Ok(()) }
 }

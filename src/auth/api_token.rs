@@ -37,11 +37,12 @@ pub(super) fn mint(
     account: AccountName,
     created_at: Millis,
     expires_at: Option<Millis>,
+    name: Option<String>,
 ) -> (String, ApiToken) {
     let id = hex(&rand::random::<[u8; 8]>());
     let secret = hex(&rand::random::<[u8; 32]>());
     let token = format!("{PREFIX}{id}_{secret}");
-    (token, ApiToken { id, secret_hash: hash(&secret), role, account, created_at, expires_at })
+    (token, ApiToken { id, secret_hash: hash(&secret), role, account, created_at, expires_at, name })
 }
 
 fn hash(secret: &str) -> [u8; 32] {

@@ -98,7 +98,7 @@ impl Auth {
                 Err(_) => (),
             }
         }
-        let (token, record) = mint(role, account, self.0.clock.now(), None);
+        let (token, record) = mint(role, account, self.0.clock.now(), None, None);
         self.0.store.add_token(record).await.map_err(AuthError::Store)?;
         in_file(&path, move |path| write(path, &token)).await?;
         info!(path = %path.display(), "wrote a token file");

@@ -70,6 +70,15 @@ pub enum AuthError {
     /// No such account.
     #[error("no such account")]
     NoAccount,
+    /// No such login, or another's.
+    #[error("no such session")]
+    NoSession,
+    /// What a token is called cannot be kept.
+    #[error("a token's name is 1 to 64 characters without control characters")]
+    BadTokenName,
+    /// A role that accounts are not given.
+    #[error("role must be user or admin")]
+    BadRole,
     /// No such API token.
     #[error("no such token")]
     NoToken,
@@ -83,7 +92,7 @@ pub enum AuthError {
     #[error("an access token ends with its account's password; only API tokens can be revoked one by one")]
     NotRevocable,
     /// Nobody could administer the server any more.
-    #[error("the last administrator cannot be removed")]
+    #[error("the last administrator cannot be removed, and stays one")]
     LastAdministrator,
     /// Hashing or signing failed; never a matter of the input.
     #[error("internal error")]
@@ -111,6 +120,9 @@ impl AuthError {
             Self::BadPassword | Self::PasswordLength => (ErrorCode::BadFrame, Some("password")),
             Self::BadProfile { field, why: _ } => (ErrorCode::BadFrame, Some(field.as_str())),
             Self::BadTtl => (ErrorCode::BadFrame, Some("ttlSecs")),
+            Self::BadTokenName => (ErrorCode::BadFrame, Some("name")),
+            Self::BadRole => (ErrorCode::BadFrame, Some("role")),
+            Self::NoSession => (ErrorCode::NotFound, Some("id")),
             Self::NotRevocable => (ErrorCode::BadFrame, Some("token")),
             Self::NameTaken | Self::LastAdministrator => (ErrorCode::Conflict, Some("account")),
             Self::EmailTaken => (ErrorCode::Conflict, Some("email")),

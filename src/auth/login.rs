@@ -1,21 +1,40 @@
 //! Login by password.
 
+use std::fmt;
 use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::api_token::Presented;
-use super::{Auth, AuthError, Credential, Identity, attempts};
+use super::{Auth, AuthError, Credential, Identity, Visitor, attempts};
+use crate::base::clock::Millis;
 use crate::model::Account;
+use crate::store::StoreError;
+use crate::store::documents::DocumentWrite;
+
+/// How often what is kept of a login is written while others change it at the same time. Only logins of the same account do.
+pub(super) const WRITTEN_WITHIN: u32 = 16;
 
 /// One login: every token that came of it, and of its refreshes, carries this, and ends with it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct LoginId(pub(super) Uuid);
 
+impl LoginId {
+    pub(super) fn new() -> Self {
+        Self(Uuid::new_v4())
+    }
+}
+
+impl fmt::Display for LoginId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.simple().fmt(f)
+    }
+}
+
 impl Auth {
-    /// Logs in with a password: who it is, and an access token to come back with. `from` is where the request came from.
+    /// Logs in with a password: who it is, and an access token to come back with.
     ///
     /// # Errors
     /// `WrongPassword`, after the same time whatever was wrong; `TooManyLogins`; `Crypto`; `Store`.
@@ -23,10 +42,40 @@ impl Auth {
         &self,
         name_or_email: &str,
         password: &str,
-        from: IpAddr,
+        from: &Visitor,
     ) -> Result<(Identity, String), AuthError> {
-        let account = self.check_password(name_or_email, password, from).await?;
-        self.issue(&account, LoginId(Uuid::new_v4())).await
+        let account = self.check_password(name_or_email, password, from.address).await?;
+        self.begin(&account, from).await
+    }
+
+    /// Begins a login of an account whose password was checked.
+    pub(super) async fn begin(&self, account: &Account, from: &Visitor) -> Result<(Identity, String), AuthError> {
+        let login = LoginId::new();
+        let (identity, token) = self.issue(account, login).await?;
+        // An access token always runs out.
+        let expires_at = identity.expires_at.unwrap_or(Millis::MAX);
+        self.write_begun(account, login, from, expires_at, None).await?;
+        Ok((identity.at(from.address), token))
+    }
+
+    /// Writes a login down that lasts until then, together with what else is to be written of it.
+    pub(super) async fn write_begun(
+        &self,
+        account: &Account,
+        login: LoginId,
+        from: &Visitor,
+        expires_at: Millis,
+        more: Option<DocumentWrite>,
+    ) -> Result<(), AuthError> {
+        for _ in 0..WRITTEN_WITHIN {
+            let mut sign_ins = self.sign_ins(&account.name).await?;
+            sign_ins.begin(login, account, from, self.0.clock.now(), expires_at);
+            let writes = more.iter().cloned().chain([sign_ins.into_write()?]).collect();
+            if self.0.store.write_documents(writes).await? {
+                return Ok(());
+            }
+        }
+        Err(busy())
     }
 
     /// Logs in with a password or, in its place, an API token of the account; for front doors that have one field for
@@ -44,10 +93,12 @@ impl Auth {
             && let Ok(identity) = self.authenticate_api_token(&presented).await
             && identity.account.as_str() == name_or_email
         {
-            return Ok(identity);
+            return Ok(identity.at(from));
         }
-        let (identity, _) = self.login(name_or_email, secret, from).await?;
-        Ok(identity)
+        let account = self.check_password(name_or_email, secret, from).await?;
+        // Nothing is handed out that could come back, so there is no login to write down.
+        let (identity, _) = self.issue(&account, LoginId::new()).await?;
+        Ok(identity.at(from))
     }
 
     /// Whose password this is.
@@ -81,7 +132,13 @@ impl Auth {
             role: account.role,
             expires_at: Some(claims.expires_at()),
             credential: Credential::Access { epoch: claims.epoch, login },
+            from: None,
         };
         Ok((identity, token))
     }
+}
+
+/// Others were quicker each time.
+pub(super) fn busy() -> AuthError {
+    StoreError::Unavailable("a login changes all the time".to_owned()).into()
 }

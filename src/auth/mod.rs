@@ -21,10 +21,13 @@ mod origin;
 mod password;
 mod people;
 mod refresh;
+mod sign_ins;
 #[cfg(test)]
 mod tests;
+mod visitor;
 
 use std::fmt;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -47,6 +50,8 @@ pub use self::login::LoginId;
 pub use self::origin::origin_allowed;
 pub use self::people::NewAccount;
 pub use self::refresh::{Refreshed, Tokens};
+pub use self::sign_ins::Whose;
+pub use self::visitor::Visitor;
 
 /// Checks credentials and administers them. Clones share everything.
 #[derive(Clone)]
@@ -83,6 +88,8 @@ pub struct Identity {
     pub expires_at: Option<Millis>,
     /// What the proof rests on.
     pub credential: Credential,
+    /// The address that it came from, where a front door has said so: for the record of who did what, and nothing else.
+    pub from: Option<IpAddr>,
 }
 
 /// What an [`Identity`] rests on, to be matched against a [`Revoked`].
@@ -104,7 +111,18 @@ pub enum Credential {
 impl Identity {
     /// Who acts without a token under `--open`.
     pub fn anonymous() -> Self {
-        Self { account: AccountName::anonymous(), role: Role::Admin, expires_at: None, credential: Credential::Open }
+        Self {
+            account: AccountName::anonymous(),
+            role: Role::Admin,
+            expires_at: None,
+            credential: Credential::Open,
+            from: None,
+        }
+    }
+
+    /// The same, come from this address.
+    pub fn at(self, from: IpAddr) -> Self {
+        Self { from: Some(from), ..self }
     }
 
     /// When a socket that rests on this must be closed: its end, with the clock skew that is forgiven.
@@ -170,6 +188,7 @@ impl Auth {
             role: kept.role,
             expires_at: kept.expires_at,
             credential: Credential::ApiToken(kept.id),
+            from: None,
         })
     }
 
@@ -184,6 +203,7 @@ impl Auth {
             role: account.role,
             expires_at: Some(claims.expires_at()),
             credential: Credential::Access { epoch: claims.epoch, login: claims.login },
+            from: None,
         })
     }
 

@@ -6,12 +6,10 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use serde_json::Value;
-use uuid::Uuid;
 
 use super::accounts::{account_name, check_email};
-use super::login::LoginId;
 use super::password::ChosenBy;
-use super::{Auth, AuthError, Revoked};
+use super::{Auth, AuthError, Identity, Revoked, Visitor};
 use crate::model::{Account, AccountName, Photo, Role};
 
 /// Things that one may say about oneself.
@@ -108,7 +106,7 @@ impl Auth {
         Ok(former)
     }
 
-    /// Changes the password of somebody who knows the present one. All logins end; the token is of a new one.
+    /// Changes the password of somebody who knows the present one. All logins end; the identity and the token are of a new one.
     ///
     /// # Errors
     /// `WrongPassword`, `PasswordLength`, `TooManyLogins`, `NoAccount`, `Crypto`, `Store`.
@@ -117,13 +115,13 @@ impl Auth {
         name: &AccountName,
         present: &str,
         new: String,
-        from: IpAddr,
-    ) -> Result<(Revoked, String), AuthError> {
-        self.check_password(name.as_str(), present, from).await?;
+        from: &Visitor,
+    ) -> Result<(Revoked, Identity, String), AuthError> {
+        self.check_password(name.as_str(), present, from.address).await?;
         let hash = self.0.passwords.hash(new, ChosenBy::Owner).await?;
         let account = self.replace_password(name, &hash).await?;
-        let (_, token) = self.issue(&account, LoginId(Uuid::new_v4())).await?;
-        Ok((Revoked::access_before(account.name, account.tokens_valid_from), token))
+        let (identity, token) = self.begin(&account, from).await?;
+        Ok((Revoked::access_before(account.name, account.tokens_valid_from), identity, token))
     }
 }
 

@@ -7,16 +7,15 @@
 //! A login that is over has a document, too, for as long as access tokens of it could still be good. Every instance looks
 //! for it whenever such a token is shown.
 
-use std::net::IpAddr;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use uuid::Uuid;
 
 use super::access::{Claims, Kind};
-use super::login::LoginId;
-use super::{Auth, AuthError, Credential, Identity, Revoked};
+use super::login::{LoginId, WRITTEN_WITHIN, busy};
+use super::{Auth, AuthError, Credential, Identity, Revoked, Visitor};
 use crate::base::clock::{Millis, millis};
+use crate::model::AccountName;
 use crate::protocol::limits::EXPIRY_LEEWAY;
 use crate::store::StoreError;
 use crate::store::documents::{Collection, Document, DocumentWrite};
@@ -26,9 +25,6 @@ const REFRESH_WITHIN: Duration = Duration::from_secs(30 * 24 * 3600);
 
 /// For clocks that differ, and for a token that is being made while its login ends.
 const SLACK: Duration = Duration::from_secs(300);
-
-/// How often a document is written that others change at the same time. Nobody changes a login but who has its tokens.
-const WRITTEN_WITHIN: u32 = 16;
 
 /// What is kept of a login.
 #[derive(Debug, Serialize, Deserialize)]
@@ -63,14 +59,20 @@ impl Auth {
     ///
     /// # Errors
     /// As [`Auth::login`].
-    pub async fn login_lasting(&self, name_or_email: &str, password: &str, from: IpAddr) -> Result<Tokens, AuthError> {
-        let account = self.check_password(name_or_email, password, from).await?;
-        let login = LoginId(Uuid::new_v4());
+    pub async fn login_lasting(
+        &self,
+        name_or_email: &str,
+        password: &str,
+        from: &Visitor,
+    ) -> Result<(Identity, Tokens), AuthError> {
+        let account = self.check_password(name_or_email, password, from.address).await?;
+        let login = LoginId::new();
         let claims = Claims::refresh(&account, login, 0, self.0.clock.now(), REFRESH_WITHIN);
         // Its name is random, so that nothing can be there.
-        self.write_login(login, None, &Login::Lasting { turn: 0 }, until(&claims)).await?;
-        let (_, access) = self.issue(&account, login).await?;
-        Ok(Tokens { access, refresh: self.keys().await?.sign(&claims)? })
+        let lasting = write(login, None, &Login::Lasting { turn: 0 }, until(&claims))?;
+        self.write_begun(&account, login, from, claims.expires_at(), Some(lasting)).await?;
+        let (identity, access) = self.issue(&account, login).await?;
+        Ok((identity.at(from.address), Tokens { access, refresh: self.keys().await?.sign(&claims)? }))
     }
 
     /// Uses a refresh token up.
@@ -89,13 +91,15 @@ impl Auth {
             match read(&kept)? {
                 Login::Over => return Err(AuthError::Revoked),
                 Login::Lasting { turn: now_at } if now_at != turn => {
-                    return Ok(Refreshed::Reused(self.end_login(login).await?));
+                    return Ok(Refreshed::Reused(self.end_login(&account.name, login).await?));
                 }
                 Login::Lasting { .. } => (),
             }
             let next = Claims::refresh(&account, login, turn + 1, now, REFRESH_WITHIN);
-            let lasting = Login::Lasting { turn: turn + 1 };
-            if self.write_login(login, Some(kept.version), &lasting, until(&next)).await? {
+            let lasting = write(login, Some(kept.version), &Login::Lasting { turn: turn + 1 }, until(&next))?;
+            let mut sign_ins = self.sign_ins(&account.name).await?;
+            sign_ins.renew(login, now, next.expires_at());
+            if self.0.store.write_documents(vec![lasting, sign_ins.into_write()?]).await? {
                 let (_, access) = self.issue(&account, login).await?;
                 return Ok(Refreshed::Tokens(Tokens { access, refresh: keys.sign(&next)? }));
             }
@@ -110,7 +114,19 @@ impl Auth {
     pub async fn renew(&self, who: &Identity) -> Result<String, AuthError> {
         let Credential::Access { epoch: _, login } = who.credential else { return Err(AuthError::NotALogin) };
         let account = self.0.store.account(who.account.as_str()).await?.ok_or(AuthError::AccountGone)?;
-        Ok(self.issue(&account, login).await?.1)
+        let (renewed, token) = self.issue(&account, login).await?;
+        for _ in 0..WRITTEN_WITHIN {
+            let mut sign_ins = self.sign_ins(&account.name).await?;
+            // It has ended just now, or began before a hundred others.
+            if !sign_ins.has(login) {
+                return Ok(token);
+            }
+            sign_ins.renew(login, self.0.clock.now(), renewed.expires_at.unwrap_or(Millis::MAX));
+            if self.0.store.write_documents(vec![sign_ins.into_write()?]).await? {
+                return Ok(token);
+            }
+        }
+        Err(busy())
     }
 
     /// Ends the login that an identity rests on, with all its tokens. Nothing where none was needed.
@@ -120,7 +136,7 @@ impl Auth {
     /// repeat.
     pub async fn log_out(&self, who: &Identity) -> Result<Revoked, AuthError> {
         match &who.credential {
-            Credential::Access { epoch: _, login } => self.end_login(*login).await,
+            Credential::Access { epoch: _, login } => self.end_login(&who.account, *login).await,
             Credential::ApiToken(_) => Err(AuthError::NotALogin),
             Credential::Open => Ok(Revoked::default()),
         }
@@ -134,11 +150,15 @@ impl Auth {
         }
     }
 
-    async fn end_login(&self, login: LoginId) -> Result<Revoked, AuthError> {
+    /// Ends a login of an account.
+    pub(super) async fn end_login(&self, account: &AccountName, login: LoginId) -> Result<Revoked, AuthError> {
         let until = self.0.clock.now() + millis(self.0.access_token_ttl) + millis(EXPIRY_LEEWAY) + millis(SLACK);
         for _ in 0..WRITTEN_WITHIN {
             let kept = self.login_document(login).await?;
-            if self.write_login(login, kept.map(|kept| kept.version), &Login::Over, until).await? {
+            let over = write(login, kept.map(|kept| kept.version), &Login::Over, until)?;
+            let mut sign_ins = self.sign_ins(account).await?;
+            sign_ins.end(login);
+            if self.0.store.write_documents(vec![over, sign_ins.into_write()?]).await? {
                 return Ok(Revoked::login(login));
             }
         }
@@ -146,30 +166,24 @@ impl Auth {
     }
 
     async fn login_document(&self, login: LoginId) -> Result<Option<Document>, StoreError> {
-        self.0.store.document(Collection::RefreshFamilies, &key(login)).await
-    }
-
-    async fn write_login(
-        &self,
-        login: LoginId,
-        expected: Option<u64>,
-        record: &Login,
-        expires_at: Millis,
-    ) -> Result<bool, AuthError> {
-        let value = serde_json::to_string(record).map_err(|error| StoreError::Corrupt(error.to_string()))?;
-        let write = DocumentWrite {
-            collection: Collection::RefreshFamilies,
-            key: key(login),
-            expected,
-            value: Some(value),
-            expires_at: Some(expires_at),
-        };
-        Ok(self.0.store.write_documents(vec![write]).await?)
+        self.0.store.document(Collection::RefreshFamilies, &login.to_string()).await
     }
 }
 
-fn key(login: LoginId) -> String {
-    login.0.simple().to_string()
+fn write(
+    login: LoginId,
+    expected: Option<u64>,
+    record: &Login,
+    expires_at: Millis,
+) -> Result<DocumentWrite, StoreError> {
+    let value = serde_json::to_string(record).map_err(|error| StoreError::Corrupt(error.to_string()))?;
+    Ok(DocumentWrite {
+        collection: Collection::RefreshFamilies,
+        key: login.to_string(),
+        expected,
+        value: Some(value),
+        expires_at: Some(expires_at),
+    })
 }
 
 /// How long the document of a login is kept that can be refreshed with these claims.
@@ -179,8 +193,4 @@ fn until(claims: &Claims) -> Millis {
 
 fn read(kept: &Document) -> Result<Login, StoreError> {
     serde_json::from_str(&kept.value).map_err(|error| StoreError::Corrupt(error.to_string()))
-}
-
-fn busy() -> AuthError {
-    StoreError::Unavailable("a login changes all the time".to_owned()).into()
 }

@@ -19,7 +19,7 @@ use crate::store::{AccountStore, DocumentStore};
 const START: Millis = 1_700_000_000_000;
 const TTL: Duration = Duration::from_secs(3600);
 /// Where everybody is.
-const HERE: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+const HERE: &Visitor = &Visitor { address: IpAddr::V4(Ipv4Addr::LOCALHOST), user_agent: None };
 
 /// An `Auth` over an empty store, and the hands that tests need.
 struct House {
@@ -49,7 +49,7 @@ impl House {
     }
 
     async fn token(&self, role: Role, account: &str, ttl_secs: Option<u64>) -> String {
-        let request = TokenCreate { role: role.into(), account: Some(account.to_owned()), ttl_secs };
+        let request = TokenCreate { role: role.into(), account: Some(account.to_owned()), ttl_secs, name: None };
         self.auth.create_token(request, &name("admin")).await.unwrap().token
     }
 
@@ -327,11 +327,11 @@ async fn wrong_accounts_are_refused_by_field() {
         assert_eq!((code, field.as_deref()), (expected.0, Some(expected.1)), "{user:?}");
     }
     for ttl in [0, u64::MAX] {
-        let request = TokenCreate { role: Role::User.into(), account: None, ttl_secs: Some(ttl) };
+        let request = TokenCreate { role: Role::User.into(), account: None, ttl_secs: Some(ttl), name: None };
         let refused = code(house.auth.create_token(request, &name("ada")).await);
         assert_eq!(refused, (ErrorCode::BadFrame, Some("ttlSecs".to_owned())));
     }
-    let request = TokenCreate { role: Role::User.into(), account: Some("bob".to_owned()), ttl_secs: None };
+    let request = TokenCreate { role: Role::User.into(), account: Some("bob".to_owned()), ttl_secs: None, name: None };
     let refused = code(house.auth.create_token(request, &name("ada")).await);
     assert_eq!(refused, (ErrorCode::NotFound, Some("account".to_owned())));
 }
@@ -411,7 +411,7 @@ async fn a_logout_ends_its_login_and_no_other() {
 #[tokio::test]
 async fn a_refresh_token_is_signed_for_nothing_else() {
     let house = House::new().with_user("ada", "correct horse").await;
-    let Tokens { access, refresh } = house.auth.login_lasting("ada", "correct horse", HERE).await.unwrap();
+    let (_, Tokens { access, refresh }) = house.auth.login_lasting("ada", "correct horse", HERE).await.unwrap();
     assert!(matches!(house.auth.authenticate(&refresh).await, Err(AuthError::WrongToken)));
     assert!(matches!(house.auth.refresh(&access).await, Err(AuthError::WrongToken)));
     let Refreshed::Tokens(next) = house.again().refresh(&refresh).await.unwrap() else { panic!("it is good once") };

@@ -55,8 +55,9 @@ pub(super) async fn user(context: &Context, command: UserCommand) -> Result<Stat
 pub(super) async fn token(context: &Context, command: TokenCommand) -> Result<Status, Failure> {
     let settings = context.client()?;
     match command {
-        TokenCommand::Create { role, account, ttl } => {
-            let create = TokenCreate { role: role.into(), account, ttl_secs: ttl.map(|ttl| ttl.0.as_secs()) };
+        TokenCommand::Create { role, account, ttl, name } => {
+            let ttl_secs = ttl.map(|ttl| ttl.0.as_secs());
+            let create = TokenCreate { role: role.into(), account, ttl_secs, name };
             let made = Client::connect(&settings).await?.token_create(create).await?;
             if context.json {
                 render::json(&made)?;
@@ -76,9 +77,10 @@ pub(super) async fn token(context: &Context, command: TokenCommand) -> Result<St
                     Cell::new(token.account),
                     Cell::new(render::moment(token.created_at)),
                     Cell::new(token.expires_at.map_or_else(|| "never".to_owned(), render::moment)),
+                    Cell::new(token.name.unwrap_or_default()),
                 ]
             });
-            render::line(&render::table(&["TOKEN", "ROLE", "ACCOUNT", "CREATED", "EXPIRES"], rows.collect()))?;
+            render::line(&render::table(&["TOKEN", "ROLE", "ACCOUNT", "CREATED", "EXPIRES", "NAME"], rows.collect()))?;
         }
         TokenCommand::Revoke { revoked } => {
             Client::connect(&settings).await?.token_revoke(revoked).await?;

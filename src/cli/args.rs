@@ -357,8 +357,11 @@ pub(super) enum TokenCommand {
         /// How long it lives [default: until revoked]
         #[arg(long, value_name = "TIME")]
         ttl: Option<Span>,
+        /// What to call it
+        #[arg(long, value_name = "LABEL")]
+        name: Option<String>,
     },
-    /// List tokens
+    /// List tokens: all of them for an administrator, else your own
     Ls,
     /// End a token
     Revoke {

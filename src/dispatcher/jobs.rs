@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use tracing::debug;
 
-use super::{DispatchError, Dispatcher, audience, records};
+use super::{DispatchError, Dispatcher, accounts, audience, records};
 use crate::auth::Identity;
 use crate::hub::Outbox;
 use crate::hub::{Follow, Watch};
@@ -15,6 +15,7 @@ use crate::model::job::is_over;
 use crate::model::spec::{Gpus, millis};
 use crate::model::{Job, JobSpec, Outcome, Role};
 use crate::protocol::agent::{AgentInput, AgentJobOrder, AgentResize, CancelAttempt};
+use crate::protocol::audit::AuditAction;
 use crate::protocol::job::{Cancel, JobRecord, Reason, Status, Submit, Submitted};
 use crate::protocol::limits::{PAGE, PAGE_MOST};
 use crate::protocol::plugin::Hook;
@@ -193,6 +194,7 @@ impl Dispatcher {
             }
             Cancelled::AlreadyOver(_) => return Err(DispatchError::Conflict("the job is over".to_owned())),
         };
+        self.note_done(who, AuditAction::JobCancel, job.id, accounts::others(who, &job.account)).await;
         Ok(records::job(&job, &[]))
     }
 

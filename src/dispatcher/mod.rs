@@ -9,6 +9,8 @@
 //! Invariants: nothing is shown to anyone before the store has it; no instance places work on
 //! another's worker.
 
+mod accounts;
+mod audit;
 mod broker;
 mod containers;
 mod error;
@@ -20,7 +22,6 @@ mod intake;
 mod introduction;
 mod jobs;
 mod listing;
-mod logins;
 mod logs;
 mod machines;
 mod matchmaker;
@@ -44,13 +45,13 @@ mod templates;
 mod upkeep;
 mod workers;
 
-use std::net::IpAddr;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use tokio::sync::broadcast;
 use tracing::debug;
 
+pub use accounts::PasswordChanged;
 pub use broker::{Brokered, NewClient};
 pub use error::DispatchError;
 pub use excerpt::Excerpt;
@@ -70,7 +71,7 @@ pub use resumable::Progress;
 pub use standing::Standing;
 pub use templates::{TemplateError, Templates};
 
-use crate::auth::{Auth, AuthError, Identity, NewAccount, Revoked};
+use crate::auth::{Auth, Identity, Revoked};
 use crate::base::clock::{Clock, Millis, millis};
 use crate::base::rate::Rate;
 use crate::base::shutdown::Shutdown;
@@ -107,6 +108,7 @@ struct Inner {
     /// Submits, by account.
     submits: Rate,
     metrics: Arc<Metrics>,
+    audit: audit::Audit,
     /// Who is handed out next; see [`broker`].
     brokering: tokio::sync::Mutex<()>,
     book: containers::Book,
@@ -193,6 +195,7 @@ impl Dispatcher {
             sftp: sftp::Turns::default(),
             submits,
             metrics: Arc::default(),
+            audit: audit::Audit::default(),
             brokering: tokio::sync::Mutex::default(),
             peers,
             templates,
@@ -230,17 +233,6 @@ impl Dispatcher {
     /// Accounts and tokens.
     pub fn auth(&self) -> &Auth {
         &self.0.auth
-    }
-
-    /// Adds an account for somebody who comes from `from` and asks for it themselves.
-    ///
-    /// # Errors
-    /// `forbidden` where registration is closed; else as [`Auth::register`].
-    pub async fn register_account(&self, new: NewAccount, from: IpAddr) -> Result<AccountName, AuthError> {
-        if !self.0.settings.registration {
-            return Err(AuthError::RegistrationClosed);
-        }
-        self.0.auth.register(new, from).await
     }
 
     /// Files.

@@ -28,7 +28,7 @@ impl Dispatcher {
     ///
     /// # Errors
     /// A file of another kind, the account is gone, the store, or the place of the files.
-    pub async fn set_photo(&self, account: &AccountName, picture: Option<Bytes>) -> Result<(), PhotoError> {
+    pub(super) async fn put_photo(&self, account: &AccountName, picture: Option<Bytes>) -> Result<(), PhotoError> {
         // Before a file is written that nobody would own.
         self.auth().account(account).await.map_err(DispatchError::from)?;
         let photo = match picture {

@@ -83,6 +83,7 @@ pub(super) fn worker(worker: &crate::model::Worker, live: LiveWorker) -> WorkerR
         status,
         draining: worker.draining,
         ip: worker.ip,
+        sftp: worker.sftp.clone(),
         hostname: worker.hostname.clone(),
         os: worker.os.clone(),
         arch: worker.arch.clone(),

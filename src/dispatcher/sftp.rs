@@ -81,8 +81,10 @@ impl Dispatcher {
             && *account == *AccountName::anonymous().as_str()
             && (settings.open_anywhere || from.to_canonical().is_loopback())
         {
-            return Ok(Identity::anonymous());
+            return Ok(Identity::anonymous().at(*from));
         }
-        self.auth().login_with_either(account, password, *from).await
+        let login = self.auth().login_with_either(account, password, *from).await;
+        self.logged_in(account, *from, login.as_ref(), Some("sftp")).await;
+        login
     }
 }

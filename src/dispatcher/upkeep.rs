@@ -37,6 +37,9 @@ const WAIT: Duration = Duration::from_secs(15);
 /// How often uploads that are too old are looked for.
 const UPLOADS_EVERY: Duration = Duration::from_secs(3600);
 
+/// How often the audit log is cut to its length.
+const AUDIT_EVERY: Duration = Duration::from_secs(600);
+
 /// The task that one instance does at a time.
 const TASK: &str = "upkeep";
 
@@ -45,7 +48,8 @@ pub(super) async fn run(dispatcher: Dispatcher) {
     let cut = dispatcher.shutdown().cut().clone();
     let mut ticks = interval(TICK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut upkeep = Upkeep { dispatcher: &dispatcher, quiet_until: Instant::now(), uploads_at: Instant::now() };
+    let now = Instant::now();
+    let mut upkeep = Upkeep { dispatcher: &dispatcher, quiet_until: now, uploads_at: now, audit_at: now };
     loop {
         tokio::select! {
             biased;
@@ -65,6 +69,8 @@ struct Upkeep<'a> {
     quiet_until: Instant,
     /// When uploads are looked at next.
     uploads_at: Instant,
+    /// When the audit log is looked at next.
+    audit_at: Instant,
 }
 
 impl Upkeep<'_> {
@@ -79,6 +85,10 @@ impl Upkeep<'_> {
             if let Err(error) = inner.blobs.forget_uploads(inner.settings.limits.retention_age).await {
                 warn!(%error, "old uploads could not be removed");
             }
+        }
+        if keeper && Instant::now() >= self.audit_at {
+            self.audit_at = Instant::now() + AUDIT_EVERY;
+            self.dispatcher.cut_audit().await?;
         }
         let Some(peers) = inner.peers.as_ref().filter(|_| keeper) else { return Ok(()) };
         self.remove_files(&peers.store).await?;

@@ -10,6 +10,7 @@ use crate::auth::Identity;
 use crate::hub::{Outbox, Ring, Watch};
 use crate::model::Role;
 use crate::protocol::agent::{AgentOrder, Usage};
+use crate::protocol::audit::AuditAction;
 use crate::protocol::codec::{Nothing, encode};
 use crate::protocol::worker::{ListWorkers, UsageEvent, WorkerEvent, WorkerRecord, WorkerReply};
 use crate::protocol::{WireError, WorkerId};
@@ -102,7 +103,9 @@ impl Dispatcher {
     /// # Errors
     /// `forbidden`, `not_found`, or the store.
     pub async fn set_draining(&self, who: &Identity, id: &WorkerId, draining: bool) -> Result<(), DispatchError> {
+        let action = if draining { AuditAction::Drain } else { AuditAction::Undrain };
         if who.role != Role::Admin {
+            self.note_forbidden(who, action, Some(id.as_str())).await;
             return Err(DispatchError::Forbidden("only administrators drain workers"));
         }
         if !self.0.store.set_draining(id, draining).await? {
@@ -120,6 +123,7 @@ impl Dispatcher {
         self.show_worker(id, self.running_away(id).await?);
         self.tell_of_worker(id);
         self.0.queue.poke();
+        self.note_done(who, action, id, None).await;
         Ok(())
     }
 

@@ -68,6 +68,8 @@ pub struct Metrics {
     pub plugin_calls: By<PluginCall, IntCounter>,
     /// News for plugins.
     pub plugin_news: By<PluginNews, IntCounter>,
+    /// Acts that are not in the audit log.
+    pub audit_lost: IntCounter,
     /// Jobs that wait.
     pub pending: IntGauge,
     /// Jobs that workers connected here hold.
@@ -153,6 +155,7 @@ impl Default for Metrics {
             store_errors: by(|name| errors.with_label_values(&[name])),
             plugin_calls: by(|name| calls.with_label_values(&[name])),
             plugin_news: by(|name| news.with_label_values(&[name])),
+            audit_lost: counter(&r, "gangline_audit_lost_total", "Acts that could not be written into the audit log."),
             pending: gauge(&r, "gangline_jobs_pending", "Jobs that wait for a worker."),
             running: gauge(&r, "gangline_jobs_running", "Jobs on workers that are connected to this instance."),
             workers: by(|name| workers.with_label_values(&[name])),

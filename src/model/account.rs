@@ -78,6 +78,17 @@ pub enum Role {
     Plugin,
 }
 
+impl fmt::Display for Role {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::User => "user",
+            Self::Admin => "admin",
+            Self::Worker => "worker",
+            Self::Plugin => "plugin",
+        })
+    }
+}
+
 impl From<wire::Role> for Role {
     fn from(role: wire::Role) -> Self {
         match role {
@@ -125,6 +136,14 @@ pub struct Account {
     /// Its picture.
     #[serde(default)]
     pub photo: Option<Photo>,
+}
+
+impl Account {
+    /// Ends everything that a password has made so far.
+    pub fn end_logins(&mut self, now: Millis) {
+        // Strictly later than before, whatever the clock says: it tells old tokens from new ones.
+        self.tokens_valid_from = now.max(self.tokens_valid_from.saturating_add(1));
+    }
 }
 
 /// Where the picture of an account is kept.
@@ -239,6 +258,9 @@ pub struct ApiToken {
     pub created_at: Millis,
     /// Until when.
     pub expires_at: Option<Millis>,
+    /// What its owner calls it.
+    #[serde(default)]
+    pub name: Option<String>,
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@
 //! `protocol`, and the conversions stand beside the records.
 
 pub mod account;
+pub mod audit;
 pub mod class;
 pub mod container;
 pub mod entry;
@@ -13,6 +14,7 @@ pub mod template;
 pub mod worker;
 
 pub use account::{Account, AccountName, ApiToken, Contact, Photo, PhotoKind, Role, TokenId};
+pub use audit::Act;
 pub use class::{Capacity, ReadyClass};
 pub use container::Container;
 pub use entry::{Entry, EntryKind};

@@ -1,9 +1,14 @@
-//! Frames of type `auth`: proving who one is, and administering who may.
+//! Frames of type `auth`: proving who one is, one's own logins and tokens, and administering who may.
+//!
+//! Not here: the record of who did what (`audit`).
+
+use std::net::IpAddr;
 
 use schemars::JsonSchema;
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 
+use super::audit::{AuditLog, AuditQuery};
 use super::codec::{Acknowledged, Nothing, typed, verbs};
 use super::error::WireError;
 
@@ -29,9 +34,14 @@ verbs! {
         "userList" => UserList(Nothing),
         "userRemove" => UserRemove(NamedUser),
         "userPassword" => UserPassword(UserPassword),
+        "userRole" => UserRole(UserRole),
+        "passwordChange" => PasswordChange(PasswordChange),
+        "sessionList" => SessionList(SessionList),
+        "sessionEnd" => SessionEnd(SessionEnd),
         "tokenCreate" => TokenCreate(TokenCreate),
         "tokenList" => TokenList(Nothing),
         "tokenRevoke" => TokenRevoke(TokenRevoke),
+        "audit" => Audit(AuditQuery),
     }
 }
 
@@ -43,6 +53,8 @@ verbs! {
         "users" => Users(UsersReply),
         "token" => Token(TokenReply),
         "tokens" => Tokens(TokensReply),
+        "sessions" => Sessions(SessionsReply),
+        "auditLog" => AuditLog(AuditLog),
     }
 }
 
@@ -117,7 +129,7 @@ pub struct Expiring {
     pub expires_at: u64,
 }
 
-/// `userAdd`. Administrators only, as all that follows.
+/// `userAdd`. Administrators only, as all that is named after users.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct UserAdd {
     /// The new account's name.
@@ -164,6 +176,31 @@ impl std::fmt::Debug for UserPassword {
     }
 }
 
+/// `userRole`: gives an account another role; its logins end, and its API tokens that may do more than the new role.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct UserRole {
+    /// The account.
+    #[serde(alias = "name", alias = "username")]
+    pub account: String,
+    /// `user` or `admin`.
+    pub role: Role,
+}
+
+/// `passwordChange`: another password of one's own. All logins end; the connection goes on with the one of the reply.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct PasswordChange {
+    /// The one until now.
+    pub present: String,
+    /// The new one.
+    pub password: String,
+}
+
+impl std::fmt::Debug for PasswordChange {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("PasswordChange(…)")
+    }
+}
+
 /// Accounts by name.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct UsersReply {
@@ -197,6 +234,9 @@ pub struct TokenCreate {
     /// How long it lives, in seconds; for ever unless given.
     #[serde(default, skip_serializing_if = "Option::is_none", alias = "ttl_secs")]
     pub ttl_secs: Option<u64>,
+    /// What its owner calls it, at most 64 characters.
+    #[serde(default, skip_serializing_if = "Option::is_none", alias = "label")]
+    pub name: Option<String>,
 }
 
 /// A new API token. It is shown this once.
@@ -235,6 +275,9 @@ pub struct TokenRecord {
     pub created_at: u64,
     /// Until when, in milliseconds.
     pub expires_at: Option<u64>,
+    /// What its owner calls it.
+    #[serde(default)]
+    pub name: Option<String>,
 }
 
 /// `tokenRevoke`.
@@ -249,4 +292,49 @@ impl std::fmt::Debug for TokenRevoke {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("TokenRevoke(…)")
     }
+}
+
+/// `sessionList`: the logins by password that still last.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct SessionList {
+    /// One's own unless given. Administrators may name any account, or `*` for all of them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub account: Option<String>,
+}
+
+/// Logins by password, the latest first.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct SessionsReply {
+    /// At most 1,000.
+    pub sessions: Vec<SessionRecord>,
+}
+
+/// What is shown of a login by password.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct SessionRecord {
+    /// Names it for `sessionEnd`.
+    pub id: String,
+    /// Who has logged in.
+    pub account: String,
+    /// When, in milliseconds.
+    pub created_at: u64,
+    /// When its tokens were last made anew, in milliseconds.
+    pub last_used_at: u64,
+    /// When its last token runs out, in milliseconds.
+    pub expires_at: u64,
+    /// The address that it came from.
+    pub from: IpAddr,
+    /// What the program that logged in says it is.
+    pub user_agent: Option<String>,
+    /// Whether this connection rests on it.
+    pub current: bool,
+}
+
+/// `sessionEnd`: ends a login everywhere, as logging out does.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct SessionEnd {
+    /// Which one.
+    pub id: String,
 }

@@ -334,7 +334,8 @@ impl Sender {
         match noun {
             Noun::Hello | Noun::Ping | Noun::Pong | Noun::Error => Self::Anyone,
             Noun::Auth if opt.is_empty() || opt == "login" => Self::Anyone,
-            Noun::Auth if AuthRequest::VERBS.contains(&opt) => Self::Administrator,
+            Noun::Auth if AuthRequest::VERBS.contains(&opt) && opt.starts_with("user") => Self::Administrator,
+            Noun::Auth if AuthRequest::VERBS.contains(&opt) => Self::Client,
             Noun::Job if AgentJobReport::VERBS.contains(&opt) => Self::Worker,
             Noun::Job if JobRequest::VERBS.contains(&opt) => Self::Client,
             Noun::Worker if AgentReport::VERBS.contains(&opt) && !(drains && names_worker(data)) => Self::Worker,

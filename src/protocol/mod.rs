@@ -9,6 +9,7 @@
 
 pub mod agent;
 pub mod asyncapi;
+pub mod audit;
 pub mod auth;
 pub mod chunk;
 pub mod codec;

@@ -133,6 +133,9 @@ pub struct WorkerRecord {
     /// The address that it was last connected from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ip: Option<IpAddr>,
+    /// Address of its SFTP server, for whoever logs in as `<account>.<jobId>`; absent where it runs none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sftp: Option<String>,
     /// Its machine.
     pub hostname: String,
     /// Operating system.

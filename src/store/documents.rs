@@ -37,6 +37,10 @@ pub enum Collection {
     WorkerUsage,
     /// The same of containers.
     ContainerUsage,
+    /// Logins by password that last, by account.
+    SignIns,
+    /// Who did what, by time.
+    Audit,
 }
 
 impl Collection {
@@ -55,6 +59,8 @@ impl Collection {
             Self::ContainerNames => "container_names",
             Self::WorkerUsage => "worker_usage",
             Self::ContainerUsage => "container_usage",
+            Self::SignIns => "sign_ins",
+            Self::Audit => "audit",
         }
     }
 }
@@ -99,6 +105,17 @@ pub trait DocumentStore {
     /// # Errors
     /// Nothing was changed.
     async fn documents(&self, collection: Collection) -> Result<Vec<Document>, StoreError>;
+
+    /// The documents with the greatest keys below `before`, or of all, in falling order of their keys; so many at the most.
+    ///
+    /// # Errors
+    /// Nothing was changed.
+    async fn documents_before(
+        &self,
+        collection: Collection,
+        before: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<Document>, StoreError>;
 
     /// Makes all changes, or none where one of the documents is not as it was expected to be: `false`.
     ///

@@ -3,6 +3,8 @@
 //! Nothing is indexed and nothing is fast; every engine must answer as this one does. It keeps
 //! nothing, so it is for tests only.
 
+mod documents;
+
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -11,7 +13,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use parking_lot::Mutex;
 
-use super::documents::{Collection, Document, DocumentStore, DocumentWrite};
+use super::documents::{Collection, Document};
 use super::error::{AppendError, StoreError, SubmitError};
 use super::jobs::{
     AT_ONCE, Cancelled, Change, Claim, JobCounts, JobFilter, JobStore, NewJob, QueueLimits, Retention, Submitted,
@@ -558,43 +560,5 @@ impl AccountStore for ModelStore {
 
     async fn signing_key(&self, fresh: [u8; 32]) -> Result<[u8; 32], StoreError> {
         Ok(*self.kept.lock().signing_key.get_or_insert(fresh))
-    }
-}
-
-#[async_trait]
-impl DocumentStore for ModelStore {
-    async fn document(&self, collection: Collection, key: &str) -> Result<Option<Document>, StoreError> {
-        Ok(self.documents(collection).await?.into_iter().find(|document| document.key == key))
-    }
-
-    async fn documents(&self, collection: Collection) -> Result<Vec<Document>, StoreError> {
-        let now = self.clock.now();
-        let kept = self.kept.lock();
-        let all = kept.documents.iter().filter(|((of, _), _)| *of == collection);
-        let live = all.filter(|(_, (_, until))| until.is_none_or(|until| now < until));
-        Ok(live.map(|(_, (document, _))| document.clone()).collect())
-    }
-
-    async fn write_documents(&self, writes: Vec<DocumentWrite>) -> Result<bool, StoreError> {
-        let now = self.clock.now();
-        let mut kept = self.kept.lock();
-        kept.documents.retain(|_, (_, until)| until.is_none_or(|until| now < until));
-        let version = |write: &DocumentWrite| {
-            let place = (write.collection, write.key.clone());
-            kept.documents.get(&place).map(|(document, _)| document.version)
-        };
-        if writes.iter().any(|write| version(write) != write.expected) {
-            return Ok(false);
-        }
-        for DocumentWrite { collection, key, expected: _, value, expires_at } in writes {
-            kept.document_versions += 1;
-            let version = kept.document_versions;
-            let place = (collection, key.clone());
-            match value {
-                Some(value) => kept.documents.insert(place, (Document { key, version, value }, expires_at)),
-                None => kept.documents.remove(&place),
-            };
-        }
-        Ok(true)
     }
 }

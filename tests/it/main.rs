@@ -5,17 +5,19 @@
 //! `jobs`, `paging`, `listing` and `workers` try the contract sentence by sentence, with peers that speak it by hand;
 //! `cli` uses the binary as people do, `start` and `redis_start` try what must not start, `tls` with certificates, `wscat` types what
 //! `protocol.md` says. `compat` replays the documents of the five older systems, `openapi` holds the server to the document that
-//! it gives of itself. `metrics` holds what is counted to its list, `files` keeps what jobs leave in every place where it can
-//! be kept, `uploads` goes on with what was interrupted. `usage` looks at what was used within the last hour, and at
+//! it gives of itself, `dashboard` to what a browser needs. `metrics` holds what is counted to its list, `files` keeps what jobs leave in every place where it can
+//! be kept, `uploads` goes on with what was interrupted. `sessions` is about one's own account, `audit` about who did what. `usage` looks at what was used within the last hour, and at
 //! who has a GPU. `containers` runs jobs and containers in a real engine, `sftp` lets OpenSSH at the files of both. `faults` kills, stops and cuts off, and judges what was seen meanwhile.
 
 #![cfg(test)]
 
+mod audit;
 mod cli;
 mod compat;
 mod connections;
 mod container_frames;
 mod containers;
+mod dashboard;
 mod faults;
 mod files;
 mod floors;
@@ -32,6 +34,7 @@ mod protocol_docs;
 mod readme;
 mod redis_start;
 mod samples;
+mod sessions;
 mod sftp;
 mod start;
 mod support;

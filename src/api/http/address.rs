@@ -3,13 +3,14 @@
 use std::net::{IpAddr, SocketAddr};
 
 use axum::extract::{ConnectInfo, FromRequestParts, Request, State};
-use axum::http::HeaderMap;
 use axum::http::request::Parts;
+use axum::http::{HeaderMap, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use ipnet::IpNet;
 
 use super::{Door, HttpError};
+use crate::auth::Visitor;
 use crate::base::clock::millis;
 use crate::base::rate::network;
 use crate::dispatcher::Dispatcher;
@@ -48,6 +49,21 @@ impl FromRequestParts<Dispatcher> for ClientAddress {
     async fn from_request_parts(parts: &mut Parts, dispatcher: &Dispatcher) -> Result<Self, Self::Rejection> {
         Ok(Self::of(parts.extensions.get(), &parts.headers, &dispatcher.settings().trusted_proxies))
     }
+}
+
+/// Whoever sent a request, before it is known who: for logins, which are written down.
+impl FromRequestParts<Dispatcher> for Visitor {
+    type Rejection = std::convert::Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, dispatcher: &Dispatcher) -> Result<Self, Self::Rejection> {
+        let ClientAddress(address) = ClientAddress::from_request_parts(parts, dispatcher).await?;
+        Ok(visitor(address, &parts.headers))
+    }
+}
+
+/// Somebody from that address, with these headers.
+pub(in crate::api) fn visitor(address: IpAddr, headers: &HeaderMap) -> Visitor {
+    Visitor::new(address, headers.get(header::USER_AGENT).and_then(|value| value.to_str().ok()))
 }
 
 /// Refuses what comes too often from one address. Probes and metrics are asked for by machines that have their reasons.

@@ -7,6 +7,7 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, header};
 
 use super::HttpError;
+use super::address::ClientAddress;
 use crate::auth::{Identity, origin_allowed};
 use crate::dispatcher::Dispatcher;
 use crate::model::{Job, Role};
@@ -19,7 +20,8 @@ impl FromRequestParts<Dispatcher> for Caller {
     type Rejection = HttpError;
 
     async fn from_request_parts(parts: &mut Parts, dispatcher: &Dispatcher) -> Result<Self, HttpError> {
-        let who = identify(dispatcher, &parts.headers, bearer(&parts.headers)).await?;
+        let Ok(from) = ClientAddress::from_request_parts(parts, dispatcher).await;
+        let who = identify(dispatcher, &parts.headers, from, bearer(&parts.headers)).await?;
         match who.role {
             Role::User | Role::Admin | Role::Worker => Ok(Self(who)),
             Role::Plugin => Err(HttpError::forbidden("plugins speak the WebSocket only")),
@@ -34,12 +36,13 @@ impl FromRequestParts<Dispatcher> for Caller {
 pub(in crate::api) async fn identify(
     dispatcher: &Dispatcher,
     headers: &HeaderMap,
+    ClientAddress(from): ClientAddress,
     token: Option<&str>,
 ) -> Result<Identity, HttpError> {
     check_origin(dispatcher, headers)?;
     match token {
-        Some(token) => Ok(dispatcher.auth().authenticate(token).await?),
-        None if dispatcher.settings().open => Ok(Identity::anonymous()),
+        Some(token) => Ok(dispatcher.auth().authenticate(token).await?.at(from)),
+        None if dispatcher.settings().open => Ok(Identity::anonymous().at(from)),
         None => Err(HttpError::unauthorized()),
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use axum::Json;
 use axum::extract::State;
 use axum::http::{HeaderValue, StatusCode, header};
-use axum::response::{Html, IntoResponse, Response};
+use axum::response::{IntoResponse, Response};
 use serde_json::json;
 
 use crate::dispatcher::Dispatcher;
@@ -13,13 +13,6 @@ use crate::metrics::CONTENT_TYPE;
 
 /// How long the store may take to say that it is there: well below a load balancer's patience.
 const STORE_WITHIN: Duration = Duration::from_secs(2);
-
-/// What a browser is shown.
-const FRONT_PAGE: &str = include_str!("front_page.html");
-
-/// The front page is one document: it loads nothing, runs nothing, and nobody may frame it.
-const FRONT_PAGE_POLICY: HeaderValue =
-    HeaderValue::from_static("default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'");
 
 /// The process is up.
 #[utoipa::path(get, path = "/healthz", tag = "health", responses((status = 200, description = "`ok`", body = String)))]
@@ -55,9 +48,4 @@ fn not_ready(status: &str) -> Response {
 #[utoipa::path(get, path = "/metrics", tag = "health", responses((status = 200, description = "Metrics", body = String)))]
 pub(super) async fn metrics(State(dispatcher): State<Dispatcher>) -> impl IntoResponse {
     ([(header::CONTENT_TYPE, HeaderValue::from_static(CONTENT_TYPE))], dispatcher.measure().await)
-}
-
-/// Says what this is.
-pub(super) async fn front_page() -> impl IntoResponse {
-    ([(header::CONTENT_SECURITY_POLICY, FRONT_PAGE_POLICY)], Html(FRONT_PAGE))
 }

@@ -1,4 +1,4 @@
-//! HTTP beside the WebSocket: health, files, raw output.
+//! HTTP beside the WebSocket: health, files, raw output, the dashboard.
 //!
 //! Every answer that is no file is JSON, errors as `{"error": {…}}` with the fields of an `error`
 //! frame. Bodies stream in both directions, so that memory does not grow with the size of a file.
@@ -7,6 +7,7 @@
 pub(super) mod address;
 pub(super) mod artifacts;
 pub(super) mod caller;
+mod dashboard;
 pub(super) mod disposition;
 pub(super) mod error;
 mod health;
@@ -62,7 +63,7 @@ pub fn router(dispatcher: Dispatcher) -> Router {
         .with_state(Documents::new(api));
     routes
         .merge(documents)
-        .route("/", get(health::front_page))
+        .merge(dashboard::routes())
         .route(NEIGHBOURS_ROUTE, get(internal::list))
         .route(&format!("{NEIGHBOURS_ROUTE}/{{*path}}"), get(internal::get))
         .method_not_allowed_fallback(async || HttpError::method_not_allowed())

@@ -1,13 +1,16 @@
-//! Frames of type `auth`: proving who one is, and administering who may.
+//! Frames of type `auth`: proving who one is, one's own logins and tokens, and administering who may.
+
+use serde::Deserialize;
 
 use super::session::{Failure, Reader, auth_ok, refusal, too_many, unauthorized};
-use crate::auth::{AuthError, Identity};
-use crate::dispatcher::DispatchError;
-use crate::model::Role;
+use crate::auth::{AuthError, Credential, Identity};
+use crate::dispatcher::{DispatchError, PasswordChanged};
+use crate::protocol::audit::AuditAction;
 use crate::protocol::auth::{
-    AuthEvent, AuthReply, AuthRequest, Login, NamedUser, TokenRevoke, TokensReply, UsersReply,
+    AuthEvent, AuthReply, AuthRequest, Login, PasswordChange, SessionEnd, SessionList, SessionsReply, TokenRevoke,
+    TokensReply, UsersReply,
 };
-use crate::protocol::codec::{Acknowledged, FrameId};
+use crate::protocol::codec::{self, Acknowledged, FrameId};
 use crate::protocol::{CloseCode, ErrorCode, WireError};
 
 impl Reader {
@@ -17,38 +20,84 @@ impl Reader {
             AuthRequest::Login(login) => return self.login(id, login).await,
             request => request,
         };
-        let who = match &self.identity {
-            None => return Err(unauthorized().into()),
-            Some(who) if who.role != Role::Admin => {
-                return Err(DispatchError::Forbidden("only administrators manage accounts and tokens").into());
-            }
-            Some(who) => who.clone(),
-        };
-        let auth = self.dispatcher.auth().clone();
+        let Some(who) = self.identity.clone() else { return Err(unauthorized().into()) };
+        let dispatcher = self.dispatcher.clone();
         let reply = match request {
             // Taken above.
             AuthRequest::Login(_) => return Ok(()),
+            AuthRequest::PasswordChange(change) => return self.change_password(&who, id, change).await,
             AuthRequest::UserAdd(user) => {
-                auth.add_user(user).await?;
+                dispatcher.add_user(&who, user).await?;
                 done("userAdd")
             }
-            AuthRequest::UserList(_) => AuthEvent::Users(UsersReply { users: auth.users().await? }),
-            AuthRequest::UserRemove(NamedUser { account }) => {
-                self.dispatcher.revoke(auth.remove_user(&account).await?).await?;
+            AuthRequest::UserList(_) => AuthEvent::Users(UsersReply { users: dispatcher.users(&who).await? }),
+            AuthRequest::UserRemove(user) => {
+                dispatcher.remove_user(&who, user).await?;
                 done("userRemove")
             }
             AuthRequest::UserPassword(change) => {
-                self.dispatcher.revoke(auth.set_password(change).await?).await?;
+                dispatcher.set_user_password(&who, change).await?;
                 done("userPassword")
             }
-            AuthRequest::TokenCreate(create) => AuthEvent::Token(auth.create_token(create, &who.account).await?),
-            AuthRequest::TokenList(_) => AuthEvent::Tokens(TokensReply { tokens: auth.tokens().await? }),
+            AuthRequest::UserRole(change) => {
+                dispatcher.set_user_role(&who, change).await?;
+                done("userRole")
+            }
+            AuthRequest::SessionList(SessionList { account }) => {
+                let sessions = dispatcher.sessions(&who, account.as_deref()).await?;
+                AuthEvent::Sessions(SessionsReply { sessions })
+            }
+            AuthRequest::SessionEnd(SessionEnd { id }) => {
+                dispatcher.end_session(&who, &id).await?;
+                done("sessionEnd")
+            }
+            AuthRequest::TokenCreate(create) => AuthEvent::Token(dispatcher.create_token(&who, create).await?),
+            AuthRequest::TokenList(_) => AuthEvent::Tokens(TokensReply { tokens: dispatcher.tokens(&who).await? }),
             AuthRequest::TokenRevoke(TokenRevoke { token }) => {
-                self.dispatcher.revoke(auth.revoke_token(&token).await?).await?;
+                dispatcher.revoke_token(&who, &token).await?;
                 done("tokenRevoke")
             }
+            AuthRequest::Audit(query) => AuthEvent::AuditLog(dispatcher.audit_log(&who, query).await?),
         };
         Ok(self.reply(id, &reply).await?)
+    }
+
+    /// Changes one's own password. This connection goes on, with the login that is new.
+    async fn change_password(
+        &mut self,
+        who: &Identity,
+        id: Option<&FrameId>,
+        change: PasswordChange,
+    ) -> Result<(), Failure> {
+        let PasswordChange { present, password } = change;
+        let changed = self.dispatcher.change_password(who, &present, password, &self.from).await;
+        let PasswordChanged { identity, token, former } = changed.map_err(|error| match error {
+            AuthError::WrongPassword => {
+                let error = WireError::new(ErrorCode::Unauthorized, "that is not the present password");
+                DispatchError::from(error.field("present"))
+            }
+            error => error.into(),
+        })?;
+        self.session.identify(identity.clone());
+        self.dispatcher.revoke(former).await?;
+        let reply = AuthEvent::Ok(AuthReply::Login(auth_ok(&identity, Some(token))));
+        self.know(identity);
+        Ok(self.reply(id, &reply).await?)
+    }
+
+    /// Writes down that a frame of administrators came from somebody else, who is told nothing but that.
+    pub(super) async fn note_forbidden(&self, text: &str) {
+        /// What such a frame acts on. It is not looked at any further.
+        #[derive(Deserialize)]
+        struct Target {
+            #[serde(alias = "name", alias = "username", alias = "workerId", alias = "worker_id")]
+            account: Option<String>,
+        }
+        let (Some(who), Ok(frame)) = (&self.identity, codec::open(text)) else { return };
+        if let Some(action) = AuditAction::of_administrators(frame.noun, &frame.opt) {
+            let target = serde_json::from_str::<Target>(frame.data).ok().and_then(|target| target.account);
+            self.dispatcher.note_forbidden(who, action, target.as_deref()).await;
+        }
     }
 
     async fn login(&mut self, id: Option<&FrameId>, login: Login) -> Result<(), Failure> {
@@ -67,7 +116,7 @@ impl Reader {
             Err(error) => return Err(error.into()),
         };
         if let Some(current) = &self.identity
-            && *current != Identity::anonymous()
+            && current.credential != Credential::Open
             && current.account != identity.account
         {
             let message = format!("this socket belongs to {}; open another one", current.account);
@@ -89,14 +138,16 @@ impl Reader {
     }
 
     async fn prove(&self, login: Login) -> Result<(Identity, Option<String>), DispatchError> {
-        let auth = self.dispatcher.auth();
         match login {
             Login { token: Some(_), account: Some(_), .. } | Login { token: Some(_), password: Some(_), .. } => {
                 Err(WireError::bad_field("token", "send a token, or an account with its password").into())
             }
-            Login { token: Some(token), account: None, password: None } => Ok((auth.authenticate(&token).await?, None)),
+            Login { token: Some(token), account: None, password: None } => {
+                let identity = self.dispatcher.auth().authenticate(&token).await?;
+                Ok((identity.at(self.from.address), None))
+            }
             Login { token: None, account: Some(account), password: Some(password) } => {
-                let (identity, token) = auth.login(&account, &password, self.from).await?;
+                let (identity, token) = self.dispatcher.login(&account, &password, &self.from).await?;
                 Ok((identity, Some(token)))
             }
             Login { token: None, account: Some(_), password: None } => {

@@ -21,7 +21,8 @@ impl Reader {
                 if self.agent.is_some() {
                     return Err(DispatchError::Conflict("this connection is registered".to_owned()).into());
                 }
-                let registration = self.dispatcher.register(who, *register, self.from, &self.session.outbox).await?;
+                let registration =
+                    self.dispatcher.register(who, *register, self.from.address, &self.session.outbox).await?;
                 tracing::Span::current().record("worker", registration.agent.id.as_str());
                 self.agent = Some(std::sync::Arc::clone(&registration.agent));
                 self.reply(id, &AgentOrder::Registered(registration.reply.clone())).await?;

@@ -1,7 +1,6 @@
 //! One connection's reader: frames in, operations out, one reply each.
 
 use std::collections::VecDeque;
-use std::net::IpAddr;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
@@ -16,7 +15,7 @@ use tracing::{Span, debug};
 use super::registry::{Registry, Session};
 use super::submits::Submits;
 use super::writer;
-use crate::auth::{AuthError, Credential, Identity};
+use crate::auth::{AuthError, Credential, Identity, Visitor};
 use crate::base::clock::{Millis, millis};
 use crate::dispatcher::{Agent, DispatchError, Dispatcher, Plugin};
 use crate::hub::{Item, outbox::Closed};
@@ -57,7 +56,7 @@ pub(super) async fn run(
     dispatcher: Dispatcher,
     registry: Registry,
     opening: Opening,
-    from: IpAddr,
+    from: Visitor,
 ) {
     let now = dispatcher.clock().now();
     let (identity, refused) = match opening {
@@ -117,8 +116,8 @@ pub(super) struct Reader {
     pub(super) dispatcher: Dispatcher,
     pub(super) session: Arc<Session>,
     pub(super) identity: Option<Identity>,
-    /// The address that it came from.
-    pub(super) from: IpAddr,
+    /// Where it came from.
+    pub(super) from: Visitor,
     /// Once it has registered as a worker.
     pub(super) agent: Option<Arc<Agent>>,
     /// Once it has registered as a plugin.
@@ -160,7 +159,7 @@ impl Strikes {
 }
 
 impl Reader {
-    fn new(dispatcher: Dispatcher, session: Arc<Session>, identity: Option<Identity>, from: IpAddr) -> Self {
+    fn new(dispatcher: Dispatcher, session: Arc<Session>, identity: Option<Identity>, from: Visitor) -> Self {
         let counted = count(&dispatcher, identity.as_ref());
         Self {
             dispatcher,
@@ -206,7 +205,7 @@ impl Reader {
             }
             self.session.outbox.close(code);
         } else if let Some(identity) = self.identity.clone()
-            && identity != Identity::anonymous()
+            && identity.credential != Credential::Open
         {
             self.reply(None, &AuthEvent::Ok(AuthReply::Login(auth_ok(&identity, None)))).await?;
         }
@@ -243,9 +242,17 @@ impl Reader {
             }
             return self.reply(codec::id_of(text).as_ref(), &error).await;
         }
-        let (frame, id) = match codec::read_admitted(text, |sender| self.admit(sender)) {
+        let mut sender = Sender::Nobody;
+        let admitted = codec::read_admitted(text, |of| {
+            sender = of;
+            self.admit(of)
+        });
+        let (frame, id) = match admitted {
             Ok(read) => read,
             Err((id, error)) => {
+                if sender == Sender::Administrator && error.code == ErrorCode::Forbidden {
+                    self.note_forbidden(text).await;
+                }
                 self.settle().await?;
                 return self.fail(id.as_ref(), &error).await;
             }

@@ -1,6 +1,6 @@
 //! The upgrade request: who asks, from where, with what.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::extract::ws::WebSocketUpgrade;
@@ -12,8 +12,8 @@ use tracing::{Instrument, Span};
 
 use super::registry::Registry;
 use super::session::{self, Opening};
-use crate::api::http::address::ClientAddress;
-use crate::auth::{Identity, origin_allowed};
+use crate::api::http::address::{ClientAddress, visitor};
+use crate::auth::{Identity, Visitor, origin_allowed};
 use crate::dispatcher::Dispatcher;
 use crate::model::Role;
 use crate::protocol::{BEARER_SUBPROTOCOL, CloseCode, SUBPROTOCOL};
@@ -53,12 +53,12 @@ pub async fn upgrade(
     let metrics = Arc::clone(state.dispatcher.metrics());
     let proxies = &state.dispatcher.settings().trusted_proxies;
     let ClientAddress(from) = ClientAddress::of(Some(&ConnectInfo(peer)), &headers, proxies);
-    let response = open(state, from, &headers, ws).await;
+    let response = open(state, visitor(from, &headers), &headers, ws).await;
     metrics.request(ROUTE, response.status().as_u16());
     response
 }
 
-async fn open(state: WsState, from: IpAddr, headers: &HeaderMap, ws: WebSocketUpgrade) -> Response {
+async fn open(state: WsState, from: Visitor, headers: &HeaderMap, ws: WebSocketUpgrade) -> Response {
     let WsState { dispatcher, registry } = state;
     let settings = dispatcher.settings();
     if registry.len() >= settings.limits.connections {
@@ -77,13 +77,13 @@ async fn open(state: WsState, from: IpAddr, headers: &HeaderMap, ws: WebSocketUp
     } else {
         match token(headers) {
             Some(token) => match dispatcher.auth().authenticate(token).await {
-                Ok(identity) => Opening::Known(identity),
+                Ok(identity) => Opening::Known(identity.at(from.address)),
                 Err(error) => {
                     let (code, error) = session::refusal(&error);
                     Opening::Refused(code, error)
                 }
             },
-            None if settings.open => Opening::Known(Identity::anonymous()),
+            None if settings.open => Opening::Known(Identity::anonymous().at(from.address)),
             None => Opening::Unknown,
         }
     };

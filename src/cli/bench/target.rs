@@ -74,7 +74,7 @@ impl Target {
         let lent = match &settings.token {
             None => None,
             Some(_) => {
-                let create = TokenCreate { role: Role::Worker, account: None, ttl_secs: Some(TOKEN_SECS) };
+                let create = TokenCreate { role: Role::Worker, account: None, ttl_secs: Some(TOKEN_SECS), name: None };
                 let token = client.token_create(create).await.context("only an administrator can measure")?.token;
                 Some(Lent { settings: settings.clone(), token })
             }

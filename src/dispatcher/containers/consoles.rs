@@ -7,6 +7,7 @@ use super::check_running;
 use crate::auth::Identity;
 use crate::hub::follow::Source;
 use crate::hub::{Follow, Outbox};
+use crate::protocol::audit::AuditAction;
 use crate::protocol::container::{Exec, FollowingConsole};
 use crate::protocol::job::Submit;
 use crate::protocol::spec as wire;
@@ -134,6 +135,9 @@ impl Dispatcher {
             requires: wire::Requires { worker_id: Some(container.worker), ..wire::Requires::default() },
             ..wire::JobSpec::default()
         };
-        self.submit_unchecked(who, Submit { spec, key: None, follow: None }, follower).await
+        let submission = self.submit_unchecked(who, Submit { spec, key: None, follow: None }, follower).await?;
+        let job = submission.reply.job_id;
+        self.note_done(who, AuditAction::ContainerExec, container.id, Some(job.to_string())).await;
+        Ok(submission)
     }
 }

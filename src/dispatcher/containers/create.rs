@@ -8,6 +8,7 @@ use super::super::{DispatchError, Dispatcher, audience};
 use crate::auth::Identity;
 use crate::model::container::Desired;
 use crate::model::{Container, Job, JobSpec};
+use crate::protocol::audit::AuditAction;
 use crate::protocol::container::spec::{Create, Service};
 use crate::protocol::container::{ContainerStatus, Created};
 use crate::protocol::id::{ContainerId, nonce};
@@ -36,6 +37,8 @@ impl Dispatcher {
         match self.running(id, 1).await {
             Ok((container, job)) => {
                 info!(container = %id, worker = %container.worker, account = %container.account, "container created");
+                let detail = container.name.as_ref().map(|name| format!("named {name}"));
+                self.note_done(who, AuditAction::ContainerCreate, id, detail).await;
                 let status = match container.status(&job) {
                     // It may have been short; it ran.
                     ContainerStatus::Creating => ContainerStatus::Running,

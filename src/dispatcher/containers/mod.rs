@@ -25,6 +25,7 @@ use tokio::time::Instant;
 pub(super) use book::Book;
 pub(super) use stats::Stats;
 
+use super::accounts::others;
 use super::{DispatchError, Dispatcher, audience};
 use crate::auth::Identity;
 use crate::hub::{Outbox, Ring, Watch};
@@ -32,6 +33,7 @@ use crate::model::container::Desired;
 use crate::model::job::is_over;
 use crate::model::{AccountName, Container, Job};
 use crate::protocol::agent::AgentContainerOrder;
+use crate::protocol::audit::AuditAction;
 use crate::protocol::codec::encode;
 use crate::protocol::container::{ContainerRecord, ContainerStatus, ListContainers};
 use crate::protocol::job::Status;
@@ -112,12 +114,22 @@ impl Dispatcher {
     /// `not_found`, why it could not be started, `conflict` (worth a retry) where its worker does not answer, or the store.
     pub async fn start_container(&self, who: &Identity, named: &ContainerRef) -> Result<(), DispatchError> {
         let (container, job) = self.find_container(who, named).await?;
+        self.note_container(who, AuditAction::ContainerStart, &container).await;
+        self.bring_up(&container, &job).await
+    }
+
+    async fn bring_up(&self, container: &Container, job: &Job) -> Result<(), DispatchError> {
         if !is_over(job.status) {
             self.0.book.update(container.id, |container| container.desired = Desired::Running).await?;
             return self.running(container.id, job.attempt).await.map(|_| ());
         }
-        self.reopen_by_hand(&container, &job).await?;
+        self.reopen_by_hand(container, job).await?;
         self.running(container.id, job.attempt + 1).await.map(|_| ())
+    }
+
+    /// Writes down what is done to a container, as soon as it is wanted: its worker may take long, or be away.
+    async fn note_container(&self, who: &Identity, action: AuditAction, container: &Container) {
+        self.note_done(who, action, container.id, others(who, &container.account)).await;
     }
 
     /// Stops a container, and waits until it has. One that does not run is fine as it is.
@@ -133,6 +145,7 @@ impl Dispatcher {
         let grace_ms = crate::model::spec::millis("graceSecs", grace_secs, true)?;
         let (container, _) = self.find_container(who, named).await?;
         self.0.book.update(container.id, stopped).await?;
+        self.note_container(who, AuditAction::ContainerStop, &container).await;
         self.bring_to_rest(container.id, grace_ms).await
     }
 
@@ -146,6 +159,7 @@ impl Dispatcher {
             return Err(DispatchError::Conflict("the container does not run".to_owned()));
         }
         self.0.book.update(container.id, stopped).await?;
+        self.note_container(who, AuditAction::ContainerKill, &container).await;
         self.bring_to_rest(container.id, Some(0)).await
     }
 
@@ -161,8 +175,9 @@ impl Dispatcher {
     ) -> Result<(), DispatchError> {
         let grace_ms = crate::model::spec::millis("graceSecs", grace_secs, true)?;
         let (container, job) = self.find_container(who, named).await?;
+        self.note_container(who, AuditAction::ContainerRestart, &container).await;
         if is_over(job.status) {
-            return self.start_container(who, named).await;
+            return self.bring_up(&container, &job).await;
         }
         // Kept, so that another instance goes on should this one die before it comes to the second half.
         let now = self.0.clock.now();
@@ -187,6 +202,7 @@ impl Dispatcher {
     pub async fn remove_container(&self, who: &Identity, named: &ContainerRef) -> Result<(), DispatchError> {
         let (container, job) = self.find_container(who, named).await?;
         self.0.book.update(container.id, |container| container.desired = Desired::Removed).await?;
+        self.note_container(who, AuditAction::ContainerRemove, &container).await;
         if !is_over(job.status) {
             match self.bring_to_rest(container.id, Some(0)).await {
                 // Its worker is away. What is left there goes when it is back.

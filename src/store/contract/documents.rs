@@ -73,6 +73,19 @@ pub(super) async fn a_document_expires(s: &Subject) {
     assert_eq!(s.documents().await.len(), 2, "it does not expire any more");
 }
 
+pub(super) async fn documents_are_read_backwards_in_pages(s: &Subject) {
+    let expiring = DocumentWrite { expires_at: Some(s.clock.now() + 1_000), ..put("d", None, "4") };
+    assert!(s.write_documents(&[put("b", None, "2"), put("a", None, "1"), expiring, put("c", None, "3")]).await);
+    let page = async |before: Option<&str>, limit| {
+        let found = s.store.documents_before(HERE, before, limit).await.unwrap();
+        found.into_iter().map(|document| document.key).collect::<String>()
+    };
+    assert_eq!([page(None, 2).await, page(Some("c"), 2).await, page(Some("a"), 2).await], ["dc", "ba", ""]);
+    assert_eq!([page(Some("bb"), 9).await, page(None, 9).await, page(None, 0).await], ["ba", "dcba", ""]);
+    s.pass(1);
+    assert_eq!(page(None, 2).await, "cb", "what has expired takes no place");
+}
+
 pub(super) async fn of_many_who_take_the_last_one_only_one_does(s: &Subject) {
     assert!(s.write_documents(&[put("a", None, "1")]).await);
     let version = s.document("a").await.unwrap().version;

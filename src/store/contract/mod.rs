@@ -69,6 +69,7 @@ macro_rules! contract {
             documents: a_document_changes_only_as_it_was_read,
                 documents_change_all_or_none,
                 a_document_expires,
+                documents_are_read_backwards_in_pages,
                 of_many_who_take_the_last_one_only_one_does;
         );
     };

@@ -50,6 +50,7 @@ fn token(id: &str, owner: &str, created_at: u64) -> ApiToken {
         account: account(owner),
         created_at,
         expires_at: None,
+        name: Some("ci".to_owned()),
     }
 }
 

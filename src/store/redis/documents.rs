@@ -35,6 +35,17 @@ impl RedisStore {
     }
 }
 
+impl RedisStore {
+    /// The keys of a collection, in their order. Some may have expired.
+    async fn document_keys(&self, collection: Collection) -> Result<Vec<String>, StoreError> {
+        let mut command = redis::cmd("ZRANGE");
+        command.arg(self.shared_key(&format!("docs:{}", collection.as_str()))).arg(0).arg(-1);
+        let mut keys: Vec<String> = self.one(command).await?;
+        keys.sort_unstable();
+        Ok(keys)
+    }
+}
+
 #[async_trait]
 impl DocumentStore for RedisStore {
     async fn document(&self, collection: Collection, key: &str) -> Result<Option<Document>, StoreError> {
@@ -42,13 +53,27 @@ impl DocumentStore for RedisStore {
     }
 
     async fn documents(&self, collection: Collection) -> Result<Vec<Document>, StoreError> {
-        let mut command = redis::cmd("ZRANGE");
-        command.arg(self.shared_key(&format!("docs:{}", collection.as_str()))).arg(0).arg(-1);
-        let mut keys: Vec<String> = self.one(command).await?;
-        keys.sort_unstable();
+        let keys = self.document_keys(collection).await?;
         self.documents_by_key(collection, &keys).await
     }
 
+    async fn documents_before(
+        &self,
+        collection: Collection,
+        before: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<Document>, StoreError> {
+        let mut keys = self.document_keys(collection).await?;
+        keys.retain(|key| before.is_none_or(|before| key.as_str() < before));
+        let mut found = Vec::new();
+        // Again where some of them have expired.
+        while found.len() < limit && !keys.is_empty() {
+            let mut next = keys.split_off(keys.len().saturating_sub(limit - found.len()));
+            next.reverse();
+            found.append(&mut self.documents_by_key(collection, &next).await?);
+        }
+        Ok(found)
+    }
     async fn write_documents(&self, writes: Vec<DocumentWrite>) -> Result<bool, StoreError> {
         let mut call = Call::new(Script::WriteDocuments, &self.shared()).arg(self.now());
         for DocumentWrite { collection, key, expected, value, expires_at } in writes {

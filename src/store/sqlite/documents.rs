@@ -24,6 +24,33 @@ pub(super) fn documents(conn: &Connection, collection: Collection, now: Millis) 
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
+pub(super) fn documents_before(
+    conn: &Connection,
+    collection: Collection,
+    before: Option<&str>,
+    limit: usize,
+    now: Millis,
+) -> Run<Vec<Document>> {
+    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+    let select = |below: &str| {
+        format!(
+            "SELECT key, version, value FROM documents \
+             WHERE collection = ?1 AND (expires_at IS NULL OR expires_at > ?2){below} ORDER BY key DESC LIMIT ?3"
+        )
+    };
+    let rows = match before {
+        None => conn
+            .prepare_cached(&select(""))?
+            .query_map(params![collection.as_str(), sql(now), limit], read)?
+            .collect::<Result<_, _>>()?,
+        Some(before) => conn
+            .prepare_cached(&select(" AND key < ?4"))?
+            .query_map(params![collection.as_str(), sql(now), limit, before], read)?
+            .collect::<Result<_, _>>()?,
+    };
+    Ok(rows)
+}
+
 /// Makes all changes or none; `false`: none. Runs in the writer's transaction, and looks before it writes.
 pub(super) fn write(conn: &Connection, writes: &[DocumentWrite], now: Millis) -> Run<bool> {
     conn.prepare_cached("DELETE FROM documents WHERE expires_at <= ?1")?.execute([sql(now)])?;

@@ -247,6 +247,16 @@ impl DocumentStore for SqliteStore {
         self.on_reader(move |conn| documents::documents(conn, collection, now)).await
     }
 
+    async fn documents_before(
+        &self,
+        collection: Collection,
+        before: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<Document>, StoreError> {
+        let (before, now) = (before.map(str::to_owned), self.clock.now());
+        self.on_reader(move |conn| documents::documents_before(conn, collection, before.as_deref(), limit, now)).await
+    }
+
     async fn write_documents(&self, writes: Vec<DocumentWrite>) -> Result<bool, StoreError> {
         let bytes = writes.iter().filter_map(|write| write.value.as_ref()).map(String::len).sum();
         self.on_writer(bytes, move |engine| documents::write(engine.connection(), &writes, engine.clock.now())).await

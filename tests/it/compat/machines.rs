@@ -227,8 +227,8 @@ async fn a_login_that_ended_is_told_how() {
         let (account, password) = (name.to_owned(), Some("correct horse".to_owned()));
         auth.add_user(UserAdd { account, role: Some(Role::User), email: None, password }).await.unwrap();
     }
-    let (_, ada) = auth.login("ada", "correct horse", server.address.ip()).await.unwrap();
-    let (_, bob) = auth.login("bob", "correct horse", server.address.ip()).await.unwrap();
+    let (_, ada) = auth.login("ada", "correct horse", &server.address.ip().into()).await.unwrap();
+    let (_, bob) = auth.login("bob", "correct horse", &server.address.ip().into()).await.unwrap();
     let path = "/api/machines/info";
     assert_eq!(web.get(path, &ada).await.status, 200);
     let _ = auth.remove_user("bob").await.unwrap();

@@ -1,5 +1,6 @@
 //! One frame of every kind, with every field set: what golden files hold, what `fuzz` mutates.
 
+mod accounts;
 mod containers;
 mod pages;
 
@@ -329,6 +330,7 @@ fn worker() -> WorkerRecord {
         status: WorkerStatus::Busy,
         draining: false,
         ip: Some(std::net::Ipv4Addr::new(192, 0, 2, 7).into()),
+        sftp: text("gpu-box-1.lan:2022"),
         hostname: "gpu-box-1.lan".to_owned(),
         os: "linux".to_owned(),
         arch: "x86_64".to_owned(),
@@ -357,6 +359,7 @@ fn token_record() -> TokenRecord {
         account: "ada".to_owned(),
         created_at: NOW,
         expires_at: Some(NOW + 2_592_000_000),
+        name: text("ci"),
     }
 }
 
@@ -366,7 +369,8 @@ pub(crate) fn all() -> Vec<Sample> {
         [from_client(), from_worker(), from_plugin(), to_client(), to_worker(), to_plugin(), pages::to_client()];
     let containers =
         [containers::from_client(), containers::from_worker(), containers::to_client(), containers::to_worker()];
-    directions.into_iter().chain(containers).flatten().collect()
+    let accounts = [accounts::from_client(), accounts::to_client()];
+    directions.into_iter().chain(containers).chain(accounts).flatten().collect()
 }
 
 fn from_client() -> Vec<Sample> {
@@ -413,6 +417,7 @@ fn from_client() -> Vec<Sample> {
                 role: Role::Worker,
                 account: text("ada"),
                 ttl_secs: Some(2_592_000),
+                name: text("ci"),
             }),
         ),
         auth("auth-tokenList", AuthRequest::TokenList(Nothing {})),

@@ -104,7 +104,7 @@ impl TestServer {
 
     /// An API token.
     pub(crate) async fn token(&self, role: Role, account: &str) -> String {
-        let create = TokenCreate { role, account: Some(account.to_owned()), ttl_secs: None };
+        let create = TokenCreate { role, account: Some(account.to_owned()), ttl_secs: None, name: None };
         let asker = "admin".parse().expect("an account name");
         self.dispatcher.auth().create_token(create, &asker).await.expect("a token").token
     }

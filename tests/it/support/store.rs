@@ -63,6 +63,10 @@ pub(crate) trait Fault: Send + Sync {
     async fn token(&self, store: &dyn Store, id: &str) -> Result<Option<ApiToken>, StoreError> {
         store.token(id).await
     }
+
+    async fn write_documents(&self, store: &dyn Store, writes: Vec<DocumentWrite>) -> Result<bool, StoreError> {
+        store.write_documents(writes).await
+    }
 }
 
 /// A store behind a fault.
@@ -228,7 +232,16 @@ impl<F: Fault> DocumentStore for Faulty<F> {
     async fn documents(&self, collection: Collection) -> Result<Vec<Document>, StoreError> {
         self.store.documents(collection).await
     }
+    async fn documents_before(
+        &self,
+        collection: Collection,
+        before: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<Document>, StoreError> {
+        self.store.documents_before(collection, before, limit).await
+    }
+
     async fn write_documents(&self, writes: Vec<DocumentWrite>) -> Result<bool, StoreError> {
-        self.store.write_documents(writes).await
+        self.fault.write_documents(&*self.store, writes).await
     }
 }

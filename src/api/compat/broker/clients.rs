@@ -12,6 +12,7 @@ use crate::api::compat::json::Body;
 use crate::api::http::address::ClientAddress;
 use crate::api::http::caller::Caller;
 use crate::api::http::error::HttpError;
+use crate::auth::Visitor;
 use crate::dispatcher::{Dispatcher, NewClient};
 use crate::protocol::WireError;
 
@@ -87,11 +88,11 @@ pub(super) async fn register(
 )]
 pub(super) async fn login(
     State(dispatcher): State<Dispatcher>,
-    ClientAddress(from): ClientAddress,
+    from: Visitor,
     body: Result<Body<Credentials>, HttpError>,
 ) -> Result<Json<ApiKey>, Refusal> {
     let Body(Credentials { email, password }) = body?;
-    let (_, token) = dispatcher.auth().login(&email, &password, from).await?;
+    let (_, token) = dispatcher.login(&email, &password, &from).await?;
     Ok(Json(ApiKey { token }))
 }
 

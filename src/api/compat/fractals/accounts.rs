@@ -14,7 +14,7 @@ use crate::api::compat::json::Body;
 use crate::api::http::address::ClientAddress;
 use crate::api::http::caller::check_origin;
 use crate::api::http::error::HttpError;
-use crate::auth::NewAccount;
+use crate::auth::{NewAccount, Visitor};
 use crate::dispatcher::Dispatcher;
 
 /// Name and password.
@@ -77,7 +77,7 @@ pub(super) async fn sign_up(
 )]
 pub(super) async fn sign_in(
     State(dispatcher): State<Dispatcher>,
-    ClientAddress(from): ClientAddress,
+    from: Visitor,
     request: Request,
 ) -> Result<Json<SignedIn>, Refusal> {
     check_origin(&dispatcher, request.headers())?;
@@ -85,7 +85,7 @@ pub(super) async fn sign_in(
         Some(credentials) => credentials,
         None => Body::from_request(request, &dispatcher).await?.0,
     };
-    let (who, token) = dispatcher.auth().login(&username, &password, from).await?;
+    let (who, token) = dispatcher.login(&username, &password, &from).await?;
     Ok(Json(SignedIn { jwt: token.clone(), token, username: who.account.to_string() }))
 }
 

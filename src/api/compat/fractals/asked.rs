@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 
 use super::error::Refusal;
 use crate::api::compat::json::Body;
+use crate::api::http::address::ClientAddress;
 use crate::api::http::caller::{bearer, identify};
 use crate::auth::Identity;
 use crate::dispatcher::Dispatcher;
@@ -25,10 +26,12 @@ impl<T: DeserializeOwned> FromRequest<Dispatcher> for Asked<T> {
 
     async fn from_request(request: Request, dispatcher: &Dispatcher) -> Result<Self, Refusal> {
         let headers = request.headers().clone();
+        let proxies = &dispatcher.settings().trusted_proxies;
+        let from = ClientAddress::of(request.extensions().get(), &headers, proxies);
         let mut who = None;
         if let Some(token) = bearer(&headers) {
             // Before the body is read, which may be long.
-            who = Some(identify(dispatcher, &headers, Some(token)).await?);
+            who = Some(identify(dispatcher, &headers, from, Some(token)).await?);
         }
         let Body(mut body): Body<Map<String, Value>> = Body::from_request(request, dispatcher).await?;
         let in_body = match body.remove("jwt") {
@@ -38,7 +41,7 @@ impl<T: DeserializeOwned> FromRequest<Dispatcher> for Asked<T> {
         };
         let who = match who {
             Some(who) => who,
-            None => identify(dispatcher, &headers, in_body.as_deref()).await?,
+            None => identify(dispatcher, &headers, from, in_body.as_deref()).await?,
         };
         Ok(Self { who, body: typed_value(Value::Object(body))? })
     }

@@ -83,6 +83,9 @@ impl Refusal {
             | AuthError::EmailTaken
             | AuthError::NoAccount
             | AuthError::NoToken
+            | AuthError::NoSession
+            | AuthError::BadTokenName
+            | AuthError::BadRole
             | AuthError::NotALogin
             | AuthError::RegistrationClosed
             | AuthError::NotRevocable

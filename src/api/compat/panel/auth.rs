@@ -8,10 +8,9 @@ use utoipa::ToSchema;
 
 use super::refusal::{Refusal, Refusals};
 use crate::api::compat::json::Body;
-use crate::api::http::address::ClientAddress;
 use crate::api::http::caller::{bearer, check_origin};
 use crate::api::http::error::HttpError;
-use crate::auth;
+use crate::auth::{self, Visitor};
 use crate::dispatcher::Dispatcher;
 use crate::protocol::WireError;
 
@@ -55,7 +54,7 @@ impl From<auth::Tokens> for Tokens {
 )]
 pub(super) async fn login(
     State(dispatcher): State<Dispatcher>,
-    ClientAddress(from): ClientAddress,
+    from: Visitor,
     body: Result<Body<Credentials>, HttpError>,
 ) -> Result<Json<Tokens>, Refusal> {
     let Body(Credentials { email, username, password }) = body?;
@@ -64,7 +63,7 @@ pub(super) async fn login(
     let Some(name) = given(&email).or_else(|| given(&username)) else {
         return Err(WireError::bad_field("email", "email or username is required").into());
     };
-    Ok(Json(dispatcher.auth().login_lasting(&name, &password, from).await?.into()))
+    Ok(Json(dispatcher.login_lasting(&name, &password, &from).await?.into()))
 }
 
 /// Uses a refresh token up for the next tokens. It is the bearer; a body is not read.

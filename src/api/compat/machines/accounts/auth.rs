@@ -11,7 +11,7 @@ use crate::api::compat::machines::caller::Caller;
 use crate::api::compat::machines::error::{Refusal, Refusals};
 use crate::api::http::address::ClientAddress;
 use crate::api::http::error::HttpError;
-use crate::auth::{AuthError, NewAccount};
+use crate::auth::{AuthError, NewAccount, Visitor};
 use crate::dispatcher::Dispatcher;
 use crate::model::AccountName;
 
@@ -70,15 +70,16 @@ pub(super) struct Done {
 )]
 pub(super) async fn login(
     State(dispatcher): State<Dispatcher>,
-    ClientAddress(from): ClientAddress,
+    from: Visitor,
     body: Result<Body<Credentials>, HttpError>,
 ) -> Result<Json<AccessToken>, Refusal> {
     let Body(Credentials { account, password }) = body?;
-    let auth = dispatcher.auth();
-    match auth.login(&account, &password, from).await {
+    match dispatcher.login(&account, &password, &from).await {
         Ok((_, access_token)) => Ok(Json(AccessToken { access_token })),
         // This family's document tells the two apart, the others do not.
-        Err(AuthError::WrongPassword) if !auth.is_known(&account).await? => Err(AuthError::NoAccount.into()),
+        Err(AuthError::WrongPassword) if !dispatcher.auth().is_known(&account).await? => {
+            Err(AuthError::NoAccount.into())
+        }
         Err(error) => Err(error.into()),
     }
 }

@@ -58,7 +58,7 @@ pub(super) async fn set(
     request: Request,
 ) -> Result<Json<User>, Refusal> {
     let picture = if is_without_file(request.headers()) { None } else { Some(picture(request).await?) };
-    dispatcher.set_photo(&who.account, picture).await.map_err(of_photo)?;
+    dispatcher.set_photo(&who, picture).await.map_err(of_photo)?;
     user(&dispatcher, &who).await
 }
 

@@ -12,10 +12,10 @@ use super::photo::url_of;
 use crate::api::compat::json::Body;
 use crate::api::compat::machines::caller::Caller;
 use crate::api::compat::machines::error::{Refusal, Refusals};
-use crate::api::http::address::ClientAddress;
 use crate::api::http::error::HttpError;
-use crate::auth::{AuthError, Credential, Identity};
-use crate::dispatcher::Dispatcher;
+use crate::auth::{AuthError, Credential, Identity, Visitor};
+use crate::base::clock::Millis;
+use crate::dispatcher::{Dispatcher, PasswordChanged};
 use crate::model::Account;
 use crate::protocol::auth::Role;
 
@@ -34,6 +34,8 @@ pub(super) struct User {
     phone: Option<Value>,
     /// Where the picture is.
     photo: Option<String>,
+    /// Since when there is the account, in milliseconds.
+    created_at: Option<Millis>,
     /// Whatever else was said.
     #[serde(flatten)]
     #[schema(value_type = Object)]
@@ -69,7 +71,7 @@ impl From<Account> for User {
             role,
             email,
             password_hash: _,
-            created_at: _,
+            created_at,
             tokens_valid_from: _,
             revision: _,
             mut profile,
@@ -83,6 +85,7 @@ impl From<Account> for User {
             email,
             phone: profile.remove("phone"),
             photo: photo.map(|photo| url_of(&name, photo.id)),
+            created_at: Some(created_at),
             profile,
         }
     }
@@ -113,7 +116,7 @@ pub(super) async fn set_profile(
     body: Result<Body<Fields>, HttpError>,
 ) -> Result<Json<User>, Refusal> {
     let Body(fields) = body?;
-    dispatcher.auth().set_profile(&who.account, &fields).await.map_err(of_owner)?;
+    dispatcher.set_profile(&who, &fields).await.map_err(of_owner)?;
     user(&dispatcher, &who).await
 }
 
@@ -128,14 +131,14 @@ pub(super) async fn set_profile(
 pub(super) async fn set_password(
     State(dispatcher): State<Dispatcher>,
     Caller(who): Caller,
-    ClientAddress(from): ClientAddress,
+    from: Visitor,
     body: Result<Body<PasswordChange>, HttpError>,
 ) -> Result<Json<AccessToken>, Refusal> {
     let Body(PasswordChange { password, new_password }) = body?;
-    let changed = dispatcher.auth().change_password(&who.account, &password, new_password, from).await;
-    let (revoked, access_token) = changed.map_err(of_owner)?;
-    dispatcher.revoke(revoked).await?;
-    Ok(Json(AccessToken { access_token }))
+    let changed = dispatcher.change_password(&who, &password, new_password, &from).await;
+    let PasswordChanged { identity: _, token, former } = changed.map_err(of_owner)?;
+    dispatcher.revoke(former).await?;
+    Ok(Json(AccessToken { access_token: token }))
 }
 
 /// What the owner of an account is shown of it.
@@ -150,6 +153,7 @@ pub(super) async fn user(dispatcher: &Dispatcher, who: &Identity) -> Result<Json
             email: None,
             phone: None,
             photo: None,
+            created_at: None,
             profile: Fields::new(),
         })),
         Err(error) => Err(of_owner(error)),

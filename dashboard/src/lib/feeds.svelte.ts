@@ -1,0 +1,179 @@
+// What is known of workers, containers and how many jobs there are: asked for once, then kept true by what is pushed.
+//
+// Each is there while somebody looks at it. Invariant: `fresh` says whether what is shown is how things stand now.
+import { SvelteMap } from "svelte/reactivity";
+import type {
+  ContainerEvent,
+  ContainerRecord,
+  JobEvent,
+  Status,
+  StatusEvent,
+  WorkerEvent,
+  WorkerRecord,
+} from "../protocol/frames.ts";
+import { link, type Refusal, type Watcher } from "./link.svelte.ts";
+
+/** Records that are asked for at a time: the most there is. */
+const PAGE = 1000;
+/** Pages that are asked for at the most. */
+const PAGES = 10;
+
+/** Something that is kept while it is looked at. */
+abstract class Feed<N extends "job" | "worker" | "container"> implements Watcher<N> {
+  isFresh = $state(false);
+  failed = $state.raw<Refusal | null>(null);
+  readonly #noun: N;
+  #lookers = 0;
+  #unwatch: (() => void) | null = null;
+  #asking = false;
+  #again = false;
+
+  constructor(noun: N) {
+    this.#noun = noun;
+  }
+
+  /** Keeps it until the component that called goes. Called while a component is set up. */
+  use(): this {
+    $effect(() => {
+      if (this.#lookers++ === 0) this.#unwatch = link.watch(this.#noun, this);
+      return () => {
+        if (--this.#lookers > 0) return;
+        this.#unwatch?.();
+        this.isFresh = false;
+      };
+    });
+    return this;
+  }
+
+  abstract event(event: Parameters<Watcher<N>["event"]>[0]): void;
+  protected abstract load(): Promise<void>;
+
+  fresh(): void {
+    void this.#load();
+  }
+
+  stale(): void {
+    this.isFresh = false;
+  }
+
+  /** Asks anew: once at a time, and once more where it was called meanwhile. */
+  async #load(): Promise<void> {
+    if (this.#asking) {
+      this.#again = true;
+      return;
+    }
+    this.#asking = true;
+    try {
+      do {
+        this.#again = false;
+        await this.load();
+      } while (this.#again);
+      this.failed = null;
+      this.isFresh = link.state === "live";
+    } catch (error) {
+      this.failed = error as Refusal;
+    } finally {
+      this.#asking = false;
+    }
+  }
+}
+
+class Workers extends Feed<"worker"> {
+  readonly byId = new SvelteMap<string, WorkerRecord>();
+
+  constructor() {
+    super("worker");
+  }
+
+  /** By id. */
+  get all(): WorkerRecord[] {
+    return [...this.byId.values()].sort((a, b) => a.workerId.localeCompare(b.workerId));
+  }
+
+  override event(event: WorkerEvent): void {
+    if (event.opt === "status") {
+      this.byId.set(event.worker.workerId, event.worker);
+    } else if (event.opt === "usage") {
+      const worker = this.byId.get(event.workerId);
+      if (worker) this.byId.set(event.workerId, { ...worker, usage: event.usage, lastSeen: event.time });
+    }
+  }
+
+  protected override async load(): Promise<void> {
+    const found = new Map<string, WorkerRecord>();
+    let before: string | undefined;
+    for (let page = 0; page < PAGES; page++) {
+      const { workers, next } = await link.ask("worker", { opt: "list", limit: PAGE, before }, "workers");
+      for (const worker of workers) found.set(worker.workerId, worker);
+      if (!next) break;
+      before = next;
+    }
+    for (const id of this.byId.keys()) if (!found.has(id)) this.byId.delete(id);
+    for (const [id, worker] of found) this.byId.set(id, worker);
+  }
+}
+
+class Containers extends Feed<"container"> {
+  readonly byId = new SvelteMap<string, ContainerRecord>();
+
+  constructor() {
+    super("container");
+  }
+
+  /** Newest first. */
+  get all(): ContainerRecord[] {
+    return [...this.byId.values()].sort((a, b) => b.createdAt - a.createdAt);
+  }
+
+  override event(event: ContainerEvent): void {
+    if (event.opt !== "status" || !event.container) return;
+    if (event.status === "removed") this.byId.delete(event.containerId);
+    else this.byId.set(event.containerId, event.container);
+  }
+
+  protected override async load(): Promise<void> {
+    const found = new Map<string, ContainerRecord>();
+    let before: string | undefined;
+    for (let page = 0; page < PAGES; page++) {
+      const { containers, next } = await link.ask("container", { opt: "list", limit: PAGE, before }, "containers");
+      for (const container of containers) found.set(container.containerId, container);
+      if (!next) break;
+      before = next;
+    }
+    for (const id of this.byId.keys()) if (!found.has(id)) this.byId.delete(id);
+    for (const [id, container] of found) this.byId.set(id, container);
+  }
+}
+
+/** How many jobs of each status there are. */
+export type Counts = Record<Status, number>;
+
+class JobCounts extends Feed<"job"> {
+  counts = $state.raw<Counts | null>(null);
+  /** Called with every change of a job's status. */
+  readonly listeners = new Set<(event: StatusEvent) => void>();
+  #timer: ReturnType<typeof setTimeout> | undefined;
+
+  constructor() {
+    super("job");
+  }
+
+  override event(event: JobEvent): void {
+    if (event.opt !== "status") return;
+    for (const hear of this.listeners) hear(event);
+    // Counted by the dispatcher, however many changes there are: twice a second at the most.
+    this.#timer ??= setTimeout(() => {
+      this.#timer = undefined;
+      this.fresh();
+    }, 500);
+  }
+
+  protected override async load(): Promise<void> {
+    const { pending, running, completed, failed, cancelled } = await link.ask("job", { opt: "counts" }, "counts");
+    this.counts = { pending, running, completed, failed, cancelled };
+  }
+}
+
+export const workers = new Workers();
+export const containers = new Containers();
+export const jobCounts = new JobCounts();

@@ -1,0 +1,33 @@
+// The command palette: everything that can be gone to or done, by name.
+
+/** One thing that can be chosen. */
+export interface Command {
+  name: string;
+  /** Beside the name, in small. */
+  hint?: string;
+  run: () => void;
+}
+
+class PaletteState {
+  isOpen = $state(false);
+  /** What the page that is open adds. */
+  local = $state.raw<readonly Command[]>([]);
+
+  open(): void {
+    this.isOpen = true;
+  }
+
+  close(): void {
+    this.isOpen = false;
+  }
+
+  /** Adds commands while the calling component is there. They may depend on its state. */
+  offer(commands: () => readonly Command[]): void {
+    $effect(() => {
+      this.local = commands();
+      return () => (this.local = []);
+    });
+  }
+}
+
+export const palette = new PaletteState();
