@@ -8,6 +8,7 @@ import type {
   JobEvent,
   Status,
   StatusEvent,
+  UsageEvent,
   WorkerEvent,
   WorkerRecord,
 } from "../protocol/frames.ts";
@@ -17,6 +18,8 @@ import { link, type Refusal, type Watcher } from "./link.svelte.ts";
 const PAGE = 1000;
 /** Pages that are asked for at the most. */
 const PAGES = 10;
+/** What machines use is taken in together when it comes within this time: it comes from each of them, all the time. */
+const GATHER_MS = 200;
 
 /** Something that is kept while it is looked at. */
 abstract class Feed<N extends "job" | "worker" | "container"> implements Watcher<N> {
@@ -45,6 +48,8 @@ abstract class Feed<N extends "job" | "worker" | "container"> implements Watcher
     return this;
   }
 
+  /** Another person may look next. */
+  abstract forget(): void;
   abstract event(event: Parameters<Watcher<N>["event"]>[0]): void;
   protected abstract load(): Promise<void>;
 
@@ -80,23 +85,39 @@ abstract class Feed<N extends "job" | "worker" | "container"> implements Watcher
 
 class Workers extends Feed<"worker"> {
   readonly byId = new SvelteMap<string, WorkerRecord>();
+  /** Called with all that machines say they use. */
+  readonly listeners = new Set<(event: UsageEvent) => void>();
+  #used = new Map<string, UsageEvent>();
+  #timer: ReturnType<typeof setTimeout> | undefined;
 
   constructor() {
     super("worker");
   }
 
   /** By id. */
-  get all(): WorkerRecord[] {
-    return [...this.byId.values()].sort((a, b) => a.workerId.localeCompare(b.workerId));
+  readonly all = $derived([...this.byId.values()].sort((a, b) => a.workerId.localeCompare(b.workerId)));
+
+  override forget(): void {
+    this.byId.clear();
   }
 
   override event(event: WorkerEvent): void {
     if (event.opt === "status") {
       this.byId.set(event.worker.workerId, event.worker);
     } else if (event.opt === "usage") {
-      const worker = this.byId.get(event.workerId);
-      if (worker) this.byId.set(event.workerId, { ...worker, usage: event.usage, lastSeen: event.time });
+      for (const hear of this.listeners) hear(event);
+      this.#used.set(event.workerId, event);
+      this.#timer ??= setTimeout(() => this.#takeIn(), GATHER_MS);
     }
+  }
+
+  #takeIn(): void {
+    this.#timer = undefined;
+    for (const { workerId, usage, time } of this.#used.values()) {
+      const worker = this.byId.get(workerId);
+      if (worker) this.byId.set(workerId, { ...worker, usage, lastSeen: time });
+    }
+    this.#used.clear();
   }
 
   protected override async load(): Promise<void> {
@@ -121,8 +142,10 @@ class Containers extends Feed<"container"> {
   }
 
   /** Newest first. */
-  get all(): ContainerRecord[] {
-    return [...this.byId.values()].sort((a, b) => b.createdAt - a.createdAt);
+  readonly all = $derived([...this.byId.values()].sort((a, b) => b.createdAt - a.createdAt));
+
+  override forget(): void {
+    this.byId.clear();
   }
 
   override event(event: ContainerEvent): void {
@@ -156,6 +179,10 @@ class JobCounts extends Feed<"job"> {
 
   constructor() {
     super("job");
+  }
+
+  override forget(): void {
+    this.counts = null;
   }
 
   override event(event: JobEvent): void {
