@@ -73,7 +73,9 @@ export function createOf(form: Form): { create: Create; faults: Faults } {
   const graceSecs = read("graceSecs", form.grace, spanOf, "a time such as 30s");
   const env = pairs(form.env);
   const labels = pairs(form.labels);
-  const mounts = form.mounts.filter(({ volume, path }) => volume !== "" || path !== "");
+  const mounts = form.mounts
+    .filter(({ volume, path }) => volume !== "" || path !== "")
+    .map(({ volume, path, readOnly }) => ({ volume, path, ...(readOnly && { readOnly }) }));
   const create: Create = {
     imageId: form.image.trim(),
     ...(form.name.trim() && { name: form.name.trim() }),
