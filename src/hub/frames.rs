@@ -101,3 +101,32 @@ pub fn of_console(container_id: ContainerId, entry: &Entry) -> ConsoleEntry<'_> 
         }),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::job::{Reason, Status};
+    use crate::protocol::{Cursor, StreamName};
+
+    #[test]
+    fn an_entry_of_a_page_is_the_data_of_its_frame_byte_for_byte() {
+        let output =
+            |bytes: &'static [u8]| EntryKind::Output { stream: StreamName::Stderr, offset: 7, bytes: bytes.into() };
+        let kinds = [
+            EntryKind::Status { status: Status::Running, worker: Some("w".parse().unwrap()), reason: None },
+            EntryKind::Status { status: Status::Pending, worker: None, reason: Some(Reason::WorkerLost) },
+            output("\u{1b}[1mgrüße\u{7f}\0\r\n\"\\".as_bytes()),
+            output(b"\xff\x00"),
+            EntryKind::End { status: Status::Failed, exit_code: None, reason: Reason::Exit, message: Some("m".into()) },
+        ];
+        let (job, container) = (JobId { number: 7, nonce: 1 }, JobId { number: 7, nonce: 0xc500_0001 });
+        for kind in kinds {
+            let entry = Entry { at: Cursor::new(2, 3), time: 9, kind };
+            let data = serde_json::to_string(&of_job(job, &entry)).unwrap();
+            assert_eq!(of_entry(job, &entry).as_str(), format!(r#"{{"type":"job","data":{data}}}"#));
+            let console = ContainerId::of(container).unwrap();
+            let data = serde_json::to_string(&of_console(console, &entry)).unwrap();
+            assert_eq!(of_entry(container, &entry).as_str(), format!(r#"{{"type":"container","data":{data}}}"#));
+        }
+    }
+}

@@ -129,6 +129,17 @@ async fn a_console_is_a_log_over_all_starts() {
     ];
     assert_eq!(words, expected);
 
+    // The same by pages, by its number or its name.
+    let told: Vec<Value> = told.into_iter().filter(|entry| entry["opt"] != "live").collect();
+    let page = reader.get("container", &json!({"opt": "read", "containerId": "web", "before": "2-0"}), "page").await;
+    assert_eq!((&page["entries"], &page["removed"]), (&json!(told[..4]), &Value::Null));
+    assert_eq!((&page["containerId"], &page["top"]), (&json!(id), &json!("2-1")));
+    assert_eq!((&page["status"], &page["more"]), (&json!("running"), &json!(false)));
+    let page = reader.get("container", &json!({"opt": "read", "containerId": 1, "after": "1-3"}), "page").await;
+    assert_eq!(page["entries"], json!(told[4..]));
+    let mut bob = server.user("bob").await;
+    bob.refused("container", &json!({"opt": "read", "containerId": id}), "not_found").await;
+
     // What is typed into it goes to its worker; the follower stays over the end, until it is removed.
     peer.say("container", &json!({"opt": "input", "containerId": "web", "text": "ls\n"})).await;
     let input = worker.peer.until("job", "input").await;

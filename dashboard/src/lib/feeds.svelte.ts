@@ -48,6 +48,8 @@ abstract class Feed<N extends "job" | "worker" | "container"> implements Watcher
     return this;
   }
 
+  /** Another person may look next. */
+  abstract forget(): void;
   abstract event(event: Parameters<Watcher<N>["event"]>[0]): void;
   protected abstract load(): Promise<void>;
 
@@ -95,6 +97,10 @@ class Workers extends Feed<"worker"> {
   /** By id. */
   readonly all = $derived([...this.byId.values()].sort((a, b) => a.workerId.localeCompare(b.workerId)));
 
+  override forget(): void {
+    this.byId.clear();
+  }
+
   override event(event: WorkerEvent): void {
     if (event.opt === "status") {
       this.byId.set(event.worker.workerId, event.worker);
@@ -138,6 +144,10 @@ class Containers extends Feed<"container"> {
   /** Newest first. */
   readonly all = $derived([...this.byId.values()].sort((a, b) => b.createdAt - a.createdAt));
 
+  override forget(): void {
+    this.byId.clear();
+  }
+
   override event(event: ContainerEvent): void {
     if (event.opt !== "status" || !event.container) return;
     if (event.status === "removed") this.byId.delete(event.containerId);
@@ -169,6 +179,10 @@ class JobCounts extends Feed<"job"> {
 
   constructor() {
     super("job");
+  }
+
+  override forget(): void {
+    this.counts = null;
   }
 
   override event(event: JobEvent): void {

@@ -2,7 +2,7 @@
 //
 // Whoever asks gets one answer or one error. Whoever watches is told when what was heard may be incomplete (`stale`) and
 // when it may be asked for anew (`fresh`), so that nothing old is shown as if it were live.
-// Not here: which place of a log to go on from (log.svelte.ts), where tokens are kept (session.svelte.ts).
+// Not here: which place of a log to go on from (log.ts), where tokens are kept (session.svelte.ts).
 import type {
   AuthEvent,
   AuthOk,
@@ -80,9 +80,16 @@ export interface LogListener {
 }
 
 interface Waiting {
-  resolve(event: unknown): void;
+  answered(frame: ToClient): void;
   reject(error: Refusal): void;
   deadline: number;
+}
+
+/** A frame as somebody typed it. */
+export interface TypedFrame {
+  type: string;
+  id?: string | number;
+  data?: unknown;
 }
 
 /** An answer that takes longer will not come. */
@@ -94,8 +101,14 @@ const PONG_MS = 10_000;
 /** Waits between attempts to connect grow up to this, and are drawn at random below it. */
 const BACKOFF_MOST_MS = 10_000;
 const BACKOFF_LEAST_MS = 250;
-/** Close codes from here on say that coming back is of no use. */
+/** Close codes from here on say that coming back is of no use, */
 const FINAL_FROM = 4500;
+/** and this one that it is the credentials that are of none. */
+const UNAUTHORIZED = 4501;
+/** How long after a token could not be renewed it is tried again. */
+const RENEW_AGAIN_MS = 5000;
+/** Verbs after which it must be said again what the page itself watches. */
+const TOUCHING = new Set(["unwatch", "unfollow", "unstats", "follow"]);
 
 const GONE = () =>
   new Refusal({ code: "disconnected", message: "The connection was lost before the answer came.", retry: true });
@@ -118,7 +131,8 @@ class Link {
 
   /** What to sign in with; none: an open server may do without. */
   credentials: () => Credentials | null = () => null;
-  /** A fresh token in place of one that runs out. */
+  /** A fresh token in place of one that runs out; none: there is no other to be had.
+   * @throws Refusal where it may be had later */
   renew: () => Promise<string | null> = async () => null;
   /** Signed in; a token comes of a password. */
   signedIn: (identity: AuthOk) => void = () => undefined;
@@ -127,7 +141,7 @@ class Link {
 
   #socket: WebSocket | null = null;
   #lastId = 0;
-  #waiting = new Map<number, Waiting>();
+  #waiting = new Map<string | number, Waiting>();
   #heardAt = 0;
   #askedAt = 0;
   #attempts = 0;
@@ -188,6 +202,28 @@ class Link {
       throw new Refusal({ code: "internal", message: `expected ${answer}, got ${event.opt}`, retry: false });
     }
     return event as Extract<Events[N], { opt: O }>;
+  }
+
+  /** Sends a frame as it was typed, with an `id` if it has none; the answer, an error or not, as it came.
+   * @throws Refusal where there is none */
+  async sendTyped(frame: TypedFrame): Promise<ToClient> {
+    const id = frame.id ?? ++this.#lastId;
+    if (this.#waiting.has(id)) {
+      throw new Refusal({ code: "conflict", message: `the id ${id} already waits for its answer`, field: "id" });
+    }
+    const answer = await this.#exchange({ ...frame, id });
+    const { opt } = (frame.data ?? {}) as { opt?: unknown };
+    if (typeof opt === "string" && TOUCHING.has(opt)) this.#watchEverything();
+    return answer;
+  }
+
+  /** Has the connection rest on another token of the same account.
+   * @throws Refusal */
+  async goOnWith(token: string): Promise<void> {
+    const answer = (await this.#request("auth", { opt: "login", token })) as AuthEvent;
+    if (answer.opt !== "ok" || !("account" in answer)) return;
+    this.identity = answer;
+    this.signedIn({ ...answer, token });
   }
 
   /** Says something that is answered only when it fails: keystrokes. */
@@ -257,16 +293,14 @@ class Link {
     this.#askedAt = 0;
     const frame = JSON.parse(text) as ToClient;
     traffic.received(text, frame);
-    if (!("data" in frame)) {
-      if (frame.type === "ping") this.#send({ type: "pong" });
-      return;
-    }
-    const id = typeof frame.id === "number" ? frame.id : undefined;
+    const id = "id" in frame ? frame.id : undefined;
     const waiting = id === undefined ? undefined : this.#waiting.get(id);
     if (id !== undefined && waiting) {
       this.#waiting.delete(id);
-      if (frame.type === "error") waiting.reject(new Refusal(frame.data));
-      else waiting.resolve(frame.data);
+      return waiting.answered(frame);
+    }
+    if (!("data" in frame)) {
+      if (frame.type === "ping") this.#send({ type: "pong" });
       return;
     }
     switch (frame.type) {
@@ -274,7 +308,7 @@ class Link {
         if ("protocol" in frame.data) this.#greeted(frame.data);
         return;
       case "auth":
-        if (frame.data.opt === "expiring") void this.#renew();
+        if (frame.data.opt === "expiring") void this.#renew(frame.data.expiresAt);
         return;
       case "job":
         return this.#pushedJob(frame.data);
@@ -339,6 +373,10 @@ class Link {
     this.trouble = null;
     this.state = "live";
     this.signedIn(identity);
+    this.#watchEverything();
+  }
+
+  #watchEverything(): void {
     for (const noun of ["job", "worker", "container"] as const) {
       if (this.#watchers[noun].size > 0) void this.#watchAgain(noun);
     }
@@ -370,26 +408,32 @@ class Link {
     }
   }
 
-  async #renew(): Promise<void> {
-    const token = await this.renew();
-    if (token === null || this.state !== "live") return;
-    try {
-      const answer = (await this.#request("auth", { opt: "login", token })) as AuthEvent;
-      if (answer.opt === "ok" && "account" in answer) {
-        this.identity = answer;
-        this.signedIn({ ...answer, token });
+  /** Gets another token before the one there is runs out. */
+  async #renew(expiresAt: number): Promise<void> {
+    const socket = this.#socket;
+    while (this.#socket === socket && this.state === "live" && this.now() < expiresAt) {
+      try {
+        const token = await this.renew();
+        if (token === null || this.#socket !== socket) return;
+        return await this.goOnWith(token);
+      } catch (error) {
+        if (!(error instanceof Refusal) || !error.retry) return;
+        await new Promise((resolve) => setTimeout(resolve, RENEW_AGAIN_MS));
       }
-    } catch {
-      // The socket is closed when the old token runs out, and then it is asked for anew.
     }
   }
 
-  #request(noun: Noun, data: Requests[Noun]): Promise<unknown> {
+  async #request(noun: Noun, data: Requests[Noun]): Promise<unknown> {
+    const frame = await this.#exchange({ type: noun, id: ++this.#lastId, data });
+    if (frame.type === "error") throw new Refusal(frame.data);
+    return "data" in frame ? frame.data : undefined;
+  }
+
+  #exchange(frame: TypedFrame & { id: string | number }): Promise<ToClient> {
     if (this.#socket?.readyState !== WebSocket.OPEN) return Promise.reject(GONE());
-    const id = ++this.#lastId;
-    return new Promise((resolve, reject) => {
-      this.#waiting.set(id, { resolve, reject, deadline: performance.now() + ANSWER_MS });
-      this.#send({ type: noun, id, data });
+    return new Promise((answered, reject) => {
+      this.#waiting.set(frame.id, { answered, reject, deadline: performance.now() + ANSWER_MS });
+      this.#send(frame);
     });
   }
 
@@ -408,7 +452,7 @@ class Link {
     if (code >= FINAL_FROM) {
       const why = reason || "the dispatcher closed the connection";
       this.signOut(why);
-      this.refused(new Refusal({ code: "unauthorized", message: why, retry: false }));
+      if (code === UNAUTHORIZED) this.refused(new Refusal({ code: "unauthorized", message: why, retry: false }));
       return;
     }
     this.state = "waiting";
@@ -451,9 +495,7 @@ class Link {
   }
 
   #hurry = (): void => {
-    if (this.nextTry === null || document.visibilityState !== "visible") return;
-    clearTimeout(this.#timer);
-    this.#open();
+    if (document.visibilityState === "visible") this.hurry();
   };
 
   /** Connects now instead of at `nextTry`. */

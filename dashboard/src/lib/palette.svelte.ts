@@ -10,6 +10,8 @@ export interface Command {
 
 class PaletteState {
   isOpen = $state(false);
+  /** Whether the keys are shown. */
+  keysShown = $state(false);
   /** What the page that is open adds. */
   local = $state.raw<readonly Command[]>([]);
 
@@ -24,8 +26,12 @@ class PaletteState {
   /** Adds commands while the calling component is there. They may depend on its state. */
   offer(commands: () => readonly Command[]): void {
     $effect(() => {
-      this.local = commands();
-      return () => (this.local = []);
+      const offered = commands();
+      this.local = offered;
+      return () => {
+        // The next page may have offered its own already.
+        if (this.local === offered) this.local = [];
+      };
     });
   }
 }

@@ -1,7 +1,10 @@
 // Who is signed in on this device, and the HTTP routes that take their token.
 //
-// The token lives in this tab, or on this device where that was asked for; it is in no address and in no log.
+// The token lives in this tab, or on this device where that was asked for; it is in no address and in no log. Tabs that
+// share a device's token are signed in and out together. Whatever was known is forgotten with it.
+import { containers, jobCounts, workers } from "./feeds.svelte.ts";
 import { link, Refusal, type Credentials } from "./link.svelte.ts";
+import { traffic } from "./traffic.svelte.ts";
 
 const KEY = "gangline.token";
 
@@ -12,6 +15,8 @@ class Session {
   /** Why the last attempt to sign in failed. */
   error = $state<Refusal | null>(null);
   busy = $state(false);
+  /** Whether there is something to sign out of. An open server asks nobody who they are. */
+  readonly hasToken = $derived(this.#token !== null);
 
   begin(): void {
     link.credentials = () => this.#once ?? (this.#token === null ? null : { token: this.#token });
@@ -24,11 +29,30 @@ class Session {
       this.#once = null;
     };
     link.refused = (error) => {
+      const typed = this.#once !== null;
       this.busy = false;
-      this.error = this.#once ? error : null;
+      this.error = typed ? error : null;
       this.#once = null;
-      this.#store(null);
+      if (typed) return;
+      const elsewhere = this.#keep ? localStorage.getItem(KEY) : null;
+      if (elsewhere !== null && elsewhere !== this.#token) {
+        // Another tab has changed the password.
+        this.#token = elsewhere;
+        link.start();
+        return;
+      }
+      this.#forget();
+      // A token that is of no use any more is not needed there.
+      if (link.hello?.auth === "open") link.start();
     };
+    addEventListener("storage", ({ key, newValue }) => {
+      if (key === KEY) void this.#changedElsewhere(newValue);
+    });
+    link.start();
+  }
+
+  /** Goes in as nobody in particular, where the server is open. */
+  enter(): void {
     link.start();
   }
 
@@ -48,7 +72,7 @@ class Session {
     } catch {
       // An API token cannot be signed out, and a dispatcher that is away cannot be told: this device forgets it anyhow.
     }
-    this.#store(null);
+    this.#forget();
     link.signOut(null);
   }
 
@@ -58,14 +82,15 @@ class Session {
   }
 
   /** A request to the dispatcher over HTTP, with the token.
-   * @throws Refusal */
+   * @throws Refusal, or AbortError */
   async fetch(path: string, init: RequestInit = {}): Promise<Response> {
     const headers = new Headers(init.headers);
     if (this.#token !== null) headers.set("Authorization", `Bearer ${this.#token}`);
     let response: Response;
     try {
       response = await fetch(new URL(path, document.baseURI), { ...init, headers });
-    } catch {
+    } catch (error) {
+      if (error instanceof DOMException && error.name === "AbortError") throw error;
       throw new Refusal({ code: "disconnected", message: "The dispatcher does not answer.", retry: true });
     }
     if (!response.ok) throw await refusal(response);
@@ -73,20 +98,56 @@ class Session {
   }
 
   async #renew(): Promise<string | null> {
+    let response: Response;
     try {
-      const answer: unknown = await (await this.fetch("api/auth/session")).json();
-      const token = (answer as { access_token?: unknown }).access_token;
-      return typeof token === "string" ? token : null;
-    } catch {
-      return null;
+      response = await this.fetch("api/auth/session");
+    } catch (error) {
+      if (error instanceof Refusal && error.retry) throw error;
+      return null; // An API token: nothing but its end comes after it.
     }
+    const token = ((await response.json()) as { access_token?: unknown }).access_token;
+    return typeof token === "string" ? token : null;
   }
 
-  #store(token: string | null): void {
+  #store(token: string): void {
     this.#token = token;
+    const [kept, other] = this.#keep ? [localStorage, sessionStorage] : [sessionStorage, localStorage];
+    kept.setItem(KEY, token);
+    other.removeItem(KEY);
+  }
+
+  #forget(): void {
+    this.#token = null;
     localStorage.removeItem(KEY);
     sessionStorage.removeItem(KEY);
-    if (token !== null) (this.#keep ? localStorage : sessionStorage).setItem(KEY, token);
+    this.#forgetWhatWasSeen();
+  }
+
+  #forgetWhatWasSeen(): void {
+    traffic.clear();
+    for (const feed of [workers, containers, jobCounts]) feed.forget();
+  }
+
+  /** Another tab has signed in or out, or has a fresh token. */
+  async #changedElsewhere(token: string | null): Promise<void> {
+    if (token === null) {
+      if (!this.#keep || this.#token === null) return;
+      this.#token = null;
+      this.#forgetWhatWasSeen();
+      link.signOut("You have signed out in another tab.");
+    } else if (this.#keep || this.#token === null) {
+      this.#keep = true;
+      this.#token = token;
+      if (link.state === "signedOut") return link.start();
+      try {
+        if (link.state === "live") await link.goOnWith(token);
+      } catch (error) {
+        if (!(error instanceof Refusal) || error.code === "disconnected") return;
+        // It is another account's.
+        this.#forgetWhatWasSeen();
+        link.start();
+      }
+    }
   }
 }
 

@@ -9,10 +9,12 @@ interface Chosen {
   wrap: boolean;
   timestamps: boolean;
   screenReader: boolean;
+  /** Whether single keys do something outside of fields. */
+  keys: boolean;
 }
 
 function load(): Chosen {
-  const chosen: Chosen = { theme: "system", wrap: true, timestamps: false, screenReader: false };
+  const chosen: Chosen = { theme: "system", wrap: true, timestamps: false, screenReader: false, keys: true };
   try {
     const kept: unknown = JSON.parse(localStorage.getItem(KEY) ?? "{}");
     return { ...chosen, ...(kept as Partial<Chosen>) };

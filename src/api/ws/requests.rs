@@ -30,7 +30,8 @@ impl Reader {
                 Ok(self.reply(id, &JobEvent::Job(Box::new(JobReply { job }))).await?)
             }
             JobRequest::List(list) => {
-                let page = self.dispatcher.list(who, &list).await?;
+                // Boxed, as what reads much: every frame of a connection takes room for the largest of these.
+                let page = Box::pin(self.dispatcher.list(who, &list)).await?;
                 let next = page.next.map(|id| id.to_string());
                 Ok(self.reply(id, &JobEvent::Jobs(JobsReply { jobs: page.jobs, next })).await?)
             }
@@ -39,7 +40,7 @@ impl Reader {
                 Ok(self.reply(id, &JobEvent::Counts(counts)).await?)
             }
             JobRequest::Read(read) => {
-                let (job, part) = self.dispatcher.page_of_job(who, &read).await?;
+                let (job, part) = Box::pin(self.dispatcher.page_of_job(who, &read)).await?;
                 Ok(self.reply(id, &JobEvent::Page(part.of_job(job))).await?)
             }
             JobRequest::Templates(_) => {

@@ -1,0 +1,131 @@
+// A job's output while it is written: soon, whole, and never in the way.
+import { expect, figures, mb, test, visit } from "./support/story";
+import { rows, wholeText } from "./support/terminal";
+
+/** How long after it is written a line may be seen, for 95 of 100 lines. */
+const SEEN_WITHIN_MS = 100;
+/** How long a key or a click may wait until the page looks at it. */
+const INPUT_DELAY_MS = 100;
+/** What the page's objects may take. */
+const HEAP_BYTES = 200e6;
+
+test("what a job writes is seen within 100 ms", async ({ page, server, admin }) => {
+  // Each line is the time at which it is written, by the clock that the page reads, too.
+  const job = await admin.submit("read go; i=0; while [ $i -lt 300 ]; do date +%s%3N; sleep 0.02; i=$((i+1)); done", {
+    stdin: true,
+  });
+  await visit(page, server.adminToken, `/jobs/${job}`);
+  await expect(rows(page)).toBeVisible();
+  const delays = page.evaluate(
+    (count) =>
+      new Promise<number[]>((resolve) => {
+        const seen = new Map<number, number>();
+        const look = () => {
+          const now = Date.now();
+          for (const [, time] of document.querySelector(".xterm-rows")!.textContent!.matchAll(/(1\d{12})/g)) {
+            if (!seen.has(Number(time))) seen.set(Number(time), now - Number(time));
+          }
+          if (seen.size >= count) resolve([...seen.values()]);
+        };
+        // Seen is what is in the next frame.
+        new MutationObserver(() => requestAnimationFrame(look)).observe(document.querySelector(".xterm-screen")!, {
+          subtree: true,
+          childList: true,
+          characterData: true,
+        });
+      }),
+    250,
+  );
+  await admin.ask("job", { opt: "input", jobId: job, text: "go\n" });
+  const sorted = (await delays).sort((a, b) => a - b);
+  const at = (share: number) => sorted[Math.floor(sorted.length * share)]!;
+  figures(
+    `a line is seen after ${at(0.5)} ms (median), ${at(0.95)} ms (p95), ${sorted.at(-1)} ms (most), of ${sorted.length}`,
+  );
+  expect(at(0.95)).toBeLessThan(SEEN_WITHIN_MS);
+});
+
+test("a million lines leave the page quick and small", async ({ page, server, admin }) => {
+  test.setTimeout(180_000);
+  const job = await admin.submit("read go; seq -f 'line %.0f: the quick brown fox jumps over the lazy dog' 1000000", {
+    stdin: true,
+  });
+  await page.addInitScript(() => {
+    const delays: number[] = [];
+    Object.assign(window, { delays });
+    new PerformanceObserver((list) => {
+      for (const entry of list.getEntries() as PerformanceEventTiming[])
+        delays.push(entry.processingStart - entry.startTime);
+    }).observe({
+      type: "event",
+      durationThreshold: 16,
+      buffered: true,
+    } as PerformanceObserverInit);
+  });
+  const browser = await page.context().newCDPSession(page);
+  await browser.send("Performance.enable");
+  const heap = async () => {
+    const { metrics } = await browser.send("Performance.getMetrics");
+    return metrics.find(({ name }) => name === "JSHeapUsedSize")?.value ?? Infinity;
+  };
+
+  await visit(page, server.adminToken, `/jobs/${job}`);
+  await expect(rows(page)).toBeVisible();
+  await admin.ask("job", { opt: "input", jobId: job, text: "go\n" });
+  await expect(rows(page)).toContainText("quick brown fox");
+  let most = 0;
+  let pressed = 0;
+  // Somebody who does things all the while.
+  for (; !(await page.getByText("completed", { exact: true }).isVisible()) || pressed < 50; pressed += 5) {
+    await page
+      .getByRole("button", { name: "Pause", exact: true })
+      .or(page.getByRole("button", { name: /^Follow/ }))
+      .click();
+    await page.keyboard.press("Control+K");
+    await page.keyboard.type("fox");
+    await page.keyboard.press("Escape");
+    most = Math.max(most, await heap());
+  }
+  const follow = page.getByRole("button", { name: /^Follow/ });
+  if (await follow.isVisible()) await follow.click();
+  await expect(rows(page)).toContainText("line 1000000:");
+  const delays: number[] = await page.evaluate(() => Reflect.get(window, "delays"));
+  await browser.send("HeapProfiler.collectGarbage");
+  const after = await heap();
+  const slowest = Math.max(0, ...delays);
+  figures(
+    `${pressed} keys and clicks waited ${slowest.toFixed(0)} ms at the most; heap ${mb(most)} at the most, ${mb(after)} after`,
+  );
+  expect(slowest).toBeLessThan(INPUT_DELAY_MS);
+  expect(most).toBeLessThan(HEAP_BYTES);
+  expect(after).toBeLessThan(HEAP_BYTES);
+});
+
+test("the dispatcher is killed and comes back, and the terminal has what the program wrote", async ({
+  page,
+  server,
+  admin,
+}) => {
+  const script = `i=0; while [ $i -lt 2000 ]; do
+      i=$((i+1)); echo "line $i: größer, 漢字, 🚀, \\033[1;31mred\\033[0m, $((i*i))"
+      [ $((i % 20)) -gt 0 ] || sleep 0.04
+    done; printf '%0300d\n' 7; printf 'no line at the end'`;
+  const line = (i: number) => `line ${i}: größer, 漢字, 🚀, red, ${i * i}`;
+  const written = [
+    ...Array.from({ length: 2000 }, (_, i) => line(i + 1)),
+    "7".padStart(300, "0"),
+    "no line at the end",
+  ];
+  const job = await admin.submit(script, { onLost: "requeue" });
+  await visit(page, server.adminToken, `/jobs/${job}`);
+  for (const seen of [300, 900]) {
+    await expect(rows(page)).toContainText(new RegExp(`line ${seen / 100}\\d\\d:`));
+    await server.kill();
+    await expect(page.getByText(/^Reconnecting/)).toBeVisible();
+    await server.start();
+    await expect(page.getByText("Live", { exact: true })).toBeVisible();
+  }
+  await expect(rows(page)).toContainText("no line at the end");
+  await expect(page.getByText("completed", { exact: true })).toBeVisible();
+  expect((await wholeText(page)).trimEnd().split("\n")).toEqual(written);
+});

@@ -1,0 +1,86 @@
+// What every story begins with: a dispatcher with a worker, and a browser that is watched.
+import { test as base, expect, type Page } from "@playwright/test";
+import { Peer } from "./peer";
+import { Server } from "./server";
+
+export { expect, type Page };
+
+interface Fixtures {
+  /** A dispatcher with one worker. */
+  server: Server;
+  /** An administrator's connection, beside the page. */
+  admin: Peer;
+  /** What is seen in any page of the story that should not be. */
+  misdeeds: string[];
+}
+
+export const test = base.extend<Fixtures>({
+  server: async ({}, use, info) => {
+    const server = new Server();
+    try {
+      await server.start();
+      await server.worker("lena", "--slots", "4");
+      await use(server);
+    } finally {
+      if (info.status !== info.expectedStatus) {
+        for (const name of ["dispatcher", "lena"]) await info.attach(name, { body: server.words(name) });
+      }
+      await server.end();
+    }
+  },
+  admin: async ({ server }, use) => {
+    const admin = await server.admin();
+    await use(admin);
+    admin.close();
+  },
+  baseURL: async ({ server }, use) => use(server.origin),
+  // Whatever a story is about, its pages load nothing from elsewhere, break no rule of their policy and throw nothing.
+  misdeeds: [
+    async ({ context, server }, use) => {
+      const seen: string[] = [];
+      context.on("request", (request) => {
+        const url = new URL(request.url());
+        if (url.protocol !== "blob:" && url.origin !== server.origin) seen.push(`asked for ${url}`);
+      });
+      context.on("weberror", (error) => seen.push(`threw ${error.error().stack}`));
+      context.on("console", (message) => {
+        if (!["error", "warning"].includes(message.type())) return;
+        // The browser's own words about answers that are no 200 and dispatchers that are away.
+        if (/^(Failed to load resource|WebSocket connection to)/.test(message.text())) return;
+        seen.push(`said ${message.text()}`);
+      });
+      await use(seen);
+      expect(seen).toEqual([]);
+    },
+    { auto: true },
+  ],
+});
+
+/** Opens a place of the dashboard, `/jobs` for one, with a token that this tab has. */
+export async function visit(page: Page, token: string, place: string): Promise<void> {
+  await page.addInitScript((token) => sessionStorage.setItem("gangline.token", token), token);
+  await page.goto(`/#${place}`);
+}
+
+/** Waits until a page has what it shows. */
+export async function settled(page: Page): Promise<void> {
+  await expect(page.getByRole("main").getByRole("heading", { level: 1 })).toBeVisible();
+  await expect(page.locator("[aria-busy=true]")).toHaveCount(0);
+  await expect(page.getByText(/^(Loading|Connecting|Catching up)…$/)).toHaveCount(0);
+}
+
+/** Signs in by hand. */
+export async function signIn(page: Page, account: string, password: string): Promise<void> {
+  await page.goto("/");
+  await page.getByLabel("Account or email").fill(account);
+  await page.getByLabel("Password", { exact: true }).fill(password);
+  await page.getByRole("button", { name: "Sign in" }).click();
+}
+
+/** Says what was measured. */
+export function figures(text: string): void {
+  console.log(`      ${text}`);
+}
+
+/** Bytes in words. */
+export const mb = (bytes: number) => `${(bytes / 1e6).toFixed(0)} MB`;
