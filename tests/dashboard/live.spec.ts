@@ -82,10 +82,12 @@ test("a million lines leave the page quick and small", async ({ page, server, ad
   for (const text of ["fox", "line 9", "lazy dog"]) {
     for (let round = 0; round < 5; round++, pressed += text.length + 5) {
       await page.getByRole("button", { name: /^Search/ }).click();
+      await expect(page.getByRole("textbox", { name: "Search the output" })).toBeFocused();
       await page.keyboard.type(text);
       await page.keyboard.press("Enter");
       await page.keyboard.press("Escape");
       await page.keyboard.press("Control+K");
+      await expect(page.getByRole("dialog")).toBeVisible();
       await page.keyboard.press("Escape");
       await page.mouse.wheel(0, -200);
       most = Math.max(most, await heap());
@@ -131,6 +133,7 @@ test("the dispatcher is killed and comes back, and the terminal has what the pro
     await expect(page.getByText(/Reconnecting/)).toBeVisible();
     await server.start();
     await expect(page.getByText("Live", { exact: true })).toBeVisible();
+    await server.known("lena");
     if (from < 1000) await (await server.admin()).ask("job", { opt: "input", jobId: job, text: "go\n" });
   }
   await expect(rows(page)).toContainText("no line at the end");
