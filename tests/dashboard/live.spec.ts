@@ -1,4 +1,5 @@
 // A job's output while it is written: soon, whole, and never in the way.
+import { eventually } from "./support/server";
 import { expect, figures, mb, test, visit } from "./support/story";
 import { rows, wholeText } from "./support/terminal";
 
@@ -133,8 +134,13 @@ test("the dispatcher is killed and comes back, and the terminal has what the pro
     await expect(page.getByText(/Reconnecting/)).toBeVisible();
     await server.start();
     await expect(page.getByText("Live", { exact: true })).toBeVisible();
-    await server.known("lena");
-    if (from < 1000) await (await server.admin()).ask("job", { opt: "input", jobId: job, text: "go\n" });
+    if (from > 1000) break;
+    const again = await server.admin();
+    // Refused until its worker is back, too.
+    await eventually(
+      "the job to go on",
+      async () => !!(await again.ask("job", { opt: "input", jobId: job, text: "go\n" })),
+    );
   }
   await expect(rows(page)).toContainText("no line at the end");
   await expect(page.getByText("completed", { exact: true })).toBeVisible();

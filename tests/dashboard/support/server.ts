@@ -65,17 +65,10 @@ export class Server {
     const args = ["worker", "--url", `${this.origin.replace("http", "ws")}/ws`, "--id", id];
     args.push("--data-dir", join(this.#home, id), "--token-file", join(this.#home, "data/worker.token"), ...flags);
     this.#workers.push(this.#spawn(id, args));
-    await this.known(id);
-  }
-
-  /** Waits until the dispatcher knows a worker, again after it was killed. */
-  async known(id: string): Promise<void> {
     const admin = await this.admin();
     await eventually(`worker ${id}`, async () => {
       const { workers } = await admin.ask("worker", { opt: "list" });
-      return workers.some(
-        (worker: { workerId: string; status: string }) => worker.workerId === id && worker.status !== "offline",
-      );
+      return workers.some((worker: { workerId: string }) => worker.workerId === id);
     });
     admin.close();
   }
