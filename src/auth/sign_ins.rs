@@ -197,3 +197,39 @@ impl Identity {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use super::*;
+
+    fn account(epoch: Millis) -> Account {
+        let ada = r#"{"name":"ada","role":"user","email":null,"password_hash":null,"created_at":5}"#;
+        let mut ada: serde_json::Value = serde_json::from_str(ada).unwrap();
+        ada["tokens_valid_from"] = epoch.into();
+        serde_json::from_value(ada).unwrap()
+    }
+
+    #[test]
+    fn the_latest_hundred_of_an_account_are_written_down() {
+        let (here, ada) = (Visitor::from(IpAddr::V4(Ipv4Addr::LOCALHOST)), account(1));
+        let mut list = SignIns::of(ada.name.clone(), None).unwrap();
+        let logins: Vec<LoginId> = (0..101).map(|_| LoginId::new()).collect();
+        for (now, &login) in (10..).zip(&logins) {
+            list.begin(login, &ada, &here, now, now + 1_000);
+        }
+        let written: Vec<bool> = logins.iter().map(|&login| list.has(login)).collect();
+        assert!(!written[0] && written[1..].iter().all(|written| *written), "{written:?}");
+        // What is over makes room first: one that has run out, one that was ended, and all that a new password has ended.
+        list.end(logins[50]);
+        list.renew(logins[100], 111, 5_000);
+        list.begin(LoginId::new(), &ada, &here, 1_020, 2_000);
+        assert_eq!(list.list.len(), 101 - 11 - 1 + 1);
+        list.begin(LoginId::new(), &account(2), &here, 1_021, 2_000);
+        assert_eq!(list.list.len(), 1);
+        list.end(list.list[0].id);
+        let write = list.into_write().unwrap();
+        assert_eq!((write.value, write.expires_at), (None, None), "nothing is kept of nothing");
+    }
+}

@@ -159,7 +159,8 @@ class Link {
     worker: new Set<Watcher<"worker">>(),
     container: new Set<Watcher<"container">>(),
   };
-  #logs = new Map<string, LogListener>();
+  /** Readers, and whether what comes was asked for by them: what an earlier one asked for may still be on its way. */
+  #logs = new Map<string, { listener: LogListener; isOpen: boolean }>();
   #stats = new Map<string, Set<(event: Heard<"container", "stats">) => void>>();
 
   /** Connects, and stays connected until `stop`. */
@@ -255,10 +256,10 @@ class Link {
   /** Reads a log from `listener.after()` on, over any number of connections, until the returned function is called. One
    * reader a log: the newest. */
   follow(id: string, listener: LogListener): () => void {
-    this.#logs.set(id, listener);
+    this.#logs.set(id, { listener, isOpen: false });
     if (this.state === "live") void this.#followAgain(id, listener);
     return () => {
-      if (this.#logs.get(id) !== listener) return;
+      if (this.#logs.get(id)?.listener !== listener) return;
       this.#logs.delete(id);
       if (isContainer(id)) this.tell("container", { opt: "unfollow", containerId: id });
       else this.tell("job", { opt: "unfollow", jobId: id });
@@ -337,7 +338,7 @@ class Link {
     } else if (event.opt === "status" && !event.at) {
       for (const watcher of this.#watchers.job) watcher.event(event);
     } else if ("jobId" in event) {
-      this.#logs.get(event.jobId)?.event(event);
+      this.#logged(event.jobId, event);
     }
   }
 
@@ -349,8 +350,13 @@ class Link {
     } else if (event.opt === "status" && !event.at) {
       for (const watcher of this.#watchers.container) watcher.event(event);
     } else if ("containerId" in event) {
-      this.#logs.get(event.containerId)?.event(event);
+      this.#logged(event.containerId, event);
     }
+  }
+
+  #logged(id: string, event: JobEvent | ContainerEvent): void {
+    const reader = this.#logs.get(id);
+    if (reader?.isOpen) reader.listener.event(event);
   }
 
   #greeted(hello: ServerHello): void {
@@ -387,7 +393,7 @@ class Link {
     for (const noun of ["job", "worker", "container"] as const) {
       if (this.#watchers[noun].size > 0) void this.#watchAgain(noun);
     }
-    for (const [id, listener] of this.#logs) void this.#followAgain(id, listener);
+    for (const [id, { listener }] of this.#logs) void this.#followAgain(id, listener);
     for (const containerId of this.#stats.keys()) this.tell("container", { opt: "stats", containerId });
   }
 
@@ -408,8 +414,10 @@ class Link {
       } else {
         await this.#request("job", { opt: "follow", jobId: id, after: listener.after() });
       }
+      const reader = this.#logs.get(id);
+      if (reader?.listener === listener) reader.isOpen = true;
     } catch (error) {
-      if (error instanceof Refusal && error.code !== "disconnected" && this.#logs.get(id) === listener) {
+      if (error instanceof Refusal && error.code !== "disconnected" && this.#logs.get(id)?.listener === listener) {
         listener.failed(error);
       }
     }
@@ -477,7 +485,10 @@ class Link {
     if (this.state !== "live") return;
     this.state = "waiting";
     for (const watchers of Object.values(this.#watchers)) for (const watcher of watchers) watcher.stale?.();
-    for (const listener of this.#logs.values()) listener.stale();
+    for (const reader of this.#logs.values()) {
+      reader.isOpen = false;
+      reader.listener.stale();
+    }
   }
 
   /** Looks, once a second, whether the other side is still there and answers. */

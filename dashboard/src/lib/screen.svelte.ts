@@ -4,41 +4,36 @@
 // stays responsive however fast the program writes, because only so much is handed to the terminal at a time.
 // The terminal itself is the window. Output that comes faster than it can be drawn is left out at the front, as if
 // scrolled past; scrolling up reads it from the dispatcher again.
-import type { IDisposable, IMarker, Terminal } from "@xterm/xterm";
-import { link, type Refusal } from "./link.svelte.ts";
-import { before, compare, follow, read, sizeOf, START, PAGE_BYTES, type Entry, type Page } from "./log.ts";
-import { clockTime } from "./time.svelte.ts";
+import type { IDisposable, Terminal } from "@xterm/xterm";
+import { compareAnchors, piecesOf, rowsOf, Writer, type Anchor, type Piece } from "./lines.ts";
+import type { Refusal } from "./link.svelte.ts";
+import { START, type Entry, type Log } from "./log.ts";
+import { Places } from "./places.ts";
+import { Reader, type Window } from "./reader.ts";
 
-/** Lines that can be scrolled back without asking the dispatcher. */
+/** Rows that can be scrolled back without asking the dispatcher. */
 export const SCROLLBACK = 10_000;
+/** Rows that are read above a place: what is below must fit into the terminal, too. */
+const ROWS_ABOVE = 6_000;
+/** Rows below what is seen that are drawn before one scrolls to them. */
+const ROWS_AHEAD = 400;
 /** Characters that may be on their way into the terminal: what it takes about one frame to draw. */
 const IN_FLIGHT = 128 * 1024;
-/** Characters that may wait for that; beyond, older ones are left out, */
-const QUEUE_MOST = 4 * 1024 * 1024;
+/** What is written at a time, in characters and in lines. */
+const BATCH = 32 * 1024;
+const BATCH_LINES = 512;
+/** Characters that may wait to be drawn; beyond, some are left out, */
+const QUEUE_MOST = 2 * 1024 * 1024;
 /** down to so many. */
 const QUEUE_LEFT = 256 * 1024;
-/** What is read around a place that is gone to. */
-const BEFORE_ANCHOR = 64 * 1024;
+/** The terminal draws nothing between these two, so that nobody sees how a window is made. */
+const HOLD = "\x1b[?2026h";
+const RELEASE = "\x1b[?2026l";
 
-/** A place in a log: an entry, and how many lines further on. */
-export interface Anchor {
-  at: string;
-  line: number;
-}
-
-export function parseAnchor(text: string | null): Anchor | null {
-  const match = /^(\d+-\d+)(?:\.(\d+))?$/.exec(text ?? "");
-  return match?.[1] ? { at: match[1], line: Number(match[2] ?? 0) } : null;
-}
-
-export function formatAnchor({ at, line }: Anchor): string {
-  return line > 0 ? `${at}.${line}` : at;
-}
-
-/** Where an entry begins, in lines since the terminal was last cleared. */
-interface Mark {
-  at: string;
-  line: number;
+/** A place that is shown so many rows below the top. */
+interface Target {
+  anchor: Anchor;
+  above: number;
 }
 
 export class Screen {
@@ -48,201 +43,183 @@ export class Screen {
   live = $state(false);
   /** Held by the pause button. */
   paused = $state(false);
-  /** Characters that came while it was held. */
+  /** Characters that came while the end was not followed. */
   behind = $state(0);
-  loading = $state(false);
+  loading = $state(true);
   failed = $state.raw<Refusal | null>(null);
-  /** The beginning of the log is here. */
+  /** Whether the beginning of the log is here. */
   atStart = $state(false);
-  /** The latest attempt is over. */
-  ended = $state(false);
-  timestamps = $state(false);
+  /** Whether the first row of the window is seen. */
+  atTop = $state(false);
 
-  readonly #id: string;
+  readonly #log: Log;
+  readonly #reader: Reader;
+  readonly #isContainer: boolean;
   readonly #term: Terminal;
-  readonly #disposables: IDisposable[];
+  readonly #places: Places;
+  readonly #scroll: IDisposable;
+  #stamps: boolean;
+  #writer: Writer;
   #unfollow: (() => void) | null = null;
-  #queue: Entry[] = [];
+  #queue: Piece[] = [];
   #queued = 0;
   #inFlight = 0;
-  #drawn = false;
-  #marks: Mark[] = [];
-  /** A line of the terminal whose number is known: others are counted from it. */
-  #fixed: { marker: IMarker; line: number } | null = null;
+  #isLooking = false;
   /** The last entry that was handed to the queue. */
   #last = START;
-  #atLineStart = true;
-  /** Counts the times that the terminal was cleared; what was begun before is void. */
+  /** Whether older output may be read because one scrolled: not before the window is drawn. */
+  #isSettled = false;
+  #settledAt = 0;
+  /** Counts the windows: what was begun for an earlier one is void. */
+  #window = 0;
+  /** Counts where somebody turned to: the latest counts. */
   #turn = 0;
+  #again: (() => Promise<void>) | null = null;
 
-  constructor(id: string, term: Terminal) {
-    this.#id = id;
+  constructor(term: Terminal, log: Log, options: { isContainer: boolean; stamps: boolean }) {
     this.#term = term;
-    this.#disposables = [term.onRender(() => this.#scrolled())];
+    this.#log = log;
+    this.#reader = new Reader(log, options.isContainer);
+    this.#isContainer = options.isContainer;
+    this.#stamps = options.stamps;
+    this.#writer = new Writer(options.stamps);
+    this.#places = new Places(() => term.buffer.normal);
+    this.#scroll = term.onScroll(() => this.#soon());
   }
 
   dispose(): void {
     this.#turn++;
+    this.#window++;
     this.#detach();
-    for (const disposable of this.#disposables) disposable.dispose();
+    this.#scroll.dispose();
   }
 
-  /** Shows the end of the log and follows it, or a place in it. */
-  async open(anchor: Anchor | null = null): Promise<void> {
-    await this.#turnTo(async () => {
-      if (anchor) return this.#around(anchor.at, anchor, BEFORE_ANCHOR);
-      const page = await read(this.#id, { before: "end" }, PAGE_BYTES);
-      return () => {
-        this.atStart = !page.more;
-        this.paused = false;
-        this.following = true;
-        this.#take(page.entries);
-        this.#attach(page.entries.at(-1)?.at ?? START);
-      };
-    });
+  /** Shows the end of the log and follows it. */
+  async toEnd(): Promise<void> {
+    await this.#turnTo(
+      () => this.#reader.back("end", 2 * this.#term.rows, SCROLLBACK, this.#term.cols),
+      (window) => this.#show(window, null),
+    );
   }
 
   /** Shows the beginning. */
   async toStart(): Promise<void> {
-    await this.#turnTo(async () => {
-      const page = await read(this.#id, { after: START });
-      return () => {
-        this.#still(page);
-        this.#afterDrawing(() => this.#term.scrollToTop());
-      };
-    });
+    await this.#turnTo(
+      () => this.#reader.on(START, 2 * this.#term.rows, this.#term.cols),
+      (window) => this.#show({ ...window, isFirst: true }, { anchor: { at: START, line: 0 }, above: 0 }),
+    );
   }
 
-  /** Holds still, or goes on where it was held. */
-  pause(paused: boolean): void {
+  /** Shows a place, a third below the top. */
+  async goTo(anchor: Anchor): Promise<void> {
+    await this.#around(anchor, Math.floor(this.#term.rows / 3));
+  }
+
+  /** Shows what lies before the first line that is here, and stays where it is. */
+  async older(): Promise<void> {
+    const anchor = this.anchorOf(this.#term.buffer.normal.viewportY);
+    if (anchor && !this.atStart) await this.#around(anchor, 0);
+  }
+
+  /** Tries again what failed. */
+  async retry(): Promise<void> {
+    if (this.failed) await this.#again?.();
+  }
+
+  /** Holds still, or goes on with what is written now. */
+  async pause(paused: boolean): Promise<void> {
     this.paused = paused;
     if (paused) {
       this.following = false;
-    } else if (this.#unfollow) {
-      this.following = true;
-      this.behind = 0;
+    } else if (this.#unfollow && this.#queued < QUEUE_LEFT) {
+      this.#follow();
       this.#term.scrollToBottom();
-      this.#draw();
     } else {
-      void this.open();
+      await this.toEnd();
     }
   }
 
-  /** Draws all anew, as after a change of how lines begin. */
-  async redraw(): Promise<void> {
-    if (this.following) return this.open();
-    const anchor = this.anchorOf(this.#term.buffer.active.viewportY);
-    await this.open(anchor);
+  /** Shows the time before each line, or not. */
+  async stamp(stamps: boolean): Promise<void> {
+    if (stamps === this.#stamps) return;
+    this.#stamps = stamps;
+    const anchor = this.anchorOf(this.#term.buffer.normal.viewportY);
+    if (this.following || !anchor) return this.toEnd();
+    const { paused } = this;
+    await this.#around(anchor, 0);
+    this.paused = paused;
   }
 
   /** The place of a row of the terminal's buffer. */
   anchorOf(row: number): Anchor | null {
-    const line = row + this.#trimmed();
-    const index = this.#marks.findLastIndex((mark) => mark.line <= line);
-    const mark = this.#marks[index];
-    if (!mark) return null;
-    let lines = 0;
-    for (let r = mark.line - this.#trimmed() + 1; r <= row; r++) {
-      if (!this.#term.buffer.active.getLine(r)?.isWrapped) lines++;
-    }
-    return { at: mark.at, line: lines };
+    return this.#places.anchorOf(row);
   }
 
   /** The row where a place is, if it is in the terminal. */
   rowOf(anchor: Anchor): number | null {
-    const mark = this.#marks.find((mark) => mark.at === anchor.at);
-    if (!mark) return null;
-    const buffer = this.#term.buffer.active;
-    let row = mark.line - this.#trimmed();
-    if (row < 0) return null;
-    for (let left = anchor.line; left > 0 && row + 1 < buffer.length;) {
-      row++;
-      if (!buffer.getLine(row)?.isWrapped) left--;
-    }
-    return row;
+    return this.#places.rowOf(anchor);
   }
 
-  /** Goes to the nearest line before (or after) those in the terminal that `matches`, reading on from the dispatcher. */
-  async find(
-    matches: (line: string, stderr: boolean) => boolean,
-    direction: "older" | "first",
-    signal: AbortSignal,
-  ): Promise<Anchor | null> {
-    let cursor = direction === "older" ? (this.#marks[0]?.at ?? "end") : START;
-    for (;;) {
-      const page = await read(this.#id, direction === "older" ? { before: cursor } : { after: cursor }, 2 * PAGE_BYTES);
-      if (signal.aborted) return null;
-      const found = lineIn(page.entries, matches, direction === "older");
-      if (found) return found;
-      const edge = direction === "older" ? page.entries[0] : page.entries.at(-1);
-      if (!page.more || !edge) return null;
-      cursor = direction === "older" && edge.kind === "gone" ? edge.from : edge.at;
-    }
+  /** The first line of the log that matches. */
+  findFirst(matches: (line: string) => boolean, signal: AbortSignal): Promise<Anchor | null> {
+    return this.#reader.findFirst(matches, signal);
   }
 
-  /** Reads around a cursor, and returns what shows it. */
-  async #around(at: string, anchor: Anchor, bytesBefore: number): Promise<() => void> {
-    const older = await read(this.#id, { before: at }, bytesBefore);
-    const newer = await read(this.#id, { after: older.entries.at(-1)?.at ?? before(at) }, 2 * PAGE_BYTES);
-    return () => {
-      this.#still({ entries: [...older.entries, ...newer.entries], more: newer.more, top: newer.top });
-      this.atStart = !older.more;
-      this.#afterDrawing(() => {
-        const row = this.rowOf(anchor);
-        if (row !== null) this.#term.scrollToLine(row);
-      });
-    };
+  /** The nearest line before the window that matches. */
+  async findOlder(matches: (line: string) => boolean, signal: AbortSignal): Promise<Anchor | null> {
+    const first = this.anchorOf(0);
+    return first && this.#reader.findBefore(first, matches, signal);
   }
 
-  /** Shows a piece from somewhere, and follows where it reaches the end. */
-  #still(page: Page): void {
-    this.following = false;
-    this.atStart = true;
-    this.#take(page.entries);
-    if (!page.more) this.#attach(page.entries.at(-1)?.at ?? START);
+  /** Reads around a place, and shows it so many rows below the top. */
+  async #around(anchor: Anchor, above: number): Promise<void> {
+    const { cols, rows } = this.#term;
+    await this.#turnTo(
+      () => this.#reader.around(anchor, ROWS_ABOVE, 2 * rows, cols),
+      (window) => this.#show(window, { anchor, above }),
+    );
   }
 
-  /** Clears the terminal and shows something else in it, unless somebody turned elsewhere meanwhile. */
-  async #turnTo(look: () => Promise<() => void>): Promise<void> {
+  /** Looks somewhere else, and shows it unless somebody turned elsewhere meanwhile. */
+  async #turnTo(look: () => Promise<Window>, show: (window: Window) => Promise<void>): Promise<void> {
     const turn = ++this.#turn;
     this.loading = true;
     this.failed = null;
-    this.paused = false;
+    this.#again = () => this.#turnTo(look, show);
     try {
-      const show = await look();
+      const window = await look();
       if (turn !== this.#turn) return;
-      this.#detach();
-      this.#clear();
-      show();
-      this.#draw();
+      this.#again = null;
+      await show(window);
     } catch (error) {
-      if (turn === this.#turn) this.#fail(error);
+      if (turn === this.#turn) this.failed = error as Refusal;
     } finally {
       if (turn === this.#turn) this.loading = false;
     }
   }
 
-  #fail(error: unknown): void {
-    const refusal = error as Refusal;
-    this.failed = refusal;
+  /** Shows a window of the log: its end, which is followed then, or a place in it. */
+  async #show(window: Window, target: Target | null): Promise<void> {
+    this.#detach();
+    this.paused = false;
+    this.following = target === null;
+    this.atStart = window.isFirst;
+    this.#last = window.last;
+    const drawn = this.#replace(window.pieces, target);
+    if (window.isLast) this.#attach();
+    await drawn;
   }
 
-  #attach(after: string): void {
-    this.#detach();
-    this.#last = after;
-    this.#unfollow = follow(this.#id, after, {
-      entry: (entry) => {
-        this.#take([entry]);
-        if (!this.following) this.behind += sizeOf(entry);
-        this.#request();
-      },
+  #attach(): void {
+    this.#unfollow = this.#log.follow(this.#last, {
+      entry: (entry) => this.#take(entry),
       live: (live) => (this.live = live),
       failed: (error) => {
         this.#detach();
         this.failed = error;
+        this.#again = () => this.toEnd();
       },
     });
-    this.live = link.state === "live";
   }
 
   #detach(): void {
@@ -251,234 +228,197 @@ export class Screen {
     this.live = false;
   }
 
-  #clear(): void {
-    this.#queue = [];
-    this.#queued = 0;
-    this.#inFlight = 0;
-    this.#marks = [];
-    this.#fixed?.marker.dispose();
-    this.#fixed = null;
-    this.#last = START;
-    this.#atLineStart = true;
-    this.behind = 0;
-    this.ended = false;
-    // In its turn: what is on its way into the terminal comes before it.
-    this.#term.write("\x1bc");
+  #take(entry: Entry): void {
+    const pieces = piecesOf(entry, this.#isContainer);
+    const size = sizeOf(pieces);
+    this.#queue.push(...pieces);
+    this.#queued += size;
+    this.#last = entry.at;
+    if (!this.following) this.behind += size;
+    if (this.#queued > QUEUE_MOST) this.#leaveOut();
+    else if (!this.following) this.#soon();
+    else if (this.#inFlight === 0) this.#draw();
   }
 
-  #take(entries: readonly Entry[]): void {
-    for (const entry of entries) {
-      this.#queue.push(entry);
-      this.#queued += sizeOf(entry);
-      this.#last = entry.at;
-      this.ended = entry.kind === "ended" || (this.ended && entry.kind === "output");
-    }
-    if (this.#queued <= QUEUE_MOST) return;
+  /** More waits than is worth to keep. It is read again when it is wanted. */
+  #leaveOut(): void {
+    let kept = 0;
     if (this.following) {
-      // Nobody can read so fast. What is left out is there when one scrolls up.
-      let drop = 0;
-      for (; this.#queued > QUEUE_LEFT && drop < this.#queue.length - 1; drop++) {
-        this.#queued -= sizeOf(this.#queue[drop]!);
-      }
-      const rest = this.#queue.slice(drop);
-      const { ended } = this;
-      const last = this.#last;
-      this.#turn++;
-      this.#clear();
-      this.#queue = rest;
-      this.#queued = rest.reduce((sum, entry) => sum + sizeOf(entry), 0);
-      this.#last = last;
-      this.ended = ended;
+      let first = this.#queue.length;
+      while (kept < QUEUE_LEFT && first > 0) kept += this.#queue[--first]!.text.length;
       this.atStart = false;
+      void this.#replace(this.#queue.slice(first), null);
     } else {
-      // Held still while more comes than is worth keeping: it is read again when it is wanted.
-      const first = this.#queue[0]!;
-      this.#queue = [];
-      this.#queued = 0;
-      this.#last = before(first.kind === "gone" ? first.from : first.at);
+      let end = 0;
+      while (kept < QUEUE_LEFT && end < this.#queue.length) kept += this.#queue[end++]!.text.length;
+      // Entries are kept whole: the rest is asked for by their cursors.
+      while (end < this.#queue.length && this.#queue[end]!.at === this.#queue[end - 1]!.at) end++;
+      this.#queue.length = end;
+      this.#queued = sizeOf(this.#queue);
+      this.#last = this.#queue[end - 1]!.at;
       this.#detach();
     }
   }
 
-  /** Draws with the next frame: once, however much comes until then. */
-  #request(): void {
-    if (this.#drawn) return;
-    this.#drawn = true;
-    requestAnimationFrame(() => {
-      this.#drawn = false;
-      this.#draw();
+  /** Clears the terminal and draws other pieces: all, or up to somewhat below a place. */
+  #replace(pieces: Piece[], target: Target | null): Promise<void> {
+    const window = ++this.#window;
+    const isNow = () => window === this.#window;
+    this.#queue = pieces;
+    this.#queued = sizeOf(pieces);
+    this.#inFlight = 0;
+    this.behind = 0;
+    this.#isSettled = false;
+    this.#places.clear();
+    this.#writer = new Writer(this.#stamps);
+    // In its turn: what is on its way into the terminal comes before it.
+    this.#term.write(`\x1bc${HOLD}`, () => isNow() && this.#mark(0));
+    for (let below = 0; this.#queue.length > 0 && below < ROWS_AHEAD;) {
+      const written = this.#write();
+      if (target) below += this.#rowsBehind(written, target.anchor);
+    }
+    this.#term.write("", () => {
+      const row = target && isNow() ? (this.rowOf(target.anchor) ?? 0) : null;
+      if (row !== null) this.#scrollTo(Math.max(0, row - (target?.above ?? 0)));
     });
+    return new Promise((resolve) =>
+      this.#term.write(RELEASE, () => {
+        if (isNow()) {
+          this.#isSettled = true;
+          this.#settledAt = this.#term.buffer.normal.viewportY;
+          this.#soon();
+          this.#draw();
+        }
+        resolve();
+      }),
+    );
   }
 
+  #rowsBehind(pieces: readonly Piece[], anchor: Anchor): number {
+    return rowsOf(
+      pieces.filter((piece) => compareAnchors(piece, anchor) > 0),
+      this.#term.cols,
+    );
+  }
+
+  /** Hands some of the queue to the terminal. */
   #draw(): void {
-    // What is held is drawn up to a screenful below what one looks at, so that one can scroll on.
-    if (!this.following && this.#unfollow && this.#marks.length > 0 && !this.#nearEnd()) return;
-    if (this.paused && this.#marks.length > 0) return;
-    let sent = 0;
-    while (sent < this.#queue.length && this.#inFlight < IN_FLIGHT) this.#write(this.#queue[sent++]!);
-    this.#queue.splice(0, sent);
+    if (!this.#isSettled) return;
+    if (this.following) {
+      while (this.#queue.length > 0 && this.#inFlight < IN_FLIGHT) this.#write();
+      return;
+    }
+    // What is not followed is drawn somewhat further than one looks, so that one can scroll on.
+    const { viewportY, baseY, cursorY } = this.#term.buffer.normal;
+    if (this.#queue.length === 0 || this.#inFlight > 0 || baseY - viewportY >= ROWS_AHEAD) return;
+    const isAtEnd = viewportY >= baseY;
+    if (!isAtEnd) {
+      this.#write();
+    } else if (!this.paused) {
+      // At its end the terminal moves along, which nobody asked for.
+      const top = this.#term.registerMarker(viewportY - baseY - cursorY);
+      this.#term.write(HOLD);
+      this.#write();
+      this.#term.write(RELEASE, () => {
+        if (top && !top.isDisposed) this.#scrollTo(top.line);
+        top?.dispose();
+      });
+    }
   }
 
-  #write(entry: Entry): void {
-    const size = sizeOf(entry);
-    const turn = this.#turn;
+  #write(): Piece[] {
+    let text = "";
+    let size = 0;
+    let sent = 0;
+    const begin = this.#places.lines;
+    while (sent < this.#queue.length && size < BATCH && this.#places.lines - begin < BATCH_LINES) {
+      const piece = this.#queue[sent++]!;
+      const isMid = !this.#writer.isLineStart;
+      this.#places.note(piece, piece.lines + (piece.isRule && isMid ? 1 : 0), isMid);
+      text += this.#writer.write(piece);
+      size += piece.text.length;
+    }
+    const written = this.#queue.splice(0, sent);
     this.#queued -= size;
     this.#inFlight += size;
-    this.#markHere(entry, turn);
-    const done = () => {
-      if (turn !== this.#turn) return;
+    const window = this.#window;
+    const line = this.#places.lines;
+    this.#term.write(text, () => {
+      if (window !== this.#window) return;
       this.#inFlight -= size;
-      if (this.#queue.length > 0 && this.#inFlight < IN_FLIGHT / 2) this.#request();
-    };
-    const shown = this.#shown(entry);
-    this.#term.write(shown, done);
+      this.#mark(line);
+      if (this.following) this.#draw();
+      else this.#soon();
+    });
+    return written;
   }
 
-  /** Notes where an entry begins, once all before it is in the terminal. */
-  #markHere(entry: Entry, turn: number): void {
-    this.#term.write("", () => {
-      if (turn !== this.#turn) return;
-      const { baseY, cursorY } = this.#term.buffer.active;
-      const trimmed = this.#trimmed();
-      const line = trimmed + baseY + cursorY;
-      // The fixed line must not scroll out of the terminal before another one is known.
-      if (!this.#fixed || line - this.#fixed.line > SCROLLBACK / 2) {
-        this.#fixed?.marker.dispose();
-        const marker = this.#term.registerMarker(0);
-        this.#fixed = { marker, line };
-      }
-      this.#marks.push({ at: entry.kind === "gone" ? entry.from : entry.at, line });
-      if (this.#marks.length % 1024 === 0) {
-        const first = this.#marks.findIndex((mark) => mark.line >= trimmed);
-        if (first > 0) this.#marks.splice(0, first);
-        if (first > 0) this.atStart = false;
-      }
+  #mark(line: number): void {
+    const isNormal = this.#term.buffer.active.type === "normal";
+    if (isNormal && this.#places.wantsMark(line)) this.#places.mark(line, this.#term.registerMarker(0));
+  }
+
+  #scrollTo(row: number): void {
+    // The terminal counts from where its scroll bar is, which may lag behind by a row: then the second time is right.
+    this.#term.scrollToLine(row);
+    if (this.#term.buffer.normal.viewportY !== row) this.#term.scrollToLine(row);
+  }
+
+  /** Looks with the next frame where it is scrolled to: once, however much happens until then. */
+  #soon(): void {
+    if (this.#isLooking) return;
+    this.#isLooking = true;
+    requestAnimationFrame(() => {
+      this.#isLooking = false;
+      this.#looked();
     });
   }
 
-  /** Lines that the terminal has let go of since it was cleared. */
-  #trimmed(): number {
-    return this.#fixed && !this.#fixed.marker.isDisposed ? this.#fixed.line - this.#fixed.marker.line : 0;
-  }
-
-  #shown(entry: Entry): string | Uint8Array {
-    switch (entry.kind) {
-      case "output":
-        return this.timestamps ? this.#stamped(entry.bytes, entry.time) : entry.bytes;
-      case "began":
-        return entry.attempt > 1 ? this.#rule(`attempt ${entry.attempt} on ${entry.workerId ?? "a worker"}`) : "";
-      case "requeued":
-        return this.#rule("back in the queue");
-      case "gone":
-        return this.#rule(`${entry.from} to ${entry.at} are no longer kept`);
-      case "ended":
-        return "";
-    }
-  }
-
-  /** A line of our own, which cannot be taken for the program's. */
-  #rule(words: string): string {
-    const begin = this.#atLineStart ? "" : "\r\n";
-    this.#atLineStart = true;
-    return `${begin}\x1b[0;2;3m── ${words} ──\x1b[0m\r\n`;
-  }
-
-  #stamped(bytes: string | Uint8Array, time: number): string {
-    const text = typeof bytes === "string" ? bytes : new TextDecoder().decode(bytes);
-    const stamp = `\x1b[2m${clockTime(time)}\x1b[22m `;
-    const stamped = text.replace(/\n(?=[^])/g, `\n${stamp}`);
-    const begin = this.#atLineStart ? stamp : "";
-    this.#atLineStart = text.endsWith("\n");
-    return begin + stamped;
-  }
-
-  #afterDrawing(act: () => void): void {
-    const turn = this.#turn;
-    const check = () => {
-      if (turn !== this.#turn) return;
-      if (this.#queue.length > 0 && this.#inFlight < IN_FLIGHT) this.#draw();
-      if (this.#queue.length > 0) this.#term.write("", check);
-      else this.#term.write("", () => turn === this.#turn && act());
-    };
-    check();
-  }
-
-  #nearEnd(): boolean {
-    const { viewportY, baseY } = this.#term.buffer.active;
-    return viewportY + this.#term.rows >= baseY;
-  }
-
-  /** The terminal was drawn: looks where it was scrolled to, and reads on where it came to an edge. */
-  #scrolled(): void {
+  #looked(): void {
     const { viewportY, baseY, type } = this.#term.buffer.active;
-    if (this.loading || type === "alternate") return;
+    if (!this.#isSettled || type === "alternate") return;
     const atEnd = viewportY >= baseY;
-    if (this.following && !atEnd) {
-      this.following = false;
-    } else if (!this.following && !this.paused && atEnd && this.#queue.length === 0) {
-      if (this.#unfollow) {
-        this.following = true;
-        this.behind = 0;
-      } else if (this.#inFlight === 0) {
-        void this.#newer();
-      }
-    } else if (!this.following && this.#queue.length > 0 && this.#nearEnd()) {
-      this.#request();
+    this.atTop = viewportY === 0;
+    if (this.following && !atEnd) this.following = false;
+    else if (!this.following && !this.paused && atEnd && this.#unfollow && this.#queue.length + this.#inFlight === 0) {
+      this.#follow();
     }
-    if (viewportY === 0 && baseY > 0 && !this.following && !this.atStart && this.#inFlight === 0) void this.older();
+    if (!this.following && !this.loading) {
+      const hasMoved = viewportY !== this.#settledAt;
+      if (this.atTop && hasMoved && !this.atStart && !this.#term.hasSelection()) void this.older();
+      else if (!this.#unfollow && this.#queue.length === 0 && baseY - viewportY < ROWS_AHEAD) void this.#newer();
+    }
+    this.#draw();
   }
 
-  /** Shows what lies before the first line that is here, and stays where it was. */
-  async older(): Promise<void> {
-    const trimmed = this.#trimmed();
-    const first = this.#marks.find((mark) => mark.line >= trimmed);
-    if (!first) return;
-    await this.#turnTo(() => this.#around(first.at, { at: first.at, line: 0 }, PAGE_BYTES));
+  #follow(): void {
+    this.following = true;
+    this.paused = false;
+    this.behind = 0;
+    this.#draw();
   }
 
   async #newer(): Promise<void> {
-    const turn = this.#turn;
+    const window = this.#window;
     this.loading = true;
     try {
-      const page = await read(this.#id, { after: this.#last });
-      if (turn !== this.#turn) return;
-      this.#take(page.entries);
-      if (!page.more) this.#attach(this.#last);
+      const { pieces, last, isLast } = await this.#reader.on(this.#last, 2 * this.#term.rows, this.#term.cols);
+      if (window !== this.#window) return;
+      this.#queue.push(...pieces);
+      this.#queued += sizeOf(pieces);
+      this.#last = last;
+      if (isLast) this.#attach();
       this.#draw();
     } catch (error) {
-      if (turn === this.#turn) this.#fail(error);
+      if (window !== this.#window) return;
+      this.failed = error as Refusal;
+      this.#again = () => this.#newer();
     } finally {
-      if (turn === this.#turn) this.loading = false;
+      if (window === this.#window) this.loading = false;
     }
   }
 }
 
-/** The first (or last) line of these entries that matches. A line may reach over several entries; it is where it begins. */
-function lineIn(
-  entries: readonly Entry[],
-  matches: (line: string, stderr: boolean) => boolean,
-  last: boolean,
-): Anchor | null {
-  let found: Anchor | null = null;
-  let open = { text: "", at: "", line: 0, stderr: false };
-  const decoder = new TextDecoder();
-  for (const entry of entries) {
-    if (entry.kind !== "output") continue;
-    const text = typeof entry.bytes === "string" ? entry.bytes : decoder.decode(entry.bytes);
-    const lines = text.split("\n");
-    for (const [k, piece] of lines.entries()) {
-      if (k > 0 || open.text === "") open = { text: "", at: entry.at, line: k, stderr: entry.stderr };
-      open.text += piece;
-      const isWhole = k < lines.length - 1 || entry === entries.at(-1);
-      if (!isWhole || open.text === "" || !matches(open.text, open.stderr)) continue;
-      found = { at: open.at, line: open.line };
-      if (!last) return found;
-    }
-  }
-  return found;
-}
-
-/** Whether two places are the same or one is before the other. */
-export function compareAnchors(a: Anchor, b: Anchor): number {
-  return compare(a.at, b.at) || a.line - b.line;
+function sizeOf(pieces: readonly Piece[]): number {
+  return pieces.reduce((size, piece) => size + piece.text.length, 0);
 }
