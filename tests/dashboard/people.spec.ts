@@ -42,7 +42,10 @@ test("a token of one's own is shown once, opens the door, and is revoked", async
   expect((await info()).status).toBe(200);
   await page.getByRole("button", { name: "Done" }).click();
   await expect(page.getByText(token)).toHaveCount(0);
-  await page.getByRole("row", { name: /laptop/ }).getByRole("button", { name: "Revoke" }).click();
+  await page
+    .getByRole("row", { name: /laptop/ })
+    .getByRole("button", { name: "Revoke" })
+    .click();
   await page.getByRole("button", { name: "Revoke it" }).click();
   await expect(page.getByRole("row", { name: /laptop/ })).toHaveCount(0);
   expect((await info()).status).toBe(401);
