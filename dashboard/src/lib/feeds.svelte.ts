@@ -81,7 +81,8 @@ abstract class Feed<N extends "job" | "worker" | "container"> implements Watcher
         await this.load();
       } while (this.#again);
       this.failed = null;
-      this.isFresh = link.state === "live";
+      // What nobody looks at is not kept true.
+      this.isFresh = link.state === "live" && this.#lookers > 0;
     } catch (error) {
       this.failed = error as Refusal;
     } finally {
