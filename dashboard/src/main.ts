@@ -18,12 +18,5 @@ Element.prototype.setAttribute = function (name: string, value: string) {
   else setAttribute.call(this, name, value);
 };
 
-// Nor does it let style attributes be written, by which xterm.js gives words their colours. Through the object model, they may be.
-const setAttribute = Element.prototype.setAttribute;
-Element.prototype.setAttribute = function (name: string, value: string) {
-  if (name === "style" && this instanceof HTMLElement) this.style.cssText = value;
-  else setAttribute.call(this, name, value);
-};
-
 const target = document.getElementById("app");
 if (target) mount(App, { target });
