@@ -10,8 +10,8 @@ document.createElement = (name: string, options?: ElementCreationOptions) => {
   if (nonce && name === "style") element.nonce = nonce;
   return element;
 };
-
-// Nor does it let style attributes be written, by which xterm.js gives words their colours. Through the object model, they may be.
+// Neither does it let in style attributes that are written as text, as xterm.js does for colours and wide characters. What is
+// set as an object's property is no text, so this is the same to the browser.
 const setAttribute = Element.prototype.setAttribute;
 Element.prototype.setAttribute = function (name: string, value: string) {
   if (name === "style" && this instanceof HTMLElement) this.style.cssText = value;

@@ -73,7 +73,8 @@ impl SignIns {
     /// Adds a login. What is over goes, and what is too much.
     pub(super) fn begin(&mut self, login: LoginId, account: &Account, from: &Visitor, now: Millis, expires_at: Millis) {
         let epoch = account.tokens_valid_from;
-        self.list.retain(|known| known.lasts(epoch, now));
+        // One of a later epoch stays: the password may have changed since this one's was checked.
+        self.list.retain(|known| known.epoch >= epoch && now < known.expires_at);
         let Visitor { address: from, user_agent } = from.clone();
         self.list.push(SignIn { id: login, epoch, created_at: now, used_at: now, expires_at, from, user_agent });
         self.list.drain(..self.list.len().saturating_sub(MOST));
@@ -195,5 +196,41 @@ impl Identity {
             Credential::Access { epoch: _, login } => Some(login),
             Credential::ApiToken(_) | Credential::Open => None,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use super::*;
+
+    fn account(epoch: Millis) -> Account {
+        let ada = r#"{"name":"ada","role":"user","email":null,"password_hash":null,"created_at":5}"#;
+        let mut ada: serde_json::Value = serde_json::from_str(ada).unwrap();
+        ada["tokens_valid_from"] = epoch.into();
+        serde_json::from_value(ada).unwrap()
+    }
+
+    #[test]
+    fn the_latest_hundred_of_an_account_are_written_down() {
+        let (here, ada) = (Visitor::from(IpAddr::V4(Ipv4Addr::LOCALHOST)), account(1));
+        let mut list = SignIns::of(ada.name.clone(), None).unwrap();
+        let logins: Vec<LoginId> = (0..101).map(|_| LoginId::new()).collect();
+        for (now, &login) in (10..).zip(&logins) {
+            list.begin(login, &ada, &here, now, now + 1_000);
+        }
+        let written: Vec<bool> = logins.iter().map(|&login| list.has(login)).collect();
+        assert!(!written[0] && written[1..].iter().all(|written| *written), "{written:?}");
+        // What is over makes room first: one that has run out, one that was ended, and all that a new password has ended.
+        list.end(logins[50]);
+        list.renew(logins[100], 111, 5_000);
+        list.begin(LoginId::new(), &ada, &here, 1_020, 2_000);
+        assert_eq!(list.list.len(), 101 - 11 - 1 + 1);
+        list.begin(LoginId::new(), &account(2), &here, 1_021, 2_000);
+        assert_eq!(list.list.len(), 1);
+        list.end(list.list[0].id);
+        let write = list.into_write().unwrap();
+        assert_eq!((write.value, write.expires_at), (None, None), "nothing is kept of nothing");
     }
 }

@@ -139,7 +139,7 @@ async fn a_password_buys_an_access_token() {
     let house = House::new().with_user("ada", "correct horse").await;
     let (who, token) = house.auth.login("ada", "correct horse", HERE).await.unwrap();
     assert_eq!((who.role, who.expires_at), (Role::User, Some(START + 3_600_000)));
-    assert_eq!(house.again().authenticate(&token).await.unwrap(), who, "the key outlives the process");
+    assert_eq!(house.again().authenticate(&token).await.unwrap().at(HERE.address), who, "the key outlives the process");
 
     for (account, password) in [("ada", "correct hors"), ("ada", ""), ("grace", "correct horse"), ("", "")] {
         let refused = house.auth.login(account, password, HERE).await.unwrap_err();

@@ -38,8 +38,11 @@ const PER_MINUTE: NonZeroU32 = NonZeroU32::new(100).expect("100 is not 0");
 /// Longest name of what was acted on, in characters. The names that we give are shorter.
 const NAME_MOST: usize = 128;
 
-/// Entries that are looked through or removed in one go.
-const AT_ONCE: usize = 500;
+/// Entries that are looked through in one go where not all of them are wanted.
+const AT_ONCE: usize = 2_000;
+
+/// Entries that are removed in one go.
+const REMOVED_AT_ONCE: usize = 500;
 
 /// What writing needs.
 #[derive(Debug)]
@@ -208,7 +211,7 @@ impl Dispatcher {
     pub(super) async fn cut_audit(&self) -> Result<(), StoreError> {
         let all = self.0.store.documents(Collection::Audit).await?;
         let oldest = &all[..all.len().saturating_sub(KEPT)];
-        for some in oldest.chunks(AT_ONCE) {
+        for some in oldest.chunks(REMOVED_AT_ONCE) {
             let remove = |act: &Document| DocumentWrite {
                 collection: Collection::Audit,
                 key: act.key.clone(),

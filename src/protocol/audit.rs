@@ -139,14 +139,20 @@ pub enum AuditAction {
 impl AuditAction {
     /// What an administrator's frame would do; none: it would change nothing.
     pub fn of_administrators(noun: Noun, opt: &str) -> Option<Self> {
-        match (noun, opt) {
-            (Noun::Auth, "userAdd") => Some(Self::UserAdd),
-            (Noun::Auth, "userRemove") => Some(Self::UserRemove),
-            (Noun::Auth, "userPassword") => Some(Self::UserPassword),
-            (Noun::Auth, "userRole") => Some(Self::UserRole),
-            (Noun::Worker, "drain") => Some(Self::Drain),
-            (Noun::Worker, "undrain") => Some(Self::Undrain),
-            (_, _) => None,
+        match noun {
+            Noun::Auth => match opt {
+                "userAdd" => Some(Self::UserAdd),
+                "userRemove" => Some(Self::UserRemove),
+                "userPassword" => Some(Self::UserPassword),
+                "userRole" => Some(Self::UserRole),
+                _ => None,
+            },
+            Noun::Worker => match opt {
+                "drain" => Some(Self::Drain),
+                "undrain" => Some(Self::Undrain),
+                _ => None,
+            },
+            Noun::Hello | Noun::Job | Noun::Container | Noun::Plugin | Noun::Error | Noun::Ping | Noun::Pong => None,
         }
     }
 }

@@ -45,6 +45,12 @@ verbs! {
     }
 }
 
+impl AuthRequest {
+    /// Those that are for administrators alone.
+    pub const OF_ADMINISTRATORS: &'static [&'static str] =
+        &["userAdd", "userList", "userRemove", "userPassword", "userRole"];
+}
+
 verbs! {
     /// Dispatcher to client.
     pub enum AuthEvent: Auth {

@@ -334,7 +334,7 @@ impl Sender {
         match noun {
             Noun::Hello | Noun::Ping | Noun::Pong | Noun::Error => Self::Anyone,
             Noun::Auth if opt.is_empty() || opt == "login" => Self::Anyone,
-            Noun::Auth if AuthRequest::VERBS.contains(&opt) && opt.starts_with("user") => Self::Administrator,
+            Noun::Auth if AuthRequest::OF_ADMINISTRATORS.contains(&opt) => Self::Administrator,
             Noun::Auth if AuthRequest::VERBS.contains(&opt) => Self::Client,
             Noun::Job if AgentJobReport::VERBS.contains(&opt) => Self::Worker,
             Noun::Job if JobRequest::VERBS.contains(&opt) => Self::Client,

@@ -495,6 +495,11 @@ async fn accounts_and_tokens_are_managed() {
     assert_eq!(as_ada(&["run", "echo", "hi"]).await.stdout, b"hi\n");
     assert_eq!(up.show("1").await["account"], "ada");
     assert_eq!(as_ada(&["user", "ls"]).await.status.code(), Some(1));
+    let own = as_ada(&["token", "create", "--role", "user", "--name", "ci"]).await;
+    assert!(String::from_utf8(own.stdout).unwrap().starts_with("gl_"));
+    let listed = String::from_utf8(as_ada(&["token", "ls"]).await.stdout).unwrap();
+    assert!(listed.contains("ci") && !listed.contains("admin"), "{listed}");
+    assert_eq!(as_ada(&["token", "create", "--role", "admin"]).await.status.code(), Some(1));
     up.text(&["token", "revoke", token.trim()]).await;
     assert_eq!(as_ada(&["ps"]).await.status.code(), Some(1));
     up.text(&["user", "rm", "ada"]).await;

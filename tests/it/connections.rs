@@ -274,8 +274,8 @@ async fn each_role_sends_only_its_own_frames() {
     user.refused("worker", &json!({"opt": "drain", "workerId": "w"}), "forbidden").await;
     user.refused("job", &json!({"opt": "accept", "jobId": "job-1-00000000", "attempt": 1}), "forbidden").await;
     user.refused("plugin", &json!({"opt": "x"}), "forbidden").await;
-    for verb in ["userList", "tokenList"] {
-        user.refused("auth", &json!({"opt": verb}), "forbidden").await;
+    user.refused("auth", &json!({"opt": "userList"}), "forbidden").await;
+    for verb in ["userList", "tokenList", "sessionList", "audit"] {
         worker.peer.refused("auth", &json!({"opt": verb}), "forbidden").await;
     }
     user.refused("auth", &json!({"opt": "tokenCreate", "role": "admin"}), "forbidden").await;

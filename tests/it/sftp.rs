@@ -366,6 +366,15 @@ async fn nobody_comes_in_but_who_may_see_the_job() {
     scene.client("admin", &job).with(scene.server.worker_token()).is_refused().await;
     assert!(scene.worker.words().contains("wrong account or password"), "{}", scene.worker.words());
     assert!(!scene.worker.words().contains("wrong horse"));
+    let asked = json!({"opt": "audit", "account": "ada"});
+    let log = scene.server.admin().await.get("auth", &asked, "auditLog").await;
+    let failed = log["entries"].as_array().unwrap().iter().find(|entry| entry["action"] == "loginFailed").unwrap();
+    let shown = (&failed["action"], &failed["target"], &failed["detail"]);
+    assert_eq!(shown, (&json!("loginFailed"), &json!("ada"), &json!("sftp")));
+    let (mut peer, sessions) = (scene.account("bob").await, json!({"opt": "sessionList"}));
+    assert_eq!(peer.get("auth", &sessions, "sessions").await["sessions"], json!([]), "nothing that could come back");
+    let workers = peer.get("worker", &json!({"opt": "list"}), "workers").await;
+    assert_eq!(workers["workers"][0]["sftp"], json!(scene.sftp.to_string()));
 
     scene.client("ada", number).does(&["pwd"]).await;
     scene.client("ada", &job).with(&token).does(&["pwd"]).await;
@@ -532,4 +541,13 @@ async fn there_is_no_shell_no_program_and_no_way_through() {
     let output = client.command("scp", "-P").args(["-O", &client.at("x"), &scene.path("x")]).output();
     assert!(!soon("scp to end", output).await.unwrap().status.success());
     client.does(&["pwd"]).await;
+}
+
+#[tokio::test]
+async fn clients_learn_where_the_files_of_a_worker_are() {
+    let scene = Scene::start().await;
+    // It is there once it runs something.
+    scene.job("ada", "true").await;
+    let worker = scene.account("ada").await.get("worker", &json!({"opt": "get", "workerId": "w"}), "worker").await;
+    assert_eq!(worker["worker"]["sftp"], json!(scene.sftp.to_string()));
 }

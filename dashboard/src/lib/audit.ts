@@ -39,6 +39,11 @@ export function actionWords(action: Action): string {
   return WORDS[action]?.words ?? action;
 }
 
+/** Whether saying what it was done to adds anything. */
+export function namesTarget({ action, target, account }: AuditRecord): boolean {
+  return Boolean(target) && target !== account && WORDS[action]?.to !== undefined;
+}
+
 /** Where what it was done to is shown; null: nowhere. */
 export function targetPlace({ action, target }: Pick<AuditRecord, "action" | "target">): string | null {
   if (!target) return null;

@@ -73,7 +73,9 @@ export function createOf(form: Form): { create: Create; faults: Faults } {
   const graceSecs = read("graceSecs", form.grace, spanOf, "a time such as 30s");
   const env = pairs(form.env);
   const labels = pairs(form.labels);
-  const mounts = form.mounts.filter(({ volume, path }) => volume !== "" || path !== "");
+  const mounts = form.mounts
+    .filter(({ volume, path }) => volume !== "" || path !== "")
+    .map(({ volume, path, readOnly }) => ({ volume, path, ...(readOnly && { readOnly }) }));
   const create: Create = {
     imageId: form.image.trim(),
     ...(form.name.trim() && { name: form.name.trim() }),
@@ -146,20 +148,16 @@ export function portLink(port: ContainerRecord["ports"][number]): string | null 
   return `${port.container === 443 || port.container === 8443 ? "https" : "http"}://${port.address}`;
 }
 
-/** How one reaches its files: server, port, name and the whole command. Null where its worker has no SFTP server. */
+/** How one reaches its files: server, name and the whole command. Null where its worker has no SFTP server. */
 export function sftpOf(
   container: ContainerRecord,
   account: string,
-  workerIp: string | null | undefined,
 ): { address: string; user: string; command: string } | null {
-  const [, host, port] = /^(.*):(\d+)$/.exec(container.sftp ?? "") ?? [];
-  if (port === undefined) return null;
-  // A worker that listens everywhere is where it connects from.
-  const isOpen = !host || host === "0.0.0.0" || host === "[::]";
-  const at = isOpen ? (workerIp ?? container.workerId) : host.replace(/^\[|\]$/g, "");
+  const address = container.sftp ?? "";
+  const [, host, port] = /^(.+):(\d+)$/.exec(address) ?? [];
+  if (host === undefined || port === undefined) return null;
   const user = `${account}.${container.containerId}`;
-  const address = at.includes(":") ? `[${at}]:${port}` : `${at}:${port}`;
-  return { address, user, command: line("sftp", "-P", port, `${user}@${at.includes(":") ? `[${at}]` : at}`) };
+  return { address, user, command: line("sftp", "-P", port, `${user}@${host}`) };
 }
 
 /** Whether every word of `text` is somewhere in what is told of a container. */

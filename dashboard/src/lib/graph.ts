@@ -28,10 +28,15 @@ export function lookOf(index: number): { variable: string; swatch: string; dash:
 /** Distances between the marks of an axis of bytes: 1, 2, 4, … so that marks are whole KiB, MiB, GiB. */
 export const BYTE_STEPS: number[] = Array.from({ length: 60 }, (_, power) => 2 ** power);
 
-/** What a graph shows, in words, for those who cannot see it. */
-export function described(title: string, lines: readonly Line[], format: (value: number) => string): string {
+/** What a graph shows, in words, for those who cannot see it. `place`: of the values of now. */
+export function described(
+  title: string,
+  lines: readonly Line[],
+  place: number,
+  format: (value: number) => string,
+): string {
   const said = lines.map(({ label, values }) => {
-    const value = values.at(-1) ?? null;
+    const value = values[place] ?? null;
     return `${label} ${value === null ? "not known" : format(value)}`;
   });
   return `${title} over the last hour. Now: ${said.join(", ") || "nothing"}.`;

@@ -12,6 +12,8 @@ class Session {
   #token = $state<string | null>(localStorage.getItem(KEY) ?? sessionStorage.getItem(KEY));
   #keep = localStorage.getItem(KEY) !== null;
   #once: Credentials | null = null;
+  /** What the connection rests on: another tab may have a newer one. */
+  #used: string | null = null;
   /** Why the last attempt to sign in failed. */
   error = $state<Refusal | null>(null);
   busy = $state(false);
@@ -19,7 +21,10 @@ class Session {
   readonly hasToken = $derived(this.#token !== null);
 
   begin(): void {
-    link.credentials = () => this.#once ?? (this.#token === null ? null : { token: this.#token });
+    link.credentials = () => {
+      this.#used = this.#token;
+      return this.#once ?? (this.#token === null ? null : { token: this.#token });
+    };
     link.renew = () => this.#renew();
     link.signedIn = (identity) => {
       this.busy = false;
@@ -34,10 +39,10 @@ class Session {
       this.error = typed ? error : null;
       this.#once = null;
       if (typed) return;
-      const elsewhere = this.#keep ? localStorage.getItem(KEY) : null;
-      if (elsewhere !== null && elsewhere !== this.#token) {
-        // Another tab has changed the password.
-        this.#token = elsewhere;
+      const newest = this.#keep ? localStorage.getItem(KEY) : this.#token;
+      if (newest !== null && newest !== this.#used) {
+        // The password was changed, here or in another tab.
+        this.#token = newest;
         link.start();
         return;
       }
@@ -111,6 +116,7 @@ class Session {
 
   #store(token: string): void {
     this.#token = token;
+    this.#used = token;
     const [kept, other] = this.#keep ? [localStorage, sessionStorage] : [sessionStorage, localStorage];
     kept.setItem(KEY, token);
     other.removeItem(KEY);

@@ -42,7 +42,9 @@ describe("columns", () => {
   });
 
   it("do not take a slow pulse for a gap", () => {
-    expect(columns(at(0, 60, 120, 180), 10).times).toHaveLength(4);
+    const { times, longest } = columns(at(0, 60, 120, 180), 10);
+    expect(times).toHaveLength(4);
+    expect(longest).toBe(180);
   });
 
   it("are empty of nothing", () => {

@@ -30,6 +30,8 @@ export function merge<S extends Sample>(older: readonly S[], newer: readonly S[]
 export interface Columns<S extends Sample> {
   /** In seconds. */
   times: number[];
+  /** In seconds: a longer silence is a gap, and after it the last value is none of now. */
+  longest: number;
   /** One value a time; null where there is none. */
   column: (read: (sample: S) => number | null | undefined) => (number | null)[];
 }
@@ -49,7 +51,11 @@ export function columns<S extends Sample>(samples: readonly S[], everySecs: numb
     places.push(sample);
     last = sample.time;
   }
-  return { times, column: (read) => places.map((sample) => (sample ? (read(sample) ?? null) : null)) };
+  return {
+    times,
+    longest: longest / 1000,
+    column: (read) => places.map((sample) => (sample ? (read(sample) ?? null) : null)),
+  };
 }
 
 function usualStep(samples: readonly Sample[]): number {

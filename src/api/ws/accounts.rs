@@ -78,11 +78,11 @@ impl Reader {
             }
             error => error.into(),
         })?;
+        // Before its former login ends, or it would be closed with that.
         self.session.identify(identity.clone());
+        self.know(identity.clone());
         self.dispatcher.revoke(former).await?;
-        let reply = AuthEvent::Ok(AuthReply::Login(auth_ok(&identity, Some(token))));
-        self.know(identity);
-        Ok(self.reply(id, &reply).await?)
+        self.rest_on(id, identity, Some(token)).await
     }
 
     /// Writes down that a frame of administrators came from somebody else, who is told nothing but that.
@@ -123,6 +123,16 @@ impl Reader {
             return Err(WireError::new(ErrorCode::Forbidden, message).into());
         }
         self.wrong_logins = 0;
+        self.rest_on(id, identity, token).await
+    }
+
+    /// Goes on as whom it has proved to be, and says so; unless that was revoked meanwhile.
+    async fn rest_on(
+        &mut self,
+        id: Option<&FrameId>,
+        identity: Identity,
+        token: Option<String>,
+    ) -> Result<(), Failure> {
         self.session.identify(identity.clone());
         if let Err(error) = self.dispatcher.auth().check_again(&identity).await {
             let (code, error) = refusal(&error);

@@ -7,7 +7,8 @@ import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { Peer } from "./peer";
 
-const GANGLINE = process.env.GANGLINE ?? resolve(__dirname, "../../../target/debug/gangline");
+/** The program. */
+export const GANGLINE = process.env.GANGLINE ?? resolve(__dirname, "../../../target/debug/gangline");
 
 /** Nothing of this machine's settings reaches them. */
 const ENVIRONMENT = Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith("GANGLINE_")));
@@ -68,7 +69,7 @@ export class Server {
     const admin = await this.admin();
     await eventually(`worker ${id}`, async () => {
       const { workers } = await admin.ask("worker", { opt: "list" });
-      return workers.some((worker) => worker.workerId === id && worker.status === "idle");
+      return workers.some((worker: { workerId: string }) => worker.workerId === id);
     });
     admin.close();
   }

@@ -14,7 +14,6 @@ use crate::api::compat::machines::caller::Caller;
 use crate::api::compat::machines::error::{Refusal, Refusals};
 use crate::api::http::error::HttpError;
 use crate::auth::{AuthError, Credential, Identity, Visitor};
-use crate::base::clock::Millis;
 use crate::dispatcher::{Dispatcher, PasswordChanged};
 use crate::model::Account;
 use crate::protocol::auth::Role;
@@ -34,8 +33,6 @@ pub(super) struct User {
     phone: Option<Value>,
     /// Where the picture is.
     photo: Option<String>,
-    /// Since when there is the account, in milliseconds.
-    created_at: Option<Millis>,
     /// Whatever else was said.
     #[serde(flatten)]
     #[schema(value_type = Object)]
@@ -71,7 +68,7 @@ impl From<Account> for User {
             role,
             email,
             password_hash: _,
-            created_at,
+            created_at: _,
             tokens_valid_from: _,
             revision: _,
             mut profile,
@@ -85,7 +82,6 @@ impl From<Account> for User {
             email,
             phone: profile.remove("phone"),
             photo: photo.map(|photo| url_of(&name, photo.id)),
-            created_at: Some(created_at),
             profile,
         }
     }
@@ -153,7 +149,6 @@ pub(super) async fn user(dispatcher: &Dispatcher, who: &Identity) -> Result<Json
             email: None,
             phone: None,
             photo: None,
-            created_at: None,
             profile: Fields::new(),
         })),
         Err(error) => Err(of_owner(error)),
