@@ -27,7 +27,8 @@ test("a thousand jobs are scrolled through, and new ones do not move what one lo
 });
 
 test("jobs are filtered by what stands in the address, and found by keys alone", async ({ page, server, admin }) => {
-  for (const name of ["train", "nightly", "train again"]) await admin.submit("true", { name, tags: [name], ...NOWHERE });
+  for (const name of ["train", "nightly", "train again"])
+    await admin.submit("true", { name, tags: [name], ...NOWHERE });
   await visit(page, server.adminToken, "/jobs?status=pending&text=TRAIN");
   const list = page.getByRole("table", { name: "Jobs, newest first" });
   const names = list.getByRole("link");
