@@ -6,8 +6,8 @@
 use std::io;
 use std::net::SocketAddr;
 use std::pin::pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use tokio::sync::{oneshot, watch};
@@ -166,6 +166,7 @@ async fn set_up(settings: &WorkerSettings, address: &Address, shutdown: &Shutdow
         gone: CancellationToken::new(),
         jobs: Jobs::default(),
         asides: Asides::default(),
+        sftp: OnceLock::new(),
         places,
         logins: Logins::default(),
     });
