@@ -170,6 +170,7 @@ async fn set_up(settings: &WorkerSettings, address: &Address, shutdown: &Shutdow
         gone: CancellationToken::new(),
         jobs: Jobs::default(),
         asides: Asides::default(),
+        sftp: OnceLock::new(),
         places,
         logins: Logins::default(),
         sftp: OnceLock::new(),
