@@ -22,8 +22,6 @@ export interface Page {
 /** What is told to whoever follows a log. */
 export interface Follower {
   entry(entry: Entry): void;
-  /** Whether all that there is has been told. */
-  live(live: boolean): void;
   failed(error: Refusal): void;
 }
 
@@ -92,7 +90,6 @@ function follow(id: string, after: string, follower: Follower): () => void {
   return link.follow(id, {
     after: () => cursor,
     event(event) {
-      if (event.opt === "live") return follower.live(true);
       if (event.opt === "truncated") {
         cursor = event.to;
         return follower.entry({ kind: "gone", from: event.from, at: event.to, time: link.now() });
@@ -102,7 +99,8 @@ function follow(id: string, after: string, follower: Follower): () => void {
       cursor = entry.at;
       follower.entry(entry);
     },
-    stale: () => follower.live(false),
+    // The place in the log is known: it goes on from there.
+    stale: () => undefined,
     failed: (error) => follower.failed(error),
   });
 }

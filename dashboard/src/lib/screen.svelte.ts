@@ -41,8 +41,6 @@ interface Target {
 export class Screen {
   /** Whether the end of the log is on the screen and new output is drawn as it comes. */
   following = $state(true);
-  /** Whether nothing is missing between what is here and what the program writes now. */
-  live = $state(false);
   /** Held by the pause button. */
   paused = $state(false);
   /** Characters that came while the end was not followed. */
@@ -226,7 +224,6 @@ export class Screen {
   #attach(): void {
     this.#unfollow = this.#log.follow(this.#last, {
       entry: (entry) => this.#take(entry),
-      live: (live) => (this.live = live),
       failed: (error) => {
         this.#detach();
         this.failed = error;
@@ -238,7 +235,6 @@ export class Screen {
   #detach(): void {
     this.#unfollow?.();
     this.#unfollow = null;
-    this.live = false;
   }
 
   #take(entry: Entry): void {

@@ -62,7 +62,6 @@ class Script implements Log {
   follow(after: string, follower: Follower): () => void {
     const hear = (entry: Entry) => compare(entry.at, after) > 0 && follower.entry(entry);
     for (const entry of this.entries) hear(entry);
-    follower.live(true);
     this.#followers.add(hear);
     return () => this.#followers.delete(hear);
   }
