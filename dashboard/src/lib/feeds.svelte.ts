@@ -25,6 +25,8 @@ const GATHER_MS = 200;
 abstract class Feed<N extends "job" | "worker" | "container"> implements Watcher<N> {
   isFresh = $state(false);
   failed = $state.raw<Refusal | null>(null);
+  /** Goes up whenever what was pushed may have left something out, so that who keeps more than this asks anew, too. */
+  turn = $state(0);
   readonly #noun: N;
   #lookers = 0;
   #unwatch: (() => void) | null = null;
@@ -54,6 +56,11 @@ abstract class Feed<N extends "job" | "worker" | "container"> implements Watcher
   protected abstract load(): Promise<void>;
 
   fresh(): void {
+    this.turn++;
+    this.reload();
+  }
+
+  protected reload(): void {
     void this.#load();
   }
 
@@ -74,7 +81,8 @@ abstract class Feed<N extends "job" | "worker" | "container"> implements Watcher
         await this.load();
       } while (this.#again);
       this.failed = null;
-      this.isFresh = link.state === "live";
+      // What nobody looks at is not kept true.
+      this.isFresh = link.state === "live" && this.#lookers > 0;
     } catch (error) {
       this.failed = error as Refusal;
     } finally {
@@ -191,7 +199,7 @@ class JobCounts extends Feed<"job"> {
     // Counted by the dispatcher, however many changes there are: twice a second at the most.
     this.#timer ??= setTimeout(() => {
       this.#timer = undefined;
-      this.fresh();
+      this.reload();
     }, 500);
   }
 

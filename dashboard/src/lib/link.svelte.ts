@@ -105,6 +105,13 @@ const BACKOFF_LEAST_MS = 250;
 const FINAL_FROM = 4500;
 /** and this one that it is the credentials that are of none. */
 const UNAUTHORIZED = 4501;
+/** What they mean to people. */
+const ENDINGS: Record<number, string> = {
+  4500: "The dispatcher closed the connection after too many errors.",
+  [UNAUTHORIZED]: "You were signed out: the session has ended, or the token was revoked.",
+  4503: "Pages from this address may not connect. The dispatcher's --allowed-origin names those that may.",
+  4506: "The dispatcher speaks another version of the protocol. Load the page again.",
+};
 /** How long after a token could not be renewed it is tried again. */
 const RENEW_AGAIN_MS = 5000;
 /** Verbs after which it must be said again what the page itself watches. */
@@ -458,7 +465,7 @@ class Link {
     this.#lost();
     if (this.state === "signedOut") return;
     if (code >= FINAL_FROM) {
-      const why = reason || "the dispatcher closed the connection";
+      const why = ENDINGS[code] ?? `The dispatcher closed the connection: ${reason || code}.`;
       this.signOut(why);
       if (code === UNAUTHORIZED) this.refused(new Refusal({ code: "unauthorized", message: why, retry: false }));
       return;

@@ -7,7 +7,8 @@ import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { Peer } from "./peer";
 
-const GANGLINE = process.env.GANGLINE ?? resolve(__dirname, "../../../target/debug/gangline");
+/** The program. */
+export const GANGLINE = process.env.GANGLINE ?? resolve(__dirname, "../../../target/debug/gangline");
 
 /** Nothing of this machine's settings reaches them. */
 const ENVIRONMENT = Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith("GANGLINE_")));
