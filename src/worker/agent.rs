@@ -143,7 +143,7 @@ impl Agent {
             pub_key: None,
             address: None,
             containers: services::known(&self.home),
-            sftp: self.sftp.get().map(ToString::to_string),
+            sftp: self.sftp.get().map(SocketAddr::to_string),
             resume: self.jobs.all().iter().filter_map(|job| job.resume()).collect(),
         }
     }
