@@ -10,13 +10,14 @@ DASHBOARD_TOOLS = dashboard/node_modules/.package-lock.json
 DASHBOARD_SOURCES = $(shell find dashboard/src dashboard/public -type f) \
 	$(addprefix dashboard/,index.html package.json svelte.config.js tsconfig.json vite.config.ts)
 
-.PHONY: help up build dashboard dashboard-types image test chaos lint bench setup
+.PHONY: help up build dashboard dashboard-types screenshots image test chaos lint bench setup
 
 help:
 	@echo 'make up      build, then run dispatcher and one worker (ARGS="--open" and the like are passed on)'
 	@echo 'make build   the release binary, $(GANGLINE)'
 	@echo 'make dashboard        the page alone, into dashboard/dist/site; "make build" does it, too, where Node.js is'
 	@echo 'make dashboard-types  the TypeScript of the frames, dashboard/src/protocol/frames.ts, from the Rust types'
+	@echo 'make screenshots      pictures of every page of the dashboard, into docs/screenshots'
 	@echo 'make image   the container image, gangline; "docker compose up" then runs a whole installation'
 	@echo 'make test    every test'
 	@echo 'make chaos   300 trials in which dispatchers, workers, Redis and the ways between them fail (an hour;'
@@ -44,6 +45,12 @@ dashboard-types: NEEDS += $(NODE)
 dashboard-types: .tools $(DASHBOARD_TOOLS)
 	$(CARGO) run --locked --quiet -- protocol --schema | node dashboard/scripts/types.mjs
 
+# In the fonts that the page asks for first.
+screenshots: NEEDS += /usr/share/fonts/opentype/inter:fonts-inter /usr/share/fonts/truetype/jetbrains-mono:fonts-jetbrains-mono
+screenshots: setup $(DASHBOARD)
+	$(CARGO) build --locked
+	npx playwright test --config tests/dashboard/screenshots.config.ts
+
 image:
 	DOCKER_BUILDKIT=1 docker build -t gangline .
 
@@ -54,6 +61,7 @@ test: setup $(DASHBOARD)
 	GANGLINE_TEST_STORE=redis $(CARGO) test --locked --test it -- --skip faults::chaos
 	.venv/bin/python tests/deploy/test_check.py
 	.venv/bin/python tests/deploy/check.py --gangline target/debug/gangline
+	npx playwright test --config tests/dashboard
 
 # About nine seconds a trial on two cores. The seed of the first is printed, each next one has the next seed.
 TRIALS ?= 300
@@ -66,14 +74,15 @@ lint: setup
 	$(CARGO) fmt --check
 	$(CARGO) clippy --locked --all-targets -- -D warnings
 	.venv/bin/python tests/deploy/check.py
-	cd dashboard && npm run check
+	cd dashboard && npm run check && npx prettier --check ../tests/dashboard && npx tsc --project ../tests/dashboard
 
 bench: .tools
 	$(CARGO) bench --locked
 
-# A container engine, which the stories start themselves, and the programs of the image that they give it.
+# A container engine, which the stories start themselves, and the programs of the image that they give it; a browser, and letters.
 setup: NEEDS += $(NODE) redis-server:redis-server curl:curl unzip:unzip /usr/sbin/dockerd:docker.io /usr/sbin/ip:iproute2 \
-	/usr/sbin/iptables:iptables busybox:busybox-static sftp:openssh-client
+	/usr/sbin/iptables:iptables busybox:busybox-static sftp:openssh-client \
+	chromium:chromium /usr/share/fonts/truetype/dejavu:fonts-dejavu-core
 setup: .tools node_modules/.package-lock.json $(DASHBOARD_TOOLS) .venv/ready
 
 # npm writes this file last, so it says that the rest is there.
@@ -91,7 +100,7 @@ $(DASHBOARD_TOOLS): dashboard/package.json dashboard/package-lock.json | .tools
 	.venv/bin/pip install --quiet --no-deps $(^:%=--requirement %)
 	@touch $@
 
-# The commands that building and testing call, each with its package. apt-get is asked only for those that are missing.
+# The commands (and files) that building and testing call, each with its package. apt-get is asked only for those that are missing.
 NODE = node:nodejs npm:npm
 NEEDS = cc:gcc
 .PHONY: .tools
@@ -99,7 +108,7 @@ NEEDS = cc:gcc
 	@command -v $(CARGO) >/dev/null || { echo 'Rust is missing: see https://rustup.rs' >&2; exit 1; }
 	@missing=; \
 	for need in $(NEEDS); do \
-		command -v $${need%%:*} >/dev/null || missing="$$missing $${need##*:}"; \
+		command -v $${need%%:*} >/dev/null || [ -e $${need%%:*} ] || missing="$$missing $${need##*:}"; \
 	done; \
 	python3 -c 'import ensurepip' 2>/dev/null || missing="$$missing python3-venv"; \
 	if [ -n "$$missing" ]; then \

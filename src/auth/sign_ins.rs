@@ -73,7 +73,8 @@ impl SignIns {
     /// Adds a login. What is over goes, and what is too much.
     pub(super) fn begin(&mut self, login: LoginId, account: &Account, from: &Visitor, now: Millis, expires_at: Millis) {
         let epoch = account.tokens_valid_from;
-        self.list.retain(|known| known.lasts(epoch, now));
+        // One of a later epoch stays: the password may have changed since this one's was checked.
+        self.list.retain(|known| known.epoch >= epoch && now < known.expires_at);
         let Visitor { address: from, user_agent } = from.clone();
         self.list.push(SignIn { id: login, epoch, created_at: now, used_at: now, expires_at, from, user_agent });
         self.list.drain(..self.list.len().saturating_sub(MOST));

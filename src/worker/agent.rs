@@ -2,8 +2,9 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::ffi::OsString;
-use std::sync::Arc;
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -76,6 +77,8 @@ pub(crate) struct Agent {
     /// Where SFTP may go, and who asks whether it may.
     pub(crate) places: Places,
     pub(crate) logins: Logins,
+    /// Where SFTP is served, if it is.
+    pub(crate) sftp: OnceLock<SocketAddr>,
 }
 
 /// What the machine and its containers use.
@@ -140,7 +143,7 @@ impl Agent {
             pub_key: None,
             address: None,
             containers: services::known(&self.home),
-            sftp: None,
+            sftp: self.sftp.get().map(ToString::to_string),
             resume: self.jobs.all().iter().filter_map(|job| job.resume()).collect(),
         }
     }

@@ -6,8 +6,8 @@
 use std::io;
 use std::net::SocketAddr;
 use std::pin::pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use tokio::sync::{oneshot, watch};
@@ -98,7 +98,11 @@ pub fn name(settings: &WorkerSettings) -> Result<WorkerId, WorkerError> {
 fn serve_files(agent: &Arc<Agent>, address: Option<SocketAddr>) -> Result<Option<oneshot::Receiver<()>>, WorkerError> {
     let Some(address) = address else { return Ok(None) };
     sftp::Server::bind(address, &agent.home.host_key())
-        .and_then(|server| server.start(Arc::clone(agent)))
+        .and_then(|server| {
+            // The port is known now, also where any would do.
+            agent.sftp.get_or_init(|| server.address());
+            server.start(Arc::clone(agent))
+        })
         .map(Some)
         .map_err(|source| WorkerError::Sftp { address, source })
 }
@@ -168,6 +172,7 @@ async fn set_up(settings: &WorkerSettings, address: &Address, shutdown: &Shutdow
         asides: Asides::default(),
         places,
         logins: Logins::default(),
+        sftp: OnceLock::new(),
     });
     services::find(&agent).await;
     shutdown.spawn(watch_machine(machine, usage_sender, Arc::clone(&agent)));

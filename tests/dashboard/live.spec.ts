@@ -1,4 +1,5 @@
 // A job's output while it is written: soon, whole, and never in the way.
+import { eventually } from "./support/server";
 import { expect, figures, mb, test, visit } from "./support/story";
 import { rows, wholeText } from "./support/terminal";
 
@@ -82,10 +83,12 @@ test("a million lines leave the page quick and small", async ({ page, server, ad
   for (const text of ["fox", "line 9", "lazy dog"]) {
     for (let round = 0; round < 5; round++, pressed += text.length + 5) {
       await page.getByRole("button", { name: /^Search/ }).click();
+      await expect(page.getByRole("textbox", { name: "Search the output" })).toBeFocused();
       await page.keyboard.type(text);
       await page.keyboard.press("Enter");
       await page.keyboard.press("Escape");
       await page.keyboard.press("Control+K");
+      await expect(page.getByRole("dialog")).toBeVisible();
       await page.keyboard.press("Escape");
       await page.mouse.wheel(0, -200);
       most = Math.max(most, await heap());
@@ -131,7 +134,13 @@ test("the dispatcher is killed and comes back, and the terminal has what the pro
     await expect(page.getByText(/Reconnecting/)).toBeVisible();
     await server.start();
     await expect(page.getByText("Live", { exact: true })).toBeVisible();
-    if (from < 1000) await (await server.admin()).ask("job", { opt: "input", jobId: job, text: "go\n" });
+    if (from > 1000) break;
+    const again = await server.admin();
+    // Refused until its worker is back, too.
+    await eventually(
+      "the job to go on",
+      async () => !!(await again.ask("job", { opt: "input", jobId: job, text: "go\n" })),
+    );
   }
   await expect(rows(page)).toContainText("no line at the end");
   await expect(page.getByText("completed", { exact: true })).toBeVisible();

@@ -1,20 +1,8 @@
 // Each page, with a working day's jobs on it, in both themes and on a phone: whether people who see or move otherwise can
 // use it, as far as a program can tell, and whether it fits.
 import AxeBuilder from "@axe-core/playwright";
-import { expect, settled, test as base, visit } from "./support/story";
-import { PLACES, scene, type Scene } from "./support/scene";
-
-const test = base.extend<object, { day: Scene }>({
-  day: [
-    async ({}, use) => {
-      const day = await scene();
-      await use(day);
-      await day.end();
-    },
-    { scope: "worker", timeout: 120_000 },
-  ],
-  server: async ({ day }, use) => use(day.server),
-});
+import { PLACES, test } from "./support/scene";
+import { expect, settled, visit } from "./support/story";
 
 const STANDARDS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"];
 

@@ -542,3 +542,12 @@ async fn there_is_no_shell_no_program_and_no_way_through() {
     assert!(!soon("scp to end", output).await.unwrap().status.success());
     client.does(&["pwd"]).await;
 }
+
+#[tokio::test]
+async fn clients_learn_where_the_files_of_a_worker_are() {
+    let scene = Scene::start().await;
+    // It is there once it runs something.
+    scene.job("ada", "true").await;
+    let worker = scene.account("ada").await.get("worker", &json!({"opt": "get", "workerId": "w"}), "worker").await;
+    assert_eq!(worker["worker"]["sftp"], json!(scene.sftp.to_string()));
+}

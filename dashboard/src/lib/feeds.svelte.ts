@@ -25,6 +25,8 @@ const GATHER_MS = 200;
 abstract class Feed<N extends "job" | "worker" | "container"> implements Watcher<N> {
   isFresh = $state(false);
   failed = $state.raw<Refusal | null>(null);
+  /** Goes up whenever what was pushed may have left something out, so that who keeps more than this asks anew, too. */
+  turn = $state(0);
   readonly #noun: N;
   #lookers = 0;
   #unwatch: (() => void) | null = null;
@@ -54,6 +56,11 @@ abstract class Feed<N extends "job" | "worker" | "container"> implements Watcher
   protected abstract load(): Promise<void>;
 
   fresh(): void {
+    this.turn++;
+    this.reload();
+  }
+
+  protected reload(): void {
     void this.#load();
   }
 
@@ -192,7 +199,7 @@ class JobCounts extends Feed<"job"> {
     // Counted by the dispatcher, however many changes there are: twice a second at the most.
     this.#timer ??= setTimeout(() => {
       this.#timer = undefined;
-      this.fresh();
+      this.reload();
     }, 500);
   }
 

@@ -4,6 +4,7 @@ import type { JobRecord, StatusEvent } from "../protocol/frames.ts";
 import { jobCounts } from "./feeds.svelte.ts";
 import type { Filter } from "./jobs.svelte.ts";
 import { link, type Refusal } from "./link.svelte.ts";
+import { Paced } from "./paced.ts";
 
 /** Between two questions at least. */
 const PAUSE_MS = 1000;
@@ -23,9 +24,7 @@ export class Glance {
   isFresh = $state(false);
   failed = $state.raw<Refusal | null>(null);
   readonly #asked: Asked;
-  #timer: ReturnType<typeof setTimeout> | undefined;
-  #askedAt = -PAUSE_MS;
-  #asking = false;
+  readonly #paced = new Paced(() => this.#load(), PAUSE_MS);
   #gone = false;
 
   /** Called while a component is set up, and ends with it. */
@@ -40,10 +39,11 @@ export class Glance {
       return () => {
         this.#gone = true;
         jobCounts.listeners.delete(hear);
-        clearTimeout(this.#timer);
+        this.#paced.stop();
       };
     });
     $effect(() => {
+      void jobCounts.turn;
       if (link.state === "live") this.again();
       else this.isFresh = false;
     });
@@ -51,17 +51,10 @@ export class Glance {
 
   /** Asks anew, soon. */
   again(): void {
-    const wait = Math.max(0, this.#askedAt + PAUSE_MS - performance.now());
-    this.#timer ??= setTimeout(() => {
-      this.#timer = undefined;
-      if (this.#asking) this.again();
-      else void this.#load();
-    }, wait);
+    this.#paced.again();
   }
 
   async #load(): Promise<void> {
-    this.#asking = true;
-    this.#askedAt = performance.now();
     try {
       const { filter, limit } = this.#asked;
       const answer = await link.ask("job", { opt: "list", limit, ...given(filter) }, "jobs");
@@ -72,8 +65,6 @@ export class Glance {
       this.isFresh = link.state === "live";
     } catch (error) {
       this.failed = error as Refusal;
-    } finally {
-      this.#asking = false;
     }
   }
 }

@@ -4,6 +4,7 @@ import { containers, workers } from "./feeds.svelte.ts";
 import { gpuOwners, tasksOf, type Task } from "./fleet.ts";
 import { Glance } from "./glance.svelte.ts";
 import { link } from "./link.svelte.ts";
+import { Paced } from "./paced.ts";
 import { session } from "./session.svelte.ts";
 
 /** Running jobs that are looked at. */
@@ -38,18 +39,11 @@ export class Owners {
         ? workers.all.map(({ workerId, gpus, running }) => (gpus.length > 0 ? `${workerId} ${running}` : "")).join()
         : "",
     );
-    let askedAt = -PAUSE_MS;
+    const paced = new Paced(() => this.#ask(), PAUSE_MS);
     $effect(() => {
-      if (load === "") return;
-      const timer = setTimeout(
-        () => {
-          askedAt = performance.now();
-          void this.#ask();
-        },
-        Math.max(0, askedAt + PAUSE_MS - performance.now()),
-      );
-      return () => clearTimeout(timer);
+      if (load !== "") paced.again();
     });
+    $effect(() => () => paced.stop());
   }
 
   /** By index; GPUs that nobody has are not there. */

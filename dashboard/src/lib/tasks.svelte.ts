@@ -4,10 +4,13 @@ import { containers, workers } from "./feeds.svelte.ts";
 import { tasksOf, type ForeignTask, type Task } from "./fleet.ts";
 import { Glance } from "./glance.svelte.ts";
 import { link, Refusal } from "./link.svelte.ts";
+import { Paced } from "./paced.ts";
 import { session } from "./session.svelte.ts";
 
 /** Running jobs that are looked at. */
 const LOOKED_AT = 1000;
+/** Between two questions for what others run. */
+const PAUSE_MS = 2000;
 
 export class Tasks {
   readonly #workerId: string;
@@ -31,11 +34,13 @@ export class Tasks {
     });
     // Nobody tells us of others' jobs, but the machine tells how many it has.
     const isOpenBook = $derived(link.identity?.role === "admin");
+    const paced = new Paced(() => this.#ask(), PAUSE_MS);
     const load = $derived(workers.byId.get(workerId)?.running);
     $effect(() => {
       void load;
-      if (link.state === "live" && !isOpenBook) void this.#ask();
+      if (link.state === "live" && !isOpenBook) paced.again();
     });
+    $effect(() => () => paced.stop());
   }
 
   async #ask(): Promise<void> {

@@ -59,6 +59,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 #[derive(Debug)]
 pub(super) struct Server {
     listener: std::net::TcpListener,
+    address: SocketAddr,
     key: PrivateKey,
 }
 
@@ -73,7 +74,12 @@ impl Server {
         listener.set_nonblocking(true)?;
         let address = listener.local_addr()?;
         tracing::info!(%address, host_key = %key.public_key().fingerprint(HashAlg::Sha256), "SFTP is served");
-        Ok(Self { listener, key })
+        Ok(Self { listener, address, key })
+    }
+
+    /// Where it listens.
+    pub(super) const fn address(&self) -> SocketAddr {
+        self.address
     }
 
     /// Serves on a thread of its own until the agent is gone; then the receiver resolves. The runtime goes with the thread,

@@ -4,6 +4,7 @@ import { resolve } from "node:path";
 import { Engine, IMAGE } from "./engine";
 import type { Peer } from "./peer";
 import { eventually, Server } from "./server";
+import { test as story } from "./story";
 
 export interface Scene {
   server: Server;
@@ -13,6 +14,19 @@ export interface Scene {
   container: string;
   end(): Promise<void>;
 }
+
+/** Stories that share it. */
+export const test = story.extend<object, { day: Scene }>({
+  day: [
+    async ({}, use) => {
+      const day = await scene();
+      await use(day);
+      await day.end();
+    },
+    { scope: "worker", timeout: 120_000 },
+  ],
+  server: async ({ day }, use) => use(day.server),
+});
 
 /** Every page, by the name of its pictures, and where it is. */
 export const PLACES: Record<string, (scene: Scene) => string> = {
@@ -56,7 +70,7 @@ exit 101`;
 const TERMINAL = `printf 'grace@build-3:~$ '; cat`;
 
 /** Sets it up, about ten seconds' work. */
-export async function scene(): Promise<Scene> {
+async function scene(): Promise<Scene> {
   const engine = await Engine.start();
   const server = new Server("--templates", resolve(__dirname, "../../../examples/templates"));
   const end = async () => {

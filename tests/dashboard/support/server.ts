@@ -69,9 +69,7 @@ export class Server {
     const admin = await this.admin();
     await eventually(`worker ${id}`, async () => {
       const { workers } = await admin.ask("worker", { opt: "list" });
-      return workers.some(
-        (worker: { workerId: string; status: string }) => worker.workerId === id && worker.status === "idle",
-      );
+      return workers.some((worker: { workerId: string }) => worker.workerId === id);
     });
     admin.close();
   }

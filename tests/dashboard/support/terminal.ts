@@ -8,10 +8,9 @@ export const rows = (page: Page) => page.locator(".xterm-rows");
 export async function wholeText(page: Page): Promise<string> {
   const box = await page.locator(".xterm-screen").boundingBox();
   if (!box) throw new Error("there is no terminal");
-  await page.mouse.move(box.x + 1, box.y + 4);
-  await scrollTo(page, "top");
+  await scrollTo(page, box, "top");
   await page.mouse.click(box.x + 1, box.y + 4);
-  await scrollTo(page, "end");
+  await scrollTo(page, box, "end");
   await page.keyboard.down("Shift");
   await page.mouse.click(box.x + box.width - 1, box.y + box.height - 4);
   await page.keyboard.up("Shift");
@@ -28,12 +27,13 @@ export async function wholeText(page: Page): Promise<string> {
   return (await copied.getAttribute("data-copied")) ?? "";
 }
 
-/** Turns the wheel until the rows are those at the top, or at the end. */
-async function scrollTo(page: Page, where: "top" | "end"): Promise<void> {
-  const seen = () => rows(page).innerText();
-  for (let before = ""; before !== (before = await seen());) {
-    await page.mouse.wheel(0, where === "top" ? -1e6 : 1e6);
-    // Rows are drawn with the next frame.
-    await page.evaluate(() => new Promise((drawn) => requestAnimationFrame(() => requestAnimationFrame(drawn))));
-  }
+/** Draws the handle of the scroll bar all the way. */
+async function scrollTo(page: Page, box: { y: number; height: number }, where: "top" | "end"): Promise<void> {
+  const handle = await page.locator(".xterm .scrollbar.vertical .slider").boundingBox();
+  if (!handle) throw new Error("there is nothing to scroll");
+  const x = handle.x + handle.width / 2;
+  await page.mouse.move(x, handle.y + handle.height / 2);
+  await page.mouse.down();
+  await page.mouse.move(x, where === "top" ? box.y - 50 : box.y + box.height + 50);
+  await page.mouse.up();
 }

@@ -4,8 +4,6 @@ import type { ITheme } from "@xterm/xterm";
 
 interface Look {
   theme: ITheme;
-  /** The line that an address points at. */
-  marked: string;
   search: NonNullable<ISearchOptions["decorations"]>;
 }
 
@@ -33,7 +31,6 @@ const LIGHT: Look = {
     brightCyan: "#0f7480",
     brightWhite: "#2b3744",
   },
-  marked: "#dcefed",
   search: {
     matchBackground: "#ffe8a3",
     matchOverviewRuler: "#855004",
@@ -66,7 +63,6 @@ const DARK: Look = {
     brightCyan: "#8fe6ee",
     brightWhite: "#ffffff",
   },
-  marked: "#12312f",
   search: {
     matchBackground: "#5c4a12",
     matchOverviewRuler: "#efbc62",
