@@ -79,8 +79,6 @@ pub(crate) struct Agent {
     /// Where SFTP may go, and who asks whether it may.
     pub(crate) places: Places,
     pub(crate) logins: Logins,
-    /// Where SFTP is served, if it is.
-    pub(crate) sftp: OnceLock<SocketAddr>,
 }
 
 /// What the machine and its containers use.
@@ -145,11 +143,7 @@ impl Agent {
             pub_key: None,
             address: None,
             containers: services::known(&self.home),
-<<<<<<< HEAD
-            sftp: self.sftp.get().map(ToString::to_string),
-=======
             sftp: self.sftp.get().map(SocketAddr::to_string),
->>>>>>> people
             resume: self.jobs.all().iter().filter_map(|job| job.resume()).collect(),
         }
     }

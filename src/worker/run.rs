@@ -173,7 +173,6 @@ async fn set_up(settings: &WorkerSettings, address: &Address, shutdown: &Shutdow
         sftp: OnceLock::new(),
         places,
         logins: Logins::default(),
-        sftp: OnceLock::new(),
     });
     services::find(&agent).await;
     shutdown.spawn(watch_machine(machine, usage_sender, Arc::clone(&agent)));

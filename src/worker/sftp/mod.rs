@@ -88,8 +88,6 @@ impl Server {
     /// # Errors
     /// There can be no thread.
     pub(super) fn start(self, agent: Arc<Agent>) -> io::Result<oneshot::Receiver<()>> {
-        // Before the agent registers, which is when it says so.
-        let _ = agent.sftp.set(self.listener.local_addr()?);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let (tell, ended) = oneshot::channel();
         thread::Builder::new().name("sftp".to_owned()).spawn(move || {

@@ -45,12 +45,20 @@ export const PLACES: Record<string, (scene: Scene) => string> = {
   frames: () => "/frames",
 };
 
-const BUILD = `
+/** Programs of its jobs, which do what such programs look like. */
+const CARGO = `
 for crate in proc-macro2 unicode-ident quote syn serde_derive serde libc bytes memchr tokio hyper axum; do
   printf '\\033[1;32m   Compiling\\033[0m %s v1.0.%d\\n' $crate $((\${#crate} * 7)); sleep 0.05
-done`;
+done
+[ "$1" = build ] || { printf '\\033[1;32m    Finished\\033[0m in 0.7s\\n'; exit; }
+printf '\\033[1;31merror[E0308]\\033[0;1m: mismatched types\\033[0m\\n' >&2
+printf '  \\033[1;34m-->\\033[0m src/scheduler/claim.rs:118:31\\n' >&2
+printf '   \\033[1;34m|\\033[0m\\n\\033[1;34m118 |\\033[0m     let free = capacity.gpus - used;\\n' >&2
+printf '   \\033[1;34m|\\033[0m                               \\033[1;31m^^^^ expected u32, found Option<u32>\\033[0m\\n' >&2
+printf '\\n\\033[1;31merror\\033[0m: could not compile gangline (lib) due to 1 previous error\\n' >&2
+exit 101`;
 
-const RUNNING = `printf '\\033[1mResNet-50\\033[0m on cifar10, 2 GPUs, batch 256\\n'
+const TRAIN = `printf '\\033[1mResNet-50\\033[0m on cifar10, batch 256\\n'
 epoch=1; while :; do
   for step in 25 50 75 100; do
     printf '\\repoch %2d  \\033[36m[%-20s]\\033[0m %3d %%' $epoch "$(printf '%.*s' $((step / 5)) '####################')" $step; sleep 0.1
@@ -59,15 +67,19 @@ epoch=1; while :; do
   epoch=$((epoch + 1)); sleep 0.4
 done`;
 
-const FAILED = `${BUILD}
-printf '\\033[1;31merror[E0308]\\033[0;1m: mismatched types\\033[0m\\n' >&2
-printf '  \\033[1;34m-->\\033[0m src/scheduler/claim.rs:118:31\\n' >&2
-printf '   \\033[1;34m|\\033[0m\\n\\033[1;34m118 |\\033[0m     let free = capacity.gpus - used;\\n' >&2
-printf '   \\033[1;34m|\\033[0m                               \\033[1;31m^^^^ expected u32, found Option<u32>\\033[0m\\n' >&2
-printf '\\n\\033[1;31merror\\033[0m: could not compile gangline (lib) due to 1 previous error\\n' >&2
-exit 101`;
+const WORK = `for i in 1 2 3 4 5 6 7 8; do echo "$(date +%T) part $i of 8"; sleep 0.02; done; echo done`;
 
-const TERMINAL = `printf 'grace@build-3:~$ '; cat`;
+const PROGRAMS = {
+  cargo: CARGO,
+  train: TRAIN,
+  "import-orders": WORK,
+  thumbnails: `[ "$1" != 0412 ] || { echo "0412/037.tif: no space left on device" >&2; exit 3; }; ${WORK}`,
+  "rotate-keys": WORK,
+  render: WORK,
+  "sync-datasets": "echo 12.4 GB to go; exec sleep 900",
+  crawl: "exec sleep 60",
+  "fuzz-parser": "kill -SEGV $$",
+};
 
 /** Sets it up, about ten seconds' work. */
 async function scene(): Promise<Scene> {
@@ -78,6 +90,7 @@ async function scene(): Promise<Scene> {
     await engine.end();
   };
   try {
+    for (const [name, script] of Object.entries(PROGRAMS)) server.program(name, script);
     await server.start();
     await server.worker(
       "gpu-box-1",
@@ -109,7 +122,7 @@ async function scene(): Promise<Scene> {
     await admin.ask("worker", { opt: "drain", workerId: "edge-7" });
 
     await history(ada, grace);
-    const failed = await ada.submit(FAILED, {
+    const failed = await ada.submit("cargo build --release", {
       name: "release build",
       tags: ["ci", "main"],
     });
@@ -129,18 +142,18 @@ async function scene(): Promise<Scene> {
       follow: false,
     });
     await Promise.all([ada.output(failed), grace.output(picture)]);
-    const running = await ada.submit(RUNNING, {
+    const running = await ada.submit("train resnet50 --data cifar10 --epochs 90", {
       name: "train resnet50",
       tags: ["training", "gpu"],
       requires: { gpus: 1, workerId: "gpu-box-1" },
     });
-    await grace.submit(TERMINAL, {
+    await grace.submit("PS1='grace@build-3:~$ ' sh -i", {
       name: "shell on build-3",
       tty: { cols: 100, rows: 30 },
       stdin: true,
       requires: { workerId: "build-3" },
     });
-    await ada.submit("sleep 900", {
+    await ada.submit("sync-datasets s3://datasets/cifar10", {
       name: "sync datasets",
       tags: ["nightly"],
       requires: { workerId: "build-3" },
@@ -171,26 +184,28 @@ async function scene(): Promise<Scene> {
 
 /** What is over: of every kind of end. */
 async function history(ada: Peer, grace: Peer): Promise<void> {
-  const days = [
-    "lint",
-    "unit tests",
-    "import orders",
-    "thumbnail batch 0412",
-    "backup photos",
-    "rotate keys",
-    "render frame 1180",
+  const days: [string, string][] = [
+    ["lint", "cargo clippy --all-targets"],
+    ["unit tests", "cargo test"],
+    ["import orders", "import-orders --since yesterday"],
+    ["thumbnail batch 0411", "thumbnails 0411"],
+    ["rotate keys", "rotate-keys --older 90d"],
+    ["render frame 1180", "render --frame 1180 --samples 256"],
+    ["thumbnail batch 0412", "thumbnails 0412"],
   ];
   const done: Promise<string>[] = [];
-  for (let i = 0; i < 42; i++) {
-    const [who, name] = [i % 3 === 0 ? grace : ada, days[i % days.length]];
-    const command =
-      i % 11 === 5 ? `echo 'no space left on device' >&2; exit 3` : `${i % 2 ? BUILD : "seq 1 20"}; echo done`;
+  for (let i = 0; i < 35; i++) {
+    const [who, [name, command]] = [i % 3 === 0 ? grace : ada, days[i % days.length]!];
     done.push(who.submit(command, { name, tags: [i % 2 ? "ci" : "nightly"] }).then((job) => who.output(job)));
   }
-  done.push(ada.submit("sleep 60", { name: "crawl sitemap", timeoutSecs: 1 }).then((job) => ada.output(job)));
-  done.push(ada.submit("kill -SEGV $$", { name: "fuzz parser", tags: ["ci"] }).then((job) => ada.output(job)));
   done.push(
-    grace.submit("sleep 60", { name: "reindex search" }).then(async (job) => {
+    ada.submit("crawl https://example.org", { name: "crawl sitemap", timeoutSecs: 1 }).then((job) => ada.output(job)),
+  );
+  done.push(
+    ada.submit("fuzz-parser --minutes 10", { name: "fuzz parser", tags: ["ci"] }).then((job) => ada.output(job)),
+  );
+  done.push(
+    grace.submit("crawl --reindex", { name: "reindex search" }).then(async (job) => {
       await grace.ask("job", { opt: "cancel", jobId: job });
       return grace.output(job);
     }),

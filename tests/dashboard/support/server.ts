@@ -1,7 +1,7 @@
 // A dispatcher and workers, real processes with a directory of their own, that can be killed and come back.
 import { spawn, type ChildProcess } from "node:child_process";
 import { once } from "node:events";
-import { appendFileSync, existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { appendFileSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
@@ -74,6 +74,12 @@ export class Server {
     admin.close();
   }
 
+  /** Puts a program where the shells of jobs find it. */
+  program(name: string, script: string): void {
+    mkdirSync(join(this.#home, "bin"), { recursive: true });
+    writeFileSync(join(this.#home, "bin", name), `#!/bin/sh\n${script}\n`, { mode: 0o755 });
+  }
+
   /** An administrator's connection. */
   admin(): Promise<Peer> {
     return Peer.connect(this.origin, this.adminToken);
@@ -113,6 +119,7 @@ export class Server {
   #spawn(name: string, args: string[]): ChildProcess {
     const env = {
       ...ENVIRONMENT,
+      PATH: `${join(this.#home, "bin")}:${ENVIRONMENT["PATH"]}`,
       HOME: this.#home,
       XDG_CONFIG_HOME: this.#home,
       XDG_DATA_HOME: this.#home,
