@@ -74,11 +74,11 @@ pub(crate) struct Agent {
     pub(crate) jobs: Jobs,
     /// What is said of containers beside their logs.
     pub(crate) asides: Asides,
+    /// Where SFTP is served, if it is.
+    pub(crate) sftp: OnceLock<SocketAddr>,
     /// Where SFTP may go, and who asks whether it may.
     pub(crate) places: Places,
     pub(crate) logins: Logins,
-    /// Where SFTP is served, if it is.
-    pub(crate) sftp: OnceLock<SocketAddr>,
 }
 
 /// What the machine and its containers use.
@@ -143,7 +143,7 @@ impl Agent {
             pub_key: None,
             address: None,
             containers: services::known(&self.home),
-            sftp: self.sftp.get().map(ToString::to_string),
+            sftp: self.sftp.get().map(SocketAddr::to_string),
             resume: self.jobs.all().iter().filter_map(|job| job.resume()).collect(),
         }
     }

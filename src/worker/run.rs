@@ -170,9 +170,9 @@ async fn set_up(settings: &WorkerSettings, address: &Address, shutdown: &Shutdow
         gone: CancellationToken::new(),
         jobs: Jobs::default(),
         asides: Asides::default(),
+        sftp: OnceLock::new(),
         places,
         logins: Logins::default(),
-        sftp: OnceLock::new(),
     });
     services::find(&agent).await;
     shutdown.spawn(watch_machine(machine, usage_sender, Arc::clone(&agent)));

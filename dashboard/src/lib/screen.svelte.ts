@@ -15,6 +15,8 @@ import { Reader, type Window } from "./reader.ts";
 export const SCROLLBACK = 10_000;
 /** Rows that are read above a place: what is below must fit into the terminal, too. */
 const ROWS_ABOVE = 6_000;
+/** Rows from the first one on where older ones are read before one comes to them. */
+const ROWS_EARLY = 200;
 /** Rows below what is seen that are drawn before one scrolls to them. */
 const ROWS_AHEAD = 400;
 /** Characters that may be on their way into the terminal: what it takes about one frame to draw. */
@@ -117,8 +119,19 @@ export class Screen {
 
   /** Shows what lies before the first line that is here, and stays where it is. */
   async older(): Promise<void> {
-    const anchor = this.anchorOf(this.#term.buffer.normal.viewportY);
-    if (anchor && !this.atStart) await this.#around(anchor, 0);
+    const first = this.anchorOf(0);
+    if (!first || this.atStart) return;
+    const { cols, rows } = this.#term;
+    const window = this.#window;
+    await this.#turnTo(
+      () => this.#reader.around(first, ROWS_ABOVE, ROWS_EARLY + 3 * rows, cols),
+      async (found) => {
+        // Where one has scrolled to meanwhile.
+        const { viewportY } = this.#term.buffer.normal;
+        const anchor = this.anchorOf(viewportY);
+        if (anchor && window === this.#window && viewportY < ROWS_EARLY) await this.#show(found, { anchor, above: 0 });
+      },
+    );
   }
 
   /** Tries again what failed. */
@@ -385,7 +398,7 @@ export class Screen {
     }
     if (!this.following && !this.loading) {
       const hasMoved = viewportY !== this.#settledAt;
-      if (this.atTop && hasMoved && !this.atStart && !this.#term.hasSelection()) void this.older();
+      if (viewportY < ROWS_EARLY && hasMoved && !this.atStart && !this.#term.hasSelection()) void this.older();
       else if (!this.#unfollow && this.#queue.length === 0 && baseY - viewportY < ROWS_AHEAD) void this.#newer();
     }
     this.#draw();

@@ -7,6 +7,8 @@ import { link, Refusal, type Credentials } from "./link.svelte.ts";
 import { traffic } from "./traffic.svelte.ts";
 
 const KEY = "gangline.token";
+/** What one tab writes down takes others a moment to see. */
+const NEWS_MS = 1000;
 
 class Session {
   #token = $state<string | null>(localStorage.getItem(KEY) ?? sessionStorage.getItem(KEY));
@@ -38,20 +40,11 @@ class Session {
       this.busy = false;
       this.error = typed ? error : null;
       this.#once = null;
-      if (typed) return;
-      const newest = this.#keep ? localStorage.getItem(KEY) : this.#token;
-      if (newest !== null && newest !== this.#used) {
-        // The password was changed, here or in another tab.
-        this.#token = newest;
-        link.start();
-        return;
-      }
-      this.#forget();
-      // A token that is of no use any more is not needed there.
-      if (link.hello?.auth === "open") link.start();
+      if (!typed) void this.#refused();
     };
-    addEventListener("storage", ({ key, newValue }) => {
-      if (key === KEY) void this.#changedElsewhere(newValue);
+    // What is there now counts: events come late, and what they tell of may have been replaced since.
+    addEventListener("storage", ({ key }) => {
+      if (key === KEY) void this.#changedElsewhere(localStorage.getItem(KEY));
     });
     link.start();
   }
@@ -102,6 +95,22 @@ class Session {
     return response;
   }
 
+  /** What was kept is of no use any more, unless there is something newer. */
+  async #refused(): Promise<void> {
+    const used = this.#used;
+    // Another tab may just have changed the password.
+    if (this.#keep) await new Promise((resolve) => setTimeout(resolve, NEWS_MS));
+    if (link.state !== "signedOut") return;
+    const newest = this.#keep ? localStorage.getItem(KEY) : this.#token;
+    if (newest !== null && newest !== used) {
+      this.#token = newest;
+      return link.start();
+    }
+    this.#forget();
+    // A token that is of no use any more is not needed there.
+    if (link.hello?.auth === "open") link.start();
+  }
+
   async #renew(): Promise<string | null> {
     let response: Response;
     try {
@@ -136,6 +145,7 @@ class Session {
 
   /** Another tab has signed in or out, or has a fresh token. */
   async #changedElsewhere(token: string | null): Promise<void> {
+    if (token === this.#token) return;
     if (token === null) {
       if (!this.#keep || this.#token === null) return;
       this.#token = null;

@@ -1,0 +1,78 @@
+// The window of a long log: up to its beginning, to a line that somebody else is shown, and to what went wrong.
+import { expect, test, visit, type Page } from "./support/story";
+import { rows } from "./support/terminal";
+
+/** Lines with their numbers, and what went wrong in one of them. */
+const LONG = "seq -f 'line %.0f' 150000; echo 'error: out of luck'; seq -f 'line %.0f' 150001 300000";
+
+const top = (page: Page) => rows(page).locator("> div").first();
+
+test("one scrolls up from the end without a hole, and comes to the beginning and back", async ({
+  page,
+  server,
+  admin,
+}) => {
+  const job = await admin.submit(LONG);
+  await admin.output(job);
+  await visit(page, server.adminToken, `/jobs/${job}`);
+  await expect(rows(page)).toContainText("line 300000");
+  await page.getByRole("textbox", { name: /^Output of job/ }).focus();
+  const numbers = async () => [...(await rows(page).innerText()).matchAll(/line (\d+)/g)].map(([, n]) => Number(n));
+  let before = (await numbers())[0]!;
+  const from = before;
+  // Further than the terminal holds.
+  while (from - before < 20_000) {
+    // At the top it takes what is older to come before a key does something.
+    await expect(async () => {
+      await page.keyboard.press("PageUp");
+      expect((await numbers())[0]).toBeLessThan(before);
+    }).toPass();
+    const seen = await numbers();
+    expect(seen).toEqual(seen.map((_, k) => seen[0]! + k));
+    before = seen[0]!;
+  }
+  await page.keyboard.press("Home");
+  await expect(top(page)).toHaveText("line 1");
+  await page.keyboard.press("End");
+  await expect(rows(page)).toContainText("line 300000");
+});
+
+test("a line is shared by its address, and the first error is found", async ({ page, server, admin }) => {
+  const job = await admin.submit(LONG);
+  await admin.output(job);
+  await visit(page, server.adminToken, `/jobs/${job}`);
+  await page.getByRole("button", { name: "First error" }).click();
+  await expect(rows(page)).toContainText("error: out of luck");
+  await expect(page).toHaveURL(/\?at=1-\d+\.\d+$/);
+  const other = await page.context().newPage();
+  await visit(other, server.adminToken, new URL(page.url()).hash.slice(1));
+  await expect(rows(other)).toContainText("error: out of luck");
+  await expect(other.locator(".xterm-decoration")).toHaveCount(1);
+});
+
+test("what is older than the terminal holds is searched by the dispatcher", async ({ page, server, admin }) => {
+  const job = await admin.submit(LONG);
+  await admin.output(job);
+  await visit(page, server.adminToken, `/jobs/${job}`);
+  await expect(rows(page)).toContainText("line 300000");
+  await page.getByRole("button", { name: "Search (Ctrl F)" }).click();
+  await page.getByRole("textbox", { name: "Search the output" }).fill("line 77777");
+  await expect(page.getByText("Not in sight")).toBeVisible();
+  await page.getByRole("button", { name: "Search older output" }).click();
+  await expect(rows(page)).toContainText("line 77777");
+});
+
+test("what is paused stands still, and goes on where one follows again", async ({ page, server, admin }) => {
+  const job = await admin.submit("while read n; do seq -f 'line %.0f' $n; echo done $n; done", { stdin: true });
+  const type = (text: string) => admin.ask("job", { opt: "input", jobId: job, text });
+  await visit(page, server.adminToken, `/jobs/${job}`);
+  await expect(page.getByText("running", { exact: true })).toBeVisible();
+  await type("100\n");
+  await expect(rows(page)).toContainText("done 100");
+  await page.getByRole("button", { name: "Pause", exact: true }).click();
+  await type("200\n");
+  await expect(page.getByText("New output below")).toBeVisible();
+  await expect(rows(page)).not.toContainText("done 200");
+  await page.getByRole("button", { name: "Follow", exact: true }).click();
+  await expect(rows(page)).toContainText("done 200");
+});
