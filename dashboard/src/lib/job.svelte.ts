@@ -1,5 +1,4 @@
 // One job as it stands: asked for, and kept true by what is pushed.
-import { untrack } from "svelte";
 import type { JobEvent, JobRecord } from "../protocol/frames.ts";
 import { withStatus } from "./jobs.svelte.ts";
 import { link, type Refusal, type Watcher } from "./link.svelte.ts";
@@ -18,8 +17,7 @@ export class OneJob implements Watcher<"job"> {
   /** `id`: its id or its number. Called while a component is set up. */
   constructor(id: string) {
     this.#id = id;
-    // What it reads in doing so is no reason to do it again.
-    $effect(() => untrack(() => link.watch("job", this)));
+    $effect(() => link.watch("job", this));
     $effect(() => {
       if (this.job?.status !== "pending") return;
       const timer = setInterval(() => this.fresh(), WAITING_MS);

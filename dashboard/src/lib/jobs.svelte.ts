@@ -2,7 +2,6 @@
 //
 // However fast the queue is, changes are gathered and shown a few times a second. Invariant: what is shown has no holes;
 // newest first. Not here: which jobs a filter means, which the dispatcher alone says.
-import { untrack } from "svelte";
 import type { JobEvent, JobRecord, Status, StatusEvent } from "../protocol/frames.ts";
 import { link, type Refusal, type Watcher } from "./link.svelte.ts";
 
@@ -51,8 +50,7 @@ export class JobList implements Watcher<"job"> {
   constructor(filter: Filter) {
     this.#filter = filter;
     $effect(() => {
-      // What it reads in doing so is no reason to do it again.
-      const unwatch = untrack(() => link.watch("job", this));
+      const unwatch = link.watch("job", this);
       return () => {
         unwatch();
         clearTimeout(this.#timer);

@@ -3,6 +3,7 @@
 // Whoever asks gets one answer or one error. Whoever watches is told when what was heard may be incomplete (`stale`) and
 // when it may be asked for anew (`fresh`), so that nothing old is shown as if it were live.
 // Not here: which place of a log to go on from (log.ts), where tokens are kept (session.svelte.ts).
+import { untrack } from "svelte";
 import type {
   AuthEvent,
   AuthOk,
@@ -236,16 +237,16 @@ class Link {
 
   /** Says something that is answered only when it fails: keystrokes. */
   tell<N extends Noun>(noun: N, data: Requests[N]): void {
-    if (this.state === "live") this.#send({ type: noun, data });
+    if (this.#isLive()) this.#send({ type: noun, data });
   }
 
   /** Hears every change of jobs, workers or containers until the returned function is called. */
   watch<N extends "job" | "worker" | "container">(noun: N, watcher: Watcher<N>): () => void {
     const watchers: Set<Watcher<N>> = this.#watchers[noun] as Set<Watcher<N>>;
     watchers.add(watcher);
-    if (this.state === "live") {
+    if (this.#isLive()) {
       if (watchers.size === 1) void this.#watchAgain(noun);
-      else watcher.fresh();
+      else untrack(() => watcher.fresh());
     }
     return () => {
       watchers.delete(watcher);
@@ -257,7 +258,7 @@ class Link {
    * reader a log: the newest. */
   follow(id: string, listener: LogListener): () => void {
     this.#logs.set(id, { listener, isOpen: false });
-    if (this.state === "live") void this.#followAgain(id, listener);
+    if (this.#isLive()) void this.#followAgain(id, listener);
     return () => {
       if (this.#logs.get(id)?.listener !== listener) return;
       this.#logs.delete(id);
@@ -277,6 +278,11 @@ class Link {
       this.#stats.delete(containerId);
       this.tell("container", { opt: "unstats", containerId });
     };
+  }
+
+  /** An effect that watches does not begin anew with each change of the state: coming back is the link's own business. */
+  #isLive(): boolean {
+    return untrack(() => this.state) === "live";
   }
 
   #open(): void {
