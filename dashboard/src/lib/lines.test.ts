@@ -62,7 +62,7 @@ describe("what is written", () => {
     );
     const said = pieces.map((piece) => writer.write(piece)).join("");
     // eslint-disable-next-line no-control-regex
-    expect(said.replaceAll(/\x1b\[2m[\d:.]+\x1b\[22m /g, "@")).toBe("@a\n@bc\n@d");
+    expect(said.replaceAll(/\x1b\[3m[\d:.]+\x1b\[23m /g, "@")).toBe("@a\n@bc\n@d");
   });
 });
 

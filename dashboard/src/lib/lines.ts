@@ -92,11 +92,11 @@ export class Writer {
     const begins = this.isLineStart;
     if (isRule) {
       this.isLineStart = true;
-      return `${begins ? "" : "\r\n"}\x1b[0;2;3m── ${text} ──\x1b[0m\r\n`;
+      return `${begins ? "" : "\r\n"}\x1b[0;3;90m── ${text} ──\x1b[0m\r\n`;
     }
     this.isLineStart = text.endsWith("\n");
     if (!this.#stamps) return text;
-    const stamp = `\x1b[2m${clockTime(time)}\x1b[22m `;
+    const stamp = `\x1b[3m${clockTime(time)}\x1b[23m `;
     return (begins ? stamp : "") + text.replace(/\n(?=[^])/g, `\n${stamp}`);
   }
 }
