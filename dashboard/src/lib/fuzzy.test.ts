@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { best, fits } from "./fuzzy.ts";
+import { best, fits, isIn } from "./fuzzy.ts";
 
 const names = ["Overview", "Jobs", "Machines", "New job", "Theme: dark", "Sign out", "Machine gpu-box-1"];
 const find = (typed: string) => best(typed, names, (name) => name);
@@ -20,5 +20,9 @@ describe("the palette's search", () => {
     expect(find("sgnt")).toEqual(["Sign out"]);
     expect(fits("zz", "Jobs")).toBeNull();
     expect(fits("boj", "Jobs")).toBeNull();
+  });
+
+  it("tells what was typed from its letters", () => {
+    expect([isIn(" Nig", "the nightly build"), isIn("tb", "the build")]).toEqual([true, false]);
   });
 });

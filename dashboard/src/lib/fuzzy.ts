@@ -1,5 +1,10 @@
 // How well what was typed fits a name: all its letters, in order.
 
+/** Whether what was typed stands in the name as it is. */
+export function isIn(typed: string, name: string): boolean {
+  return name.toLowerCase().includes(typed.toLowerCase().trim());
+}
+
 /** Higher fits better; null: not at all. Whole words and beginnings of words count most. */
 export function fits(typed: string, name: string): number | null {
   const wanted = typed.toLowerCase().trim();

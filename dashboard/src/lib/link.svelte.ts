@@ -93,8 +93,10 @@ export interface TypedFrame {
   data?: unknown;
 }
 
-/** An answer that takes longer will not come. */
+/** An answer that takes longer will not come, */
 const ANSWER_MS = 60_000;
+/** but a container may have to wait for its image to be fetched. */
+const CONTAINER_MS = 30 * 60_000;
 /** After so long a silence the other side is asked whether it is there, */
 const SILENCE_MS = 15_000;
 /** and given so long to say so. */
@@ -452,8 +454,9 @@ class Link {
 
   #exchange(frame: TypedFrame & { id: string | number }): Promise<ToClient> {
     if (this.#socket?.readyState !== WebSocket.OPEN) return Promise.reject(GONE());
+    const within = frame.type === "container" ? CONTAINER_MS : ANSWER_MS;
     return new Promise((answered, reject) => {
-      this.#waiting.set(frame.id, { answered, reject, deadline: performance.now() + ANSWER_MS });
+      this.#waiting.set(frame.id, { answered, reject, deadline: performance.now() + within });
       this.#send(frame);
     });
   }

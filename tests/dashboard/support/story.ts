@@ -67,7 +67,7 @@ export async function settled(page: Page): Promise<void> {
   await expect(page.getByRole("main").getByRole("heading", { level: 1 })).toBeVisible();
   await expect(page.locator("[aria-busy=true]")).toHaveCount(0);
   // What may be out of date is greyed until it is known again.
-  await expect(page.locator(".opacity-60")).toHaveCount(0);
+  await expect(page.locator(".stale")).toHaveCount(0);
   await expect(page.getByText(/^(Loading|Connecting|Catching up)…$/)).toHaveCount(0);
 }
 
