@@ -256,7 +256,7 @@ async fn ctrl_c_cancels_the_job_and_a_second_one_leaves_it() {
     assert_eq!(up.show("1").await["status"], "cancelled");
 
     // It says that it heard, and goes on: only a second Ctrl-C gets the prompt back.
-    let stubborn = "trap 'echo heard' TERM; echo ready; while :; do sleep 0.1; done";
+    let stubborn = "trap 'echo heard' TERM; echo ready; for i in $(seq 300); do sleep 0.1; done";
     let (mut run, mut stdout) = run_until_ready(&up, &["--grace", "60s", stubborn]).await;
     signal(&run, Signal::SIGINT);
     let mut line = String::new();
