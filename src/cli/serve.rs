@@ -225,6 +225,7 @@ fn greet(context: &Context, settings: &ServerSettings, address: SocketAddr) {
         format!("  run a job     gangline run{flags} -- echo hi"),
         format!("  watch jobs    gangline ps{flags} --watch"),
         format!("  by hand       wscat -c {url}"),
+        format!("  in a browser  {web}"),
     ];
     render::note(&lines.join("\n"));
 }

@@ -273,7 +273,8 @@ async fn attach_to_a_terminal_is_that_terminal_until_the_keys_to_leave() {
     up.said("shell", "begins").await;
     let mut terminal = Terminal::of(&up, &["container", "attach", "shell"]);
     terminal.until("begins\r\n").await;
-    terminal.types("stty size\r").await;
+    // What is typed goes to the program, its size to the engine: neither waits for the other.
+    terminal.types("until stty size | grep '31 101'; do sleep 0.05; done\r").await;
     terminal.until("31 101\r\n").await;
     terminal.pty.resize(pty_process::Size::new(40, 120)).unwrap();
     terminal.types("until stty size | grep '40 120'; do sleep 0.05; done\r").await;

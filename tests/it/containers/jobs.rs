@@ -58,7 +58,9 @@ async fn a_job_finds_its_variables_and_input() {
 #[tokio::test]
 async fn a_job_on_a_terminal_has_its_size_and_may_write_any_byte() {
     let mut site = Site::start().await;
-    let command = "stty size; printf '\\000\\001\\002'; echo; read line; stty size; echo $TERM";
+    // What is typed goes to the program, its size to the engine: neither waits for the other.
+    let command = "stty size; printf '\\000\\001\\002'; echo; read line; \
+        until stty size | grep '20 90'; do sleep 0.05; done; echo $TERM";
     let job = site.begin(json!({"command": command, "tty": {"cols": 100, "rows": 30}})).await;
     site.until_said("30 100").await;
     site.user.get("job", &json!({"opt": "resize", "jobId": job, "cols": 90, "rows": 20}), "ok").await;
