@@ -91,3 +91,17 @@ test("a shell is typed into, and is told the size of the terminal", async ({ pag
   await page.keyboard.type("clear; stty size\n");
   await expect(rows(page)).toContainText(/\b\d+ [5-8]\d\b/);
 });
+
+test("what a program asked its terminal before one looked is not answered now", async ({ page, server, admin }) => {
+  const job = await admin.submit(
+    "stty -echo -icanon; printf 'asked\\033[6n\\n'; first=$(head -c 1 | od -An -c); echo \"heard $first\"; sleep 60",
+    { tty: true },
+  );
+  const written = async () => (await admin.ask("job", { opt: "read", jobId: job })).entries as { text?: string }[];
+  await expect.poll(async () => (await written()).map(({ text }) => text).join("")).toContain("asked");
+  await visit(page, server.adminToken, `/jobs/${job}`);
+  await expect(rows(page)).toContainText("asked");
+  await page.getByRole("textbox", { name: /Output of job/ }).focus();
+  await page.keyboard.press("x");
+  await expect(rows(page)).toContainText(/heard\s+x/);
+});

@@ -87,6 +87,11 @@ export class Screen {
     this.#scroll = term.onScroll(() => this.#soon());
   }
 
+  /** Whether what goes into the terminal is what was there before, and not what comes now. */
+  get isRedrawing(): boolean {
+    return !this.#isSettled;
+  }
+
   dispose(): void {
     this.#turn++;
     this.#window++;
