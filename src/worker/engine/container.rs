@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
 use bollard::errors::Error;
-use bollard::models::ContainerCreateBody;
+use bollard::models::{ContainerCreateBody, HostConfig};
 use bollard::query_parameters::{
     CreateContainerOptionsBuilder, EventsOptionsBuilder, InspectContainerOptions, KillContainerOptionsBuilder,
     ResizeContainerTTYOptionsBuilder, StartContainerOptions, WaitContainerOptionsBuilder,
@@ -19,6 +19,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::console::{self, Console, FirstWords};
 use super::exec::Exec;
+use super::kernel_log::KernelLog;
 use super::log::Kept;
 use super::stream::{self, Reader, Writer};
 use super::{Engine, EngineError, Kind};
@@ -123,12 +124,13 @@ impl Contained {
     ) -> Result<(Self, Streams), EngineError> {
         let program = body.entrypoint.as_ref().and_then(|argv| argv.first().cloned());
         let id = engine.create(name, body.clone()).await?;
+        let kernel_log = kernel_log(body.host_config.as_ref());
         let started = match made(&id) {
             Ok(()) => engine.attach_and_start(&id, &body, program).await,
             Err(error) => Err(EngineError::Refused(format!("cannot remember the container: {error}"))),
         };
         match started {
-            Ok(streams) => Ok((Self::new(engine, Target::of(kind, id), &streams, tty), streams)),
+            Ok(streams) => Ok((Self::new(engine, Target::of(kind, id), &streams, tty, kernel_log), streams)),
             Err(error) => {
                 if let Err(error) = engine.remove(&id).await {
                     tracing::warn!(%error, container = id, "cannot remove a container that did not start");
@@ -149,6 +151,7 @@ impl Contained {
         after: (u64, u64),
     ) -> Result<(Self, Streams, Kept), EngineError> {
         let container = engine.docker.inspect_container(id, None::<InspectContainerOptions>).await?;
+        let kernel_log = kernel_log(container.host_config.as_ref());
         let tty = container.config.and_then(|config| config.tty).unwrap_or(false);
         let kept = engine.kept(id, tty).await?;
         let log =
@@ -158,7 +161,7 @@ impl Contained {
             Some(false) | None => None,
         };
         let streams = Streams::of(log, stdin, tty);
-        Ok((Self::new(engine, Target::Service(id.to_owned()), &streams, None), streams, kept))
+        Ok((Self::new(engine, Target::Service(id.to_owned()), &streams, None, kernel_log), streams, kept))
     }
 
     /// Starts a program in the running container `id`.
@@ -173,11 +176,17 @@ impl Contained {
         job: JobId,
     ) -> Result<(Self, Streams), EngineError> {
         let (exec, streams) = Exec::start(engine, id, spec, env, job).await?;
-        Ok((Self::new(engine, Target::Exec(exec), &streams, spec.tty), streams))
+        Ok((Self::new(engine, Target::Exec(exec), &streams, spec.tty, None), streams))
     }
 
-    fn new(engine: &Arc<Engine>, target: Target, streams: &Streams, tty: Option<(u16, u16)>) -> Self {
-        let exit = Box::pin(target.clone().exit(Arc::clone(engine)));
+    fn new(
+        engine: &Arc<Engine>,
+        target: Target,
+        streams: &Streams,
+        tty: Option<(u16, u16)>,
+        kernel_log: Option<KernelLog>,
+    ) -> Self {
+        let exit = Box::pin(target.clone().exit(Arc::clone(engine), kernel_log));
         // Engines before API 1.42 do not take the size when they make a container.
         let orders = tty.into_iter().map(|(cols, rows)| Order::Resize(cols, rows)).collect();
         let first_words = streams.first_words.clone();
@@ -272,10 +281,10 @@ impl Target {
         }
     }
 
-    async fn exit(self, engine: Arc<Engine>) -> Exit {
+    async fn exit(self, engine: Arc<Engine>, kernel_log: Option<KernelLog>) -> Exit {
         match self {
-            Self::Job(id) => engine.exit(&id, false).await,
-            Self::Service(id) => engine.exit(&id, true).await,
+            Self::Job(id) => engine.exit(&id, false, kernel_log).await,
+            Self::Service(id) => engine.exit(&id, true, kernel_log).await,
             Self::Exec(exec) => exec.exit(&engine).await,
         }
     }
@@ -392,37 +401,44 @@ impl Engine {
 
     /// How the container `id` ends, though the engine may go away and come back meanwhile. One that `goes_on` then is cut
     /// off from its streams, and not over.
-    async fn exit(&self, id: &str, goes_on: bool) -> Exit {
+    async fn exit(&self, id: &str, goes_on: bool, kernel_log: Option<KernelLog>) -> Exit {
         let condition = WaitContainerOptionsBuilder::default().condition("not-running").build();
         match self.docker.wait_container(id, Some(condition)).next().await {
-            Some(Ok(ended)) => self.ended(id, ended.status_code).await,
-            Some(Err(Error::DockerContainerWaitError { code, .. })) => self.ended(id, code).await,
+            Some(Ok(ended)) => self.ended(id, ended.status_code, kernel_log).await,
+            Some(Err(Error::DockerContainerWaitError { code, .. })) => self.ended(id, code, kernel_log).await,
             Some(Err(_)) | None => self.lost(id, goes_on).await,
         }
     }
 
-    async fn ended(&self, id: &str, code: i64) -> Exit {
+    async fn ended(&self, id: &str, code: i64, kernel_log: Option<KernelLog>) -> Exit {
         if code > SIGNALLED && !self.is_there().await {
             let code = i32::try_from(code).ok();
             return Exit::Lost { code, message: DIED_WITH_ENGINE.to_owned() };
         }
-        let out_of_memory = code != 0
-            && match self.docker.inspect_container(id, None::<InspectContainerOptions>).await {
-                Ok(container) => {
-                    let limited = container.host_config.and_then(|host| host.memory).is_some_and(|bytes| bytes > 0);
-                    let state = container.state.unwrap_or_default();
-                    state.oom_killed == Some(true)
-                        || (limited && code == KILLED && self.ran_out_of_memory(id, state.started_at.as_deref()).await)
-                }
-                Err(_) => false,
-            };
+        let out_of_memory = code != 0 && self.ran_out_of_memory(id, code, kernel_log).await;
         Exit::Ended { code: i32::try_from(code).unwrap_or(i32::MAX), out_of_memory }
     }
 
-    /// Whether the engine says, or says shortly, that the container `id` was killed because it used too much memory. The
-    /// kernel tells the engine of that and of the end separately, and the engine that hears of the end first never shows
-    /// the cause in the container's state, only among its events. A kill that was asked for is there at once.
-    async fn ran_out_of_memory(&self, id: &str, started_at: Option<&str>) -> bool {
+    /// Whether the kernel killed something in the container because it used too much memory. The kernel's own log says so
+    /// at once, where it may be read; the engine's record does where the engine had time to ask for it.
+    async fn ran_out_of_memory(&self, id: &str, code: i64, kernel_log: Option<KernelLog>) -> bool {
+        if kernel_log.is_some_and(|mut log| log.tells_of(id)) {
+            return true;
+        }
+        let Ok(container) = self.docker.inspect_container(id, None::<InspectContainerOptions>).await else {
+            return false;
+        };
+        let state = container.state.unwrap_or_default();
+        state.oom_killed == Some(true)
+            || (is_limited(container.host_config.as_ref())
+                && code == KILLED
+                && self.will_tell_of_memory(id, state.started_at.as_deref()).await)
+    }
+
+    /// Whether the engine says shortly that the container `id` was killed because it used too much memory. The kernel
+    /// tells the engine of that and of the end separately, and the engine that hears of the end first never shows the
+    /// cause in the container's state, only among its events. A kill that was asked for is there at once.
+    async fn will_tell_of_memory(&self, id: &str, started_at: Option<&str>) -> bool {
         let started = started_at.and_then(|at| humantime::parse_rfc3339(at).ok()).unwrap_or(UNIX_EPOCH);
         let since = started.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()).to_string();
         let filters = HashMap::from([("event", vec!["oom", "kill"]), ("container", vec![id])]);
@@ -468,4 +484,13 @@ impl Engine {
         }
         Exit::Lost { code: None, message: "the container engine went away and did not come back".to_owned() }
     }
+}
+
+fn is_limited(host: Option<&HostConfig>) -> bool {
+    host.and_then(|host| host.memory).is_some_and(|bytes| bytes > 0)
+}
+
+/// What the kernel says from now on, for a container that may run out of memory.
+fn kernel_log(host: Option<&HostConfig>) -> Option<KernelLog> {
+    is_limited(host).then(KernelLog::from_now).flatten()
 }

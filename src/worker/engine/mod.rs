@@ -11,6 +11,7 @@ pub(crate) mod console;
 pub(crate) mod container;
 pub(crate) mod exec;
 mod image;
+mod kernel_log;
 mod log;
 pub(crate) mod recipe;
 mod stream;

@@ -1,8 +1,11 @@
 //! Jobs with an image: what a program finds there, what it may not do, and how it ends.
 
+use std::fs::{File, Permissions};
+use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 
 use serde_json::json;
+use tempfile::TempDir;
 
 use super::Site;
 use crate::support::engine::{self, SPEAKING_IMAGE, TestEngine};
@@ -126,17 +129,41 @@ async fn a_job_ends_as_processes_do() {
 #[tokio::test]
 async fn a_job_that_uses_too_much_memory_is_told_apart() {
     let mut site = Site::start().await;
-    let eater = json!({"args": ["dd", "if=/dev/zero", "of=/dev/null", "bs=200M", "count=1"],
+    let eater = json!({"command": "echo ready; read go; exec dd if=/dev/zero of=/dev/null bs=200M count=1", "stdin": true,
         "requires": {"memoryBytes": 32 << 20}});
-    for _ in 0..3 {
-        let done = site.run(eater.clone()).await;
-        assert_eq!(done.reason(), ("out_of_memory", Some(137)), "{done:?}");
-    }
+    let job = site.begin(eater).await;
+    site.until_said("ready").await;
+    site.user.say("job", &json!({"opt": "input", "jobId": job, "text": "go\n"})).await;
+    let done = site.outcome().await;
+    assert_eq!(done.reason(), ("out_of_memory", Some(137)), "{done:?}");
     let killed = json!({"command": "sleep 1000 & kill -9 $!; wait $!", "requires": {"memoryBytes": 32 << 20}});
     let done = site.run(killed).await;
     assert_ne!(done.reason().0, "out_of_memory", "another kill is not taken for it: {done:?}");
     assert_eq!(done.reason().1, Some(137), "{done:?}");
     assert_eq!(site.containers(), "");
+}
+
+/// An engine asks to be told of memory only when a program runs already. Here that is made to take longer than the program.
+/// The kernel's log, where it may be read, says what the engine cannot know.
+#[tokio::test]
+async fn memory_that_runs_out_before_the_engine_looks_is_told_apart_too() {
+    let dir = TempDir::new().expect("a temporary directory");
+    let runtime = dir.path().join("late");
+    let script = r#"#!/bin/bash
+        PATH=$PATH:/usr/sbin
+        runc "$@" || exit
+        [[ " $* " != *" start "* ]] || until runc "${@/#start/state}" | grep -q '"status": "stopped"'; do sleep 0.01; done"#;
+    std::fs::write(&runtime, script).expect("a script");
+    std::fs::set_permissions(&runtime, Permissions::from_mode(0o755)).expect("a program");
+    let late = format!("late={}", runtime.display());
+    let engine = TestEngine::with(&["--add-runtime", &late, "--default-runtime", "late"]);
+    let mut site = Site::with(engine.address(), &["--label", "late=yes"]).await;
+    let eater = json!({"args": ["dd", "if=/dev/zero", "of=/dev/null", "bs=200M", "count=1"],
+        "requires": {"memoryBytes": 32 << 20, "labels": {"late": "yes"}}});
+    let done = site.run(eater).await;
+    let known = if File::open("/dev/kmsg").is_ok() { "out_of_memory" } else { "signal" };
+    assert_eq!(done.reason(), (known, Some(137)), "{done:?}");
+    assert_eq!(engine.docker(&["ps", "-aq"]), "");
 }
 
 #[tokio::test]
