@@ -5,7 +5,7 @@ use std::process::ExitStatus;
 
 use nix::sys::signal::Signal;
 
-use super::engine::container;
+use super::engine::exit;
 use super::executor::Exit;
 use super::held::Why;
 use crate::protocol::job::Reason;
@@ -56,27 +56,27 @@ impl Ending {
         }
     }
 
-    fn of_container(exit: container::Exit) -> (Option<i32>, Self) {
+    fn of_container(exit: exit::Exit) -> (Option<i32>, Self) {
         match exit {
-            container::Exit::Ended { code, out_of_memory: true } => {
+            exit::Exit::Ended { code, out_of_memory: true } => {
                 let message = Some("it used more memory than it was given".to_owned());
                 (Some(code), Self { exit_code: Some(code), reason: Reason::OutOfMemory, message })
             }
             // The engine has one number for both: a program that itself exits with such a code cannot be told apart.
-            container::Exit::Ended { code, .. } if Signal::try_from(code - SIGNALLED).is_ok() => {
+            exit::Exit::Ended { code, .. } if Signal::try_from(code - SIGNALLED).is_ok() => {
                 Self::by_signal(code - SIGNALLED)
             }
-            container::Exit::Ended { code, .. } => {
+            exit::Exit::Ended { code, .. } => {
                 (Some(code), Self { exit_code: Some(code), reason: Reason::Exit, message: None })
             }
-            container::Exit::NotStarted { code, message } => {
+            exit::Exit::NotStarted { code, message } => {
                 (Some(code), Self::spawn_error(Some(code), format!("cannot start {message}")))
             }
-            container::Exit::Cut => {
+            exit::Exit::Cut => {
                 let message = Some("its streams were cut off".to_owned());
                 (None, Self { exit_code: None, reason: Reason::Signal, message })
             }
-            container::Exit::Lost { code, message } => {
+            exit::Exit::Lost { code, message } => {
                 (code, Self { exit_code: code, reason: Reason::Signal, message: Some(message) })
             }
         }

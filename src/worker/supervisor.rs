@@ -12,7 +12,7 @@ use tokio::time::{Instant, sleep_until};
 use super::agent::Agent;
 use super::chunker::Chunker;
 use super::ending::{Ending, StopReason};
-use super::engine::container;
+use super::engine::exit;
 use super::executor::{Exit, Input, Leader, Output, Process};
 use super::held::{Control, Held, Stop, Why};
 use crate::protocol::StreamName;
@@ -157,7 +157,7 @@ impl Supervisor<'_> {
                 timer.as_mut().reset(due);
             }
         };
-        if let Exit::Container(container::Exit::Cut) = exit {
+        if let Exit::Container(exit::Exit::Cut) = exit {
             return Outcome::Cut;
         }
         leader.extinguish().await;

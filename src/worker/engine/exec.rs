@@ -15,7 +15,8 @@ use serde_json::json;
 use std::collections::HashMap;
 use tokio::time::{sleep, timeout};
 
-use super::container::{Exit, Order, Streams};
+use super::container::{Order, Streams};
+use super::exit::Exit;
 use super::recipe::{self, TERM};
 use super::{Engine, EngineError, stream};
 use crate::base::clock::Clock;

@@ -10,6 +10,7 @@
 pub(crate) mod console;
 pub(crate) mod container;
 pub(crate) mod exec;
+pub(crate) mod exit;
 mod image;
 mod kernel_log;
 mod log;

@@ -22,7 +22,8 @@ use tokio::task::spawn_blocking;
 pub(crate) use pipes::{Input, Output};
 use tree::{Mark, Tree};
 
-use super::engine::container::{self, Contained, Streams};
+use super::engine::container::{Contained, Streams};
+use super::engine::exit;
 use crate::model::Program;
 
 /// What programs of a terminal's age expect, where the job does not say otherwise.
@@ -68,7 +69,7 @@ pub(crate) enum Exit {
     /// In the kernel's words, where they could be had.
     Process(io::Result<ExitStatus>),
     /// In the engine's.
-    Container(container::Exit),
+    Container(exit::Exit),
 }
 
 impl Leader {
