@@ -1,7 +1,9 @@
 // Submitting: the form makes the job that it shows, in three ways that are the same.
 import { execFile } from "node:child_process";
 import { mkdirSync, writeFileSync } from "node:fs";
+import { basename } from "node:path";
 import { promisify } from "node:util";
+import type { Locator } from "@playwright/test";
 import { GANGLINE } from "./support/server";
 import { expect, test, visit, type Page } from "./support/story";
 
@@ -43,6 +45,95 @@ test("a folder's files and a script become a job, which fills the form again", a
   await expect.poll(() => page.url()).not.toContain("submit");
   const again = await admin.ask("job", { opt: "get", jobId: await jobNumber(page) });
   expect(again.job.spec).toEqual({ ...job.spec, command: "sh main.sh" });
+});
+
+test("files dropped anywhere on the form come along, wherever they were dragged from", async ({ page, admin }) => {
+  await visit(page, admin.token, "/submit");
+  // Of a mail or of another tab: they lie in no file system.
+  const transfer = await page.evaluateHandle(() => {
+    const transfer = new DataTransfer();
+    transfer.items.add(new File(["first "], "one.txt"));
+    transfer.items.add(new File(["second\n"], "two.txt"));
+    transfer.items.add("words that were dragged along", "text/plain");
+    return transfer;
+  });
+  await page.getByLabel("Name", { exact: true }).dispatchEvent("dragover", { dataTransfer: transfer });
+  await expect(page.locator("form")).toHaveCSS("outline-style", "dashed");
+  await page.getByLabel("Name", { exact: true }).dispatchEvent("drop", { dataTransfer: transfer });
+  await expect(page.locator("form")).toHaveCSS("outline-style", "none");
+  await expect(page.getByText("files.zip").first()).toBeVisible();
+  await page.getByLabel("Command").fill("cat one.txt two.txt; ls");
+  await page.getByRole("button", { name: "Submit job" }).click();
+  const { job } = await admin.ask("job", { opt: "get", jobId: await jobNumber(page) });
+  expect(await admin.output(job.jobId)).toBe("first second\none.txt\ntwo.txt\n");
+});
+
+test("files dragged from the desktop are taken by the form, and never open in its place", async ({
+  page,
+  admin,
+}, info) => {
+  const files = ["a.sh", "b.sh"].map((name) => info.outputPath(name));
+  for (const file of files) writeFileSync(file, `echo ${basename(file)}\n`);
+  await visit(page, admin.token, "/submit");
+  await page.getByLabel("Command").fill("sh a.sh; sh b.sh");
+  const browser = await page.context().newCDPSession(page);
+  const drag = async (to: Locator) => {
+    const box = await to.boundingBox();
+    if (!box) throw new Error("it is not seen");
+    const at = { x: box.x + box.width / 2, y: box.y + box.height / 2 };
+    for (const type of ["dragEnter", "dragOver", "drop"] as const) {
+      await browser.send("Input.dispatchDragEvent", { type, ...at, data: { items: [], files, dragOperationsMask: 1 } });
+    }
+  };
+  await drag(page.getByRole("navigation", { name: "Main" }));
+  await drag(page.getByRole("complementary"));
+  await expect(page.getByLabel("Command")).toHaveValue("sh a.sh; sh b.sh");
+  await expect(page.getByText("Drop files")).toBeVisible();
+  await drag(page.getByLabel("Command"));
+  await expect(page.getByText("files.zip").first()).toBeVisible();
+  await page.getByRole("button", { name: "Submit job" }).click();
+  const { job } = await admin.ask("job", { opt: "get", jobId: await jobNumber(page) });
+  expect(await admin.output(job.jobId)).toBe("a.sh\nb.sh\n");
+});
+
+test("the form keeps nothing of a job that it does not begin as", async ({ page, admin }) => {
+  const two = await admin.ask("job", { opt: "submit", command: "echo two", timeoutSecs: 60, follow: false });
+  const four = await admin.ask("job", { opt: "submit", command: "echo four", follow: false });
+  const command = page.getByLabel("Command");
+  await visit(page, admin.token, `/submit?from=${two.taskId}`);
+  await expect(command).toHaveValue("echo two");
+  await page.getByRole("heading", { level: 1 }).click();
+  await page.keyboard.press("n");
+  await expect(page.getByRole("heading", { name: "New job", exact: true })).toBeVisible();
+  await expect(command).toHaveValue("");
+  await expect(page.getByLabel("Time limit"), "folded again").not.toBeVisible();
+
+  await page.goto(`/#/submit?from=${four.taskId}`);
+  await expect(command).toHaveValue("echo four");
+  await page.getByRole("link", { name: "New job" }).click();
+  await expect(command).toHaveValue("");
+  await page.goto(`/#/submit?from=${four.taskId}`);
+  await expect(command).toHaveValue("echo four");
+  await page.getByRole("button", { name: "Start empty" }).click();
+  await expect(command).toHaveValue("");
+  await page.goto(`/#/submit?from=${four.taskId}`);
+  await expect(command).toHaveValue("echo four");
+});
+
+test("values of several lines stay so when they are edited", async ({ page, admin }) => {
+  const env = { KEY: "-----BEGIN-----\nxy\n-----END-----\n" };
+  const { taskId } = await admin.ask("job", { opt: "submit", command: "true", env, follow: false });
+  await visit(page, admin.token, `/submit?from=${taskId}`);
+  const value = page.getByLabel("Value of variable 1");
+  await expect(value).toHaveValue(env.KEY);
+  await value.focus();
+  await page.keyboard.press("Control+End");
+  await page.keyboard.type("one");
+  await page.keyboard.press("Shift+Enter");
+  await page.keyboard.type("two");
+  await page.keyboard.press("Enter");
+  const { job } = await admin.ask("job", { opt: "get", jobId: await jobNumber(page) });
+  expect(job.spec.env).toEqual({ KEY: `${env.KEY}one\ntwo` });
 });
 
 test("the command line and the frame at the side make the same job", async ({ page, admin, server }) => {

@@ -18,16 +18,24 @@ export function chosen(list: FileList): Picked[] {
   return [...list].map((file) => ({ path: file.webkitRelativePath || file.name, file }));
 }
 
-/** From what was dropped. To be called while the drop is handled: later nothing of it is there.
+/** Whether files are dragged, and not text. */
+export function bringsFiles({ dataTransfer }: DragEvent): boolean {
+  return dataTransfer?.types.includes("Files") ?? false;
+}
+
+/** From what was dropped: files and folders, and files that lie nowhere, such as a mail's. To be called while the drop is handled: later nothing of it is there.
  * @throws Error with words for people */
 export async function dropped(transfer: DataTransfer): Promise<Picked[]> {
-  const entries = [...transfer.items].map((item) => item.webkitGetAsEntry()).filter((entry) => entry !== null);
+  const items = [...transfer.items].filter(({ kind }) => kind === "file");
+  const entries = items.map((item) => item.webkitGetAsEntry() ?? item.getAsFile()).filter((entry) => entry !== null);
   const picked: Picked[] = [];
   // One after another, and no deeper than the list is long: nothing grows without a bound.
   while (entries.length > 0) {
     const entry = entries.shift();
     if (!entry) break;
-    if (entry.isFile) {
+    if (entry instanceof File) {
+      picked.push({ path: entry.name, file: entry });
+    } else if (entry.isFile) {
       const file = await new Promise<File>((resolve, reject) => (entry as FileSystemFileEntry).file(resolve, reject));
       picked.push({ path: entry.fullPath.replace(/^\//, ""), file });
     } else {
