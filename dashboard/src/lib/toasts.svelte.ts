@@ -1,9 +1,12 @@
 // What is said in passing, at the bottom of the page.
+import { copy } from "./copy.ts";
 
 interface Toast {
   id: number;
   text: string;
   bad: boolean;
+  /** What is to be copied by hand. */
+  quoted?: string;
 }
 
 /** More at once would be in the way. */
@@ -36,13 +39,19 @@ class Toasts {
     }
   }
 
+  /** Copies, and says so; where the browser does not let it, the text is shown selected. */
+  async copy(text: string, done: string): Promise<void> {
+    if (await copy(text)) this.say(done);
+    else this.#add("The browser did not let this page copy it. It is selected: press Ctrl C.", true, text);
+  }
+
   dismiss(id: number): void {
     this.shown = this.shown.filter((toast) => toast.id !== id);
   }
 
-  #add(text: string, bad: boolean): void {
+  #add(text: string, bad: boolean, quoted?: string): void {
     const id = ++this.#last;
-    this.shown = [...this.shown, { id, text, bad }].slice(-MOST);
+    this.shown = [...this.shown, { id, text, bad, ...(quoted !== undefined && { quoted }) }].slice(-MOST);
     setTimeout(() => this.dismiss(id), bad ? BAD_MS : GOOD_MS);
   }
 }

@@ -6,6 +6,8 @@ import { Server } from "./server";
 export { expect, type Page };
 
 interface Fixtures {
+  /** The name by which the browser knows the dispatcher. */
+  host: string;
   /** A dispatcher with one worker. */
   server: Server;
   /** An administrator's connection, beside the page. */
@@ -15,6 +17,7 @@ interface Fixtures {
 }
 
 export const test = base.extend<Fixtures>({
+  host: ["127.0.0.1", { option: true }],
   server: async ({}, use, info) => {
     const server = new Server();
     try {
@@ -33,20 +36,21 @@ export const test = base.extend<Fixtures>({
     await use(admin);
     admin.close();
   },
-  baseURL: async ({ server }, use) => use(server.origin),
+  baseURL: async ({ server, host }, use) => use(server.origin.replace("127.0.0.1", host)),
   // Whatever a story is about, its pages load nothing from elsewhere, break no rule of their policy and throw nothing.
   misdeeds: [
-    async ({ context, server }, use) => {
+    async ({ context, baseURL }, use) => {
       const seen: string[] = [];
       context.on("request", (request) => {
         const url = new URL(request.url());
-        if (url.protocol !== "blob:" && url.origin !== server.origin) seen.push(`asked for ${url}`);
+        if (url.protocol !== "blob:" && url.origin !== baseURL) seen.push(`asked for ${url}`);
       });
       context.on("weberror", (error) => seen.push(`threw ${error.error().stack}`));
       context.on("console", (message) => {
         if (!["error", "warning"].includes(message.type())) return;
-        // The browser's own words about answers that are no 200 and dispatchers that are away.
-        if (/^(Failed to load resource|WebSocket connection to)/.test(message.text())) return;
+        // The browser's own words about answers that are no 200, dispatchers that are away, and pages without TLS.
+        if (/^(Failed to load resource|WebSocket connection to|The Cross-Origin-Opener-Policy)/.test(message.text()))
+          return;
         seen.push(`said ${message.text()}`);
       });
       await use(seen);
