@@ -26,6 +26,26 @@ test("a token opens it, stays out of the address, and is gone with the tab", asy
   await expect(other.getByRole("button", { name: "Sign in" })).toBeVisible();
 });
 
+for (const role of ["worker", "plugin"]) {
+  test(`a ${role}'s token is told what it is for, and opens nothing`, async ({ page, admin }) => {
+    const { token } = await admin.ask("auth", { opt: "tokenCreate", role });
+    await page.goto("/");
+    await page.getByRole("button", { name: "Token" }).click();
+    await page.getByLabel("Token", { exact: true }).fill(token);
+    await page.getByRole("button", { name: "Sign in" }).click();
+    await expect(page.getByRole("alert")).toHaveText(
+      `This token connects a ${role}: sign in here with a token of role user or admin, or with a password.`,
+    );
+    await expect(page.getByRole("navigation", { name: "Main" })).toHaveCount(0);
+    await page.reload();
+    await expect(page.getByRole("button", { name: "Sign in" }), "it was not kept").toBeVisible();
+    await page.getByRole("button", { name: "Token" }).click();
+    await page.getByLabel("Token", { exact: true }).fill(admin.token);
+    await page.getByRole("button", { name: "Sign in" }).click();
+    await expect(page.getByRole("navigation", { name: "Main" })).toBeVisible();
+  });
+}
+
 test("who asks to stay signed in is so in another tab", async ({ page, context, server }) => {
   await page.goto("/");
   await page.getByRole("button", { name: "Token" }).click();

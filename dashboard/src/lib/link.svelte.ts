@@ -14,6 +14,7 @@ import type {
   JobRequest,
   PluginEvent,
   PluginRequest,
+  Role,
   ServerHello,
   ToClient,
   WireError,
@@ -114,6 +115,13 @@ const ENDINGS: Record<number, string> = {
   [UNAUTHORIZED]: "You were signed out: the session has ended, or the token was revoked.",
   4503: "Pages from this address may not connect. The dispatcher's --allowed-origin names those that may.",
   4506: "The dispatcher speaks another version of the protocol. Load the page again.",
+};
+/** Who signs in elsewhere: nothing that is asked for here would be answered to them. */
+const OTHERS: Record<Role, string | null> = {
+  user: null,
+  admin: null,
+  worker: "This token connects a worker: sign in here with a token of role user or admin, or with a password.",
+  plugin: "This token connects a plugin: sign in here with a token of role user or admin, or with a password.",
 };
 /** How long after a token could not be renewed it is tried again. */
 const RENEW_AGAIN_MS = 5000;
@@ -379,7 +387,10 @@ class Link {
   async #signIn(credentials: Credentials): Promise<void> {
     try {
       const answer = (await this.#request("auth", { opt: "login", ...credentials })) as AuthEvent;
-      if (answer.opt === "ok" && "account" in answer) this.#live(answer);
+      if (answer.opt !== "ok" || !("account" in answer)) return;
+      const useless = OTHERS[answer.role];
+      if (useless) throw new Refusal({ code: "forbidden", message: useless });
+      this.#live(answer);
     } catch (error) {
       if (!(error instanceof Refusal) || error.code === "disconnected") return;
       if (error.retry && "token" in credentials) return this.#socket?.close(1000);
