@@ -1,5 +1,6 @@
 //! The documents beside `protocol.md`: what they name is there, what they show is true.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -65,6 +66,23 @@ fn links_lead_somewhere() {
             }
         }
     }
+}
+
+#[test]
+fn every_picture_of_the_dashboard_is_shown_in_the_readme_and_every_picture_it_shows_is_there() {
+    let readme = read("README.md");
+    let mut pictures: BTreeSet<String> = fs::read_dir(root().join("docs/screenshots"))
+        .unwrap()
+        .map(|entry| format!("docs/screenshots/{}", entry.unwrap().file_name().into_string().unwrap()))
+        .collect();
+    assert!(pictures.len() > 3, "`make screenshots` takes them");
+    // A theme's `srcset` is seen by half of the readers: each picture is also an image of its own.
+    let shown = readme.split("src=\"").skip(1).filter_map(|rest| rest.split('"').next());
+    for picture in shown.filter(|source| !source.starts_with("http")) {
+        assert!(root().join(picture).is_file(), "README.md: no {picture}");
+        pictures.remove(picture);
+    }
+    assert_eq!(pictures, BTreeSet::new(), "README.md does not show these");
 }
 
 #[test]
