@@ -28,9 +28,11 @@ const BATCH_LINES = 512;
 const QUEUE_MOST = 2 * 1024 * 1024;
 /** down to so many. */
 const QUEUE_LEFT = 256 * 1024;
-/** The terminal draws nothing between these two, so that nobody sees how a window is made. */
+/** The terminal draws nothing between these two, so that nobody sees how a window is made: for a second at the most. */
 const HOLD = "\x1b[?2026h";
 const RELEASE = "\x1b[?2026l";
+/** Begins a control sequence that ends in what follows. */
+const UNFINISHED = /\x1b(?:\[[0-?]*[ -/]*|[\]PX^_][^\x07\x1b]*)?$/;
 
 /** A place that is shown so many rows below the top. */
 interface Target {
@@ -64,6 +66,8 @@ export class Screen {
   #queue: Piece[] = [];
   #queued = 0;
   #inFlight = 0;
+  /** What was written last. */
+  #written = "";
   #isLooking = false;
   /** The last entry that was handed to the queue. */
   #last = START;
@@ -285,6 +289,7 @@ export class Screen {
     this.#isSettled = false;
     this.#places.clear();
     this.#writer = new Writer(this.#stamps);
+    this.#written = "";
     // In its turn: what is on its way into the terminal comes before it.
     this.#term.write(`\x1bc${HOLD}`, () => isNow() && this.#mark(0));
     for (let below = 0; this.#queue.length > 0 && below < ROWS_AHEAD;) {
@@ -341,7 +346,8 @@ export class Screen {
   }
 
   #write(): Piece[] {
-    let text = "";
+    // On a busy machine a window takes longer than the terminal holds: it is asked anew, but not amid a sequence.
+    let text = this.#isSettled || UNFINISHED.test(this.#written) ? "" : RELEASE + HOLD;
     let size = 0;
     let sent = 0;
     const begin = this.#places.lines;
@@ -357,6 +363,7 @@ export class Screen {
     this.#inFlight += size;
     const window = this.#window;
     const line = this.#places.lines;
+    this.#written = text;
     this.#term.write(text, () => {
       if (window !== this.#window) return;
       this.#inFlight -= size;
