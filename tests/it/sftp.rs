@@ -487,7 +487,8 @@ async fn guessing_is_counted_with_all_other_logins_and_what_is_right_is_not() {
     }
     scene.client("ada", &job).with(scene.server.token(Role::User, "ada").await).does(&["pwd"]).await;
     // Ten a minute that are wrong: here, and elsewhere.
-    scene.client("ada", &job).with("guess").is_refused().await;
+    let once = "PreferredAuthentications=password";
+    scene.client("ada", &job).option(once).with("guess").is_refused().await;
     for _ in 0..9 {
         let login = json!({"account": "ada", "password": "guess"});
         let (mut stranger, _) = scene.server.stranger().await;
