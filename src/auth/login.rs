@@ -4,6 +4,7 @@ use std::fmt;
 use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
+use tracing::warn;
 use uuid::Uuid;
 
 use super::api_token::Presented;
@@ -79,7 +80,8 @@ impl Auth {
     }
 
     /// Logs in with a password or, in its place, an API token of the account; for front doors that have one field for
-    /// either. A token that is good is not counted as a try, as it is not elsewhere.
+    /// either, and are knocked at for every file. What is right is not counted as a try: a token never, a password
+    /// only until it is known to be right, so that many guesses at once gain nothing.
     ///
     /// # Errors
     /// As [`Auth::login`].
@@ -96,6 +98,10 @@ impl Auth {
             return Ok(identity.at(from));
         }
         let account = self.check_password(name_or_email, secret, from).await?;
+        if let Err(error) = attempts::give_back(&*self.0.store, &self.0.clock, account.name.as_str()).await {
+            // Of the minute's ten there is one less, which is no reason to refuse this one.
+            warn!(%error, account = %account.name, "a login that was right stays counted");
+        }
         // Nothing is handed out that could come back, so there is no login to write down.
         let (identity, _) = self.issue(&account, LoginId::new()).await?;
         Ok(identity.at(from))

@@ -379,6 +379,40 @@ async fn of_many_tries_at_once_ten_count() {
 }
 
 #[tokio::test]
+async fn a_door_that_is_knocked_at_for_every_file_counts_only_what_is_wrong() {
+    let house = House::new().with_user("ada", "correct horse").await;
+    let knock = async |secret: &str| house.auth.login_with_either("ada", secret, HERE.address).await;
+    for _ in 0..30 {
+        knock("correct horse").await.unwrap();
+    }
+    for _ in 0..9 {
+        assert!(matches!(knock("guess").await, Err(AuthError::WrongPassword)));
+        knock("correct horse").await.unwrap();
+    }
+    assert!(matches!(house.auth.login("ada", "guess", HERE).await, Err(AuthError::WrongPassword)));
+    // Ten wrong ones: now nobody is told any more which is right, whoever asks.
+    for secret in ["guess", "correct horse"] {
+        assert!(matches!(knock(secret).await, Err(AuthError::TooManyLogins { .. })));
+    }
+    house.clock.advance(Duration::from_secs(6));
+    knock("correct horse").await.unwrap();
+    house.clock.advance(Duration::from_secs(60));
+    for _ in 0..10 {
+        house.auth.login("ada", "correct horse", HERE).await.unwrap();
+    }
+    assert!(matches!(knock("correct horse").await, Err(AuthError::TooManyLogins { .. })));
+}
+
+#[tokio::test]
+async fn of_many_guesses_at_once_ten_are_looked_at_even_where_what_is_right_is_given_back() {
+    let house = House::new().with_user("ada", "correct horse").await;
+    let guesses = (0..30).map(|_| house.auth.login_with_either("ada", "guess", HERE.address));
+    let looked_at = |tried: &Result<_, AuthError>| matches!(tried, Err(AuthError::WrongPassword));
+    let tried = futures_util::future::join_all(guesses).await;
+    assert_eq!(tried.iter().filter(|tried| looked_at(tried)).count(), 10);
+}
+
+#[tokio::test]
 async fn a_logout_ends_its_login_and_no_other() {
     let house = House::new().with_user("ada", "correct horse").await;
     let (who, token) = house.auth.login("ada", "correct horse", HERE).await.unwrap();

@@ -23,6 +23,10 @@ use crate::auth::BootstrapError;
 use crate::base::backoff::Backoff;
 use crate::config::{PluginSettings, ServerSettings};
 use crate::dispatcher::Dispatcher;
+use crate::worker::Companion;
+
+/// The variable that tells a plugin its name.
+const NAME: &str = "GANGLINE_PLUGIN";
 
 /// Ceilings of the waits before a plugin is started again, the first and the largest.
 const AGAIN_AFTER: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(30));
@@ -52,7 +56,12 @@ enum StartError {
 pub(super) fn start(dispatcher: &Dispatcher, address: SocketAddr) {
     let settings = dispatcher.settings();
     for plugin in settings.plugins.iter().filter(|plugin| !plugin.command.is_empty()) {
-        let keeper = Keeper { dispatcher: dispatcher.clone(), plugin: plugin.clone(), url: url(settings, address) };
+        let keeper = Keeper {
+            dispatcher: dispatcher.clone(),
+            plugin: plugin.clone(),
+            url: url(settings, address),
+            companion: Companion::new(format!("{NAME}={}", plugin.name)),
+        };
         dispatcher.shutdown().spawn(keeper.run());
     }
 }
@@ -70,6 +79,8 @@ struct Keeper {
     dispatcher: Dispatcher,
     plugin: PluginSettings,
     url: String,
+    /// A worker may run in this process, and must not take it for a stray of a job.
+    companion: Companion,
 }
 
 impl Keeper {
@@ -113,13 +124,15 @@ impl Keeper {
             .args(args)
             .env("GANGLINE_URL", &self.url)
             .env("GANGLINE_TOKEN", token.expose())
-            .env("GANGLINE_PLUGIN", name.as_str())
+            .env(NAME, name.as_str())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .process_group(0)
             .kill_on_drop(true);
-        command.spawn().map_err(|source| StartError::Spawn { program: program.to_owned(), source })
+        self.companion
+            .start(|| command.spawn())
+            .map_err(|source| StartError::Spawn { program: program.to_owned(), source })
     }
 
     /// Passes on what it says until it has ended, by itself or because the dispatcher does.
@@ -151,6 +164,7 @@ impl Keeper {
                 },
             }
         };
+        self.companion.reaped();
         drop(stdin);
         signal(Signal::SIGKILL);
         if !silent {

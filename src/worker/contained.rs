@@ -21,6 +21,9 @@ use super::supervisor::{self, FOREVER};
 use crate::protocol::job::Reason;
 use crate::protocol::{ContainerId, StreamName};
 
+/// What tells a program which GPUs it may use.
+const VISIBLE_GPUS: &str = "CUDA_VISIBLE_DEVICES";
+
 /// Runs the job's program in a container of `image`; `dir` is where in `workspace` it begins.
 pub(super) async fn run(
     agent: &Agent,
@@ -88,7 +91,9 @@ pub(super) async fn run_inside(agent: &Agent, held: &Arc<Held>, assignment: &Ass
     let overdue = Instant::now() + spec.timeout_ms.map_or(FOREVER, Duration::from_millis);
     let started = match (agent.engine.now(), services::docker_id(agent, id)) {
         (Some(engine), Some(container)) => {
-            let own = spec.env.iter().map(|(name, value)| format!("{name}={value}"));
+            // The container's GPUs are its own, and not for the job to choose.
+            let own = spec.env.iter().filter(|(name, _)| *name != VISIBLE_GPUS);
+            let own = own.map(|(name, value)| format!("{name}={value}"));
             let given = given_environment(agent, held).map(|(name, value)| format!("{name}={value}"));
             Contained::exec(&engine, &container, spec, own.chain(given).collect(), held.key.0).await
         }
@@ -109,7 +114,7 @@ pub(super) fn environment(agent: &Agent, held: &Held, assignment: &Assignment) -
     if agent.has_gpus || !gpus.is_empty() {
         // Those that are handed in count from 0 inside, so they go by their own ids.
         let visible = if devices.is_empty() { gpus.iter().map(u32::to_string).collect() } else { devices.clone() };
-        env.push(format!("CUDA_VISIBLE_DEVICES={}", visible.join(",")));
+        env.push(format!("{VISIBLE_GPUS}={}", visible.join(",")));
         if devices.is_empty() {
             // Some images ask for all that there are, where the engine's runtime listens to that.
             env.push("NVIDIA_VISIBLE_DEVICES=void".to_owned());

@@ -39,6 +39,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+pub(crate) use executor::tree::Companion;
 pub use run::{name, run};
 
 use crate::config::MissingToken;

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::support::peer::Heard;
-use crate::support::process::{Process, admin, free_address};
+use crate::support::process::{Process, admin, free_address, gangline};
 use crate::support::{Peer, TestServer, eventually, fetch};
 
 /// A plugin that answers as a story wants.
@@ -452,6 +452,22 @@ struct Supervised {
 
 impl Supervised {
     async fn start() -> Self {
+        Self::starting(async |home, address| Process::serve(home, address, &[]).await).await
+    }
+
+    /// The same with a worker in the process of the dispatcher, which beats every second.
+    async fn up() -> Self {
+        Self::starting(async |home, address| {
+            let listen = address.to_string();
+            let args = ["up", "--data-dir", "data", "--listen", &listen, "--heartbeat", "1s", "--log", "info"];
+            let process = Process::start(gangline(home, &args), home.join("up.log"));
+            eventually("the dispatcher to say hello", async || Peer::dial(address, &[]).await.ok()).await;
+            process
+        })
+        .await
+    }
+
+    async fn starting(start: impl AsyncFnOnce(&Path, SocketAddr) -> Process) -> Self {
         let home = TempDir::new().unwrap();
         let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/plugin.mjs");
         // The shell leaves a helper behind that has to go with the plugin.
@@ -463,7 +479,7 @@ impl Supervised {
         );
         std::fs::write(home.path().join("gangline.toml"), settings).unwrap();
         let address = free_address();
-        let server = Process::serve(home.path(), address, &[]).await;
+        let server = start(home.path(), address).await;
         Self { home, address, server }
     }
 
@@ -528,6 +544,35 @@ async fn the_example_prices_jobs_and_is_started_again_when_it_dies() {
     server.plugged(first).await;
     let job = admin.queue(&json!({"command": "x"})).await;
     assert_eq!(admin.job(&job).await["spec"]["env"]["PRICE_PER_HOUR"], "2");
+    server.end().await;
+}
+
+#[tokio::test]
+async fn a_plugin_that_was_started_again_beside_a_worker_is_no_stray_of_its_jobs() {
+    let server = Supervised::up().await;
+    let first = server.plugged(0).await;
+    let mut admin = server.admin().await;
+    // One job from before the plugin is started again to after it.
+    let earlier = admin.queue(&json!({"command": "read -r end", "stdin": true})).await;
+    admin.job_is(&earlier, "running").await;
+    let group = server.group();
+    kill(group, Signal::SIGKILL).unwrap();
+    is_gone(group).await;
+    let second = server.plugged(first).await;
+    let plugin = server.group();
+
+    admin.get("job", &json!({"opt": "input", "jobId": earlier, "text": "end\n"}), "ok").await;
+    admin.job_is(&earlier, "completed").await;
+    // The worker looks for strays with every heartbeat, too.
+    let mut watcher = server.admin().await;
+    watcher.get("worker", &json!({"opt": "watch"}), "ok").await;
+    for _ in 0..2 {
+        watcher.until("worker", "usage").await;
+    }
+    let job = admin.queue(&json!({"command": "true"})).await;
+    assert_eq!(admin.job_is(&job, "completed").await["spec"]["env"]["PRICE_PER_HOUR"], "2");
+    assert_eq!((server.plugged(0).await, server.group()), (second, plugin), "the same plugin answered");
+    assert!(kill(plugin, None).is_ok());
     server.end().await;
 }
 

@@ -230,6 +230,32 @@ async fn files_of_a_running_job_are_listed_read_written_renamed_and_removed() {
 }
 
 #[tokio::test]
+async fn a_long_list_is_that_of_ls() {
+    let scene = Scene::start().await;
+    let script = "mkdir d; chmod 1777 d; mkfifo -m 640 p; ln -s nowhere l; printf 12345 > f; chmod 4755 f; ln f g; touch -d 2001-02-03 f";
+    let (job, workspace) = scene.job("ada", script).await;
+    let listed = scene.client("ada", &job).does(&["ls -l"]).await;
+    let expected = Command::new("ls").args(["-lno", "."]).env("LC_ALL", "C").current_dir(&workspace).output().await;
+    let words = |line: &str| line.split_ascii_whitespace().map(str::to_owned).collect::<Vec<_>>();
+    let lines: Vec<_> = listed.lines().filter(|line| !line.starts_with("sftp>")).collect();
+    let mut seen: Vec<_> = lines.iter().map(|line| words(line)).collect();
+    let mut expected: Vec<_> =
+        String::from_utf8(expected.unwrap().stdout).unwrap().lines().skip(1).map(words).collect();
+    for line in &mut expected {
+        // Where a link leads is not in it.
+        line.truncate(8);
+    }
+    for line in &mut seen {
+        line.remove(3);
+    }
+    seen.sort();
+    expected.sort();
+    assert_eq!(seen, expected);
+    let column = lines[0].len() - " d".len();
+    assert!(lines.iter().all(|line| line.len() == column + 2), "the columns are aligned: {listed}");
+}
+
+#[tokio::test]
 async fn transfers_go_on_where_they_were_interrupted() {
     let scene = Scene::start().await;
     let whole = noise(3_000_001);
@@ -434,7 +460,11 @@ async fn the_data_of_a_container_is_there_until_it_is_removed() {
     fs::write(data.join("volumes/world/level"), "flat").unwrap();
     std::os::unix::fs::symlink("/etc", data.join("etc")).unwrap();
 
-    client.does(&["cd volumes/world", "get level", "rename level level-1"]).await;
+    client.does(&["mkdir m", "rename m m2", "cd volumes/world", "get level", "rename level level-1"]).await;
+    assert!(data.join("m2").is_dir() && !data.join("m").exists());
+    for command in ["rename volumes moved", "rename etc volumes/etc", "rename volumes/world volumes/moved"] {
+        client.fails(&[command], "Permission denied").await;
+    }
     assert_eq!(fs::read_to_string(scene.path("level")).unwrap(), "flat");
     assert!(data.join("volumes/world/level-1").is_file());
     client.fails(&["get etc/hostname stolen"], "").await;
@@ -448,19 +478,24 @@ async fn the_data_of_a_container_is_there_until_it_is_removed() {
 }
 
 #[tokio::test]
-async fn guessing_is_counted_with_all_other_logins() {
+async fn guessing_is_counted_with_all_other_logins_and_what_is_right_is_not() {
     let scene = Scene::start().await;
     let (job, _) = scene.job("ada", "true").await;
-    // Ten a minute: wrong ones here, and one that is right.
+    // As `for file in *; do scp …` does it. A token is no guess, either.
+    for _ in 0..11 {
+        scene.client("ada", &job).does(&["pwd"]).await;
+    }
+    scene.client("ada", &job).with(scene.server.token(Role::User, "ada").await).does(&["pwd"]).await;
+    // Ten a minute that are wrong: here, and elsewhere.
+    let once = "PreferredAuthentications=password";
+    scene.client("ada", &job).option(once).with("guess").is_refused().await;
     for _ in 0..9 {
         let login = json!({"account": "ada", "password": "guess"});
         let (mut stranger, _) = scene.server.stranger().await;
         stranger.refused("auth", &login, "unauthorized").await;
     }
-    scene.client("ada", &job).does(&["pwd"]).await;
     scene.client("ada", &job).is_refused().await;
     assert!(scene.worker.words().contains("too many logins"), "{}", scene.worker.words());
-    // A token is no guess.
     scene.client("ada", &job).with(scene.server.token(Role::User, "ada").await).does(&["pwd"]).await;
 }
 

@@ -45,17 +45,21 @@ impl Job {
 
     /// Waits until the script has written the pid of something it started.
     async fn pid_in(&self, file: &str) -> nix::unistd::Pid {
-        let path = self.dir.path().join(file);
-        let deadline = Instant::now() + Duration::from_secs(10);
-        loop {
-            if let Ok(text) = std::fs::read_to_string(&path)
-                && text.ends_with('\n')
-            {
-                return nix::unistd::Pid::from_raw(text.trim().parse().unwrap());
-            }
-            assert!(Instant::now() < deadline, "{file} was never written");
-            tokio::task::yield_now().await;
+        pid_in(self.dir.path(), file).await
+    }
+}
+
+async fn pid_in(dir: &Path, file: &str) -> nix::unistd::Pid {
+    let path = dir.join(file);
+    let deadline = Instant::now() + Duration::from_secs(10);
+    loop {
+        if let Ok(text) = std::fs::read_to_string(&path)
+            && text.ends_with('\n')
+        {
+            return nix::unistd::Pid::from_raw(text.trim().parse().unwrap());
         }
+        assert!(Instant::now() < deadline, "{file} was never written");
+        tokio::task::yield_now().await;
     }
 }
 
@@ -137,6 +141,45 @@ async fn one_jobs_end_leaves_another_alone() {
     other.process.leader.kill();
     other.end().await;
     assert!(!lives(child) && !lives(own));
+}
+
+#[tokio::test]
+async fn what_runs_beside_the_jobs_is_no_stray_of_any_and_neither_is_what_it_leaves_behind() {
+    let mut earlier = shell("read -r end").await;
+    let variable = format!("GANGLINE_PLUGIN=beside-{}", std::process::id());
+    let companion = tree::Companion::new(variable.clone());
+    let dir = tempfile::tempdir().unwrap();
+    let script = "(sh -c 'echo $$ > grouped; exec sleep 1000' &); (setsid sh -c 'echo $$ > away; exec sleep 1000' &); read -r end";
+    let (name, value) = variable.split_once('=').unwrap();
+    let mut command = Command::new("/bin/sh");
+    command.args(["-c", script]).env(name, value).current_dir(dir.path()).stdin(Stdio::piped()).process_group(0);
+    let mut child = companion.start(|| command.kill_on_drop(true).spawn()).unwrap();
+    let beside = Beside { pids: [pid_in(dir.path(), "grouped").await, pid_in(dir.path(), "away").await] };
+
+    earlier.process.stdin.as_mut().unwrap().write(b"end\n").await.unwrap();
+    earlier.end().await;
+    tree::reap_strays();
+    assert!(child.try_wait().unwrap().is_none() && beside.pids.iter().all(|&pid| lives(pid)));
+
+    // Nor while it is not there, until it is started again.
+    drop(child.stdin.take());
+    assert!(child.wait().await.unwrap().code().is_some());
+    companion.reaped();
+    tree::reap_strays();
+    assert!(lives(beside.pids[1]));
+}
+
+/// What a story must not leave behind.
+struct Beside {
+    pids: [nix::unistd::Pid; 2],
+}
+
+impl Drop for Beside {
+    fn drop(&mut self) {
+        for pid in self.pids {
+            let _ = nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL);
+        }
+    }
 }
 
 #[tokio::test]

@@ -4,10 +4,11 @@
 //! is a child of ours, or below one. [`Tree::extinguish`] kills what belongs to the job until
 //! none is left: by control group, process group, session, environment, descent. Even what
 //! has changed all of these is found by elimination: it dies when no other job can have
-//! started it.
+//! started it. The process may run other programs beside its jobs (plugins, in `gangline up`):
+//! they are [`Companion`]s, and known by a variable of theirs, so that they are not eliminated.
 //!
-//! Invariants: no job's process is killed for another's end, and the exit status of a leader is
-//! left to whoever waits for it. Not here: when to kill.
+//! Invariants: no job's process is killed for another's end, no companion for any, and the exit
+//! status of a leader or companion is left to whoever waits for it. Not here: when to kill.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -32,16 +33,39 @@ const EXTINGUISH_WITHIN: Duration = Duration::from_secs(5);
 
 /// The leaders of this process. The kernel keeps one list of children a process, and so do we:
 /// two agents in one process must not take each other's children for their own.
-static LEADERS: Mutex<Leaders> = Mutex::new(Leaders { living: BTreeMap::new(), starting: Vec::new(), since: u64::MAX });
+static LEADERS: Mutex<Leaders> =
+    Mutex::new(Leaders { living: BTreeMap::new(), companions: BTreeMap::new(), starting: Vec::new(), since: u64::MAX });
 
 #[derive(Debug)]
 struct Leaders {
     /// Those whose trees were not yet put out.
     living: BTreeMap<Pid, Leader>,
+    /// What runs beside the jobs, by its variable, with its number while it runs.
+    companions: BTreeMap<String, Option<Pid>>,
     /// When those began that are being started, in ticks: their numbers are not known yet.
     starting: Vec<u64>,
-    /// When the first of all was started, in ticks: what is older came from no job.
+    /// When the first of all leaders was started, in ticks: what is older came from no job.
     since: u64,
+}
+
+impl Leaders {
+    /// Something is being started from now on. Returns since when, for [`Self::started`].
+    fn starts(&mut self) -> u64 {
+        let now = proc::ticks_now();
+        self.starting.push(now);
+        now
+    }
+
+    /// It was started, or could not be.
+    fn started(&mut self, at: u64) {
+        if let Some(index) = self.starting.iter().position(|&start| start == at) {
+            self.starting.swap_remove(index);
+        }
+    }
+
+    fn is_companion(&self, pid: Pid) -> bool {
+        self.companions.values().any(|&companion| companion == Some(pid))
+    }
 }
 
 #[derive(Debug)]
@@ -68,9 +92,12 @@ impl Mark {
     }
 
     fn is_in(&self, environ: &[u8]) -> bool {
-        let has = |variable: &str| environ.split(|&byte| byte == 0).any(|piece| piece == variable.as_bytes());
-        has(&self.job) && has(&self.attempt)
+        has(environ, &self.job) && has(environ, &self.attempt)
     }
+}
+
+fn has(environ: &[u8], variable: &str) -> bool {
+    environ.split(|&byte| byte == 0).any(|piece| piece == variable.as_bytes())
 }
 
 /// Orphans of this process's descendants become its children from now on.
@@ -101,20 +128,15 @@ impl Tree {
         // Not locked meanwhile: programs start on every core at once.
         let started = {
             let mut leaders = LEADERS.lock();
-            let now = proc::ticks_now();
-            leaders.starting.push(now);
+            let now = leaders.starts();
             leaders.since = leaders.since.min(now);
             now
         };
         let child = spawn();
         let mut leaders = LEADERS.lock();
-        if let Some(index) = leaders.starting.iter().position(|&start| start == started) {
-            leaders.starting.swap_remove(index);
-        }
+        leaders.started(started);
         let child = child?;
-        // A child that was not waited for has a number, which fits.
-        let pid = child.id().and_then(|id| i32::try_from(id).ok()).ok_or(io::ErrorKind::InvalidData)?;
-        let leader = Pid::from_raw(pid);
+        let leader = number(&child)?;
         leaders.living.insert(leader, Leader { mark, started, group: None, reaped: false });
         Ok((child, Self { leader, started, group: None }))
     }
@@ -212,6 +234,51 @@ impl Drop for Tree {
     }
 }
 
+/// A child that was not waited for has a number, which fits.
+fn number(child: &Child) -> io::Result<Pid> {
+    Ok(child.id().and_then(|id| i32::try_from(id).ok()).map(Pid::from_raw).ok_or(io::ErrorKind::InvalidData)?)
+}
+
+/// A program that this process runs beside its jobs, and starts again as often as it likes. Until this is dropped, neither
+/// the program, nor what else is in its process group or has its variable, is taken for something that a job left behind.
+#[derive(Debug)]
+pub(crate) struct Companion {
+    variable: String,
+}
+
+impl Companion {
+    /// Known by this variable, `NAME=value`, which it must have in its environment, and no job has.
+    pub(crate) fn new(variable: String) -> Self {
+        LEADERS.lock().companions.insert(variable.clone(), None);
+        Self { variable }
+    }
+
+    /// Starts it by `spawn`, which must put it into a process group of its own. It must have ended before, if it ran.
+    ///
+    /// # Errors
+    /// Those of `spawn`.
+    pub(crate) fn start(&self, spawn: impl FnOnce() -> io::Result<Child>) -> io::Result<Child> {
+        let started = LEADERS.lock().starts();
+        let child = spawn();
+        let mut leaders = LEADERS.lock();
+        leaders.started(started);
+        let child = child?;
+        leaders.companions.insert(self.variable.clone(), Some(number(&child)?));
+        Ok(child)
+    }
+
+    /// Its exit status was taken: its number may be another's.
+    pub(crate) fn reaped(&self) {
+        LEADERS.lock().companions.insert(self.variable.clone(), None);
+    }
+}
+
+impl Drop for Companion {
+    fn drop(&mut self) {
+        LEADERS.lock().companions.remove(&self.variable);
+    }
+}
+
 /// Goes through the adopted children: reaps the dead, kills those of the job of leader `job`,
 /// which has ended, or of jobs that ended before. Says how many were killed, or could not be
 /// told yet from leaders that are being started.
@@ -219,7 +286,7 @@ fn sweep_orphans(leaders: &Leaders, job: Option<Pid>) -> usize {
     let mut left = 0;
     let settled_before = leaders.starting.iter().min().copied().unwrap_or(u64::MAX);
     for child in proc::adopted() {
-        if leaders.living.get(&child).is_some_and(|leader| !leader.reaped) {
+        if leaders.living.get(&child).is_some_and(|leader| !leader.reaped) || leaders.is_companion(child) {
             continue;
         }
         if settled_before < u64::MAX && proc::stat(child).is_some_and(|stat| stat.started >= settled_before) {
@@ -250,7 +317,7 @@ fn sweep_orphans(leaders: &Leaders, job: Option<Pid>) -> usize {
 enum Owner {
     /// The job that has ended, or one before.
     Ended,
-    /// A job that still runs, or none at all: it is older than any.
+    /// A job that still runs, or none at all: a companion, or what is older than any job.
     Other,
 }
 
@@ -263,6 +330,11 @@ fn owner(leaders: &Leaders, pid: Pid, stat: Stat, ended: Option<Pid>) -> Owner {
     let environ = proc::environ(pid);
     if let Some((&leader, _)) = leaders.living.iter().find(|(_, leader)| leader.mark.is_in(&environ)) {
         return who(leader);
+    }
+    let is_of_companion = [stat.group, stat.session].into_iter().any(|leader| leaders.is_companion(leader))
+        || leaders.companions.keys().any(|variable| has(&environ, variable));
+    if is_of_companion {
+        return Owner::Other;
     }
     // It has shed every mark. A contained job would hold it by its group, and a job cannot have
     // started what is older than itself.

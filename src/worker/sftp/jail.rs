@@ -3,8 +3,9 @@
 //! Guards: whatever a path says (`..`, a leading `/`, a symbolic link that a job has planted), what is opened, changed or
 //! removed lies below the root. Paths are made relative here, and resolved by `cap_std`, which asks the kernel to stay
 //! beneath. Links are followed where they lead to something inside, and never made. Nothing here waits for a peer: a pipe or
-//! a device is not opened.
+//! a device is not opened. What the engine mounts by its path stays where it is.
 
+use std::ffi::OsString;
 use std::fs::File;
 use std::io;
 use std::path::{Component, Path, PathBuf};
@@ -19,6 +20,8 @@ use cap_std::fs::{
 use nix::fcntl::OFlag;
 use russh_sftp::protocol::{FileAttributes, OpenFlags};
 
+/// Where the data of a container has its volumes, each in a directory of its name.
+const VOLUMES: &str = "volumes";
 /// Permissions that can be set. Neither setuid nor setgid: the agent may be root, and a job must not become it.
 const PERMISSIONS: u32 = 0o1777;
 /// Permissions of a new file, before the process' mask, unless the client says otherwise.
@@ -30,14 +33,20 @@ const NEW_DIR: u32 = 0o777;
 #[derive(Debug)]
 pub(super) struct Jail {
     root: Arc<Dir>,
-    /// Whether only regular files may be renamed.
-    only_files_move: bool,
+    /// Whether [`VOLUMES`] and what is directly in it keep their names.
+    volumes_stay: bool,
+}
+
+/// An entry of a directory, whether it is there or not.
+struct Entry {
+    dir: Dir,
+    name: OsString,
 }
 
 impl Jail {
     /// Everything below `root`.
-    pub(super) fn new(root: Arc<Dir>, only_files_move: bool) -> Self {
-        Self { root, only_files_move }
+    pub(super) fn new(root: Arc<Dir>, volumes_stay: bool) -> Self {
+        Self { root, volumes_stay }
     }
 
     /// A path as the client sees it, from the root, without `.` and `..`.
@@ -108,14 +117,40 @@ impl Jail {
 
     /// Renames. What is there already stays unless `replace`.
     pub(super) fn rename(&self, from: &str, to: &str, replace: bool) -> io::Result<()> {
-        let to = inside(to);
-        if self.only_files_move && !self.root.symlink_metadata(inside(from))?.is_file() {
-            return Err(io::Error::new(io::ErrorKind::PermissionDenied, "only files of a container can be renamed"));
+        // Held from here on, so that what is looked at is what is changed, wherever links lead meanwhile.
+        let (from, to) = (self.entry(from)?, self.entry(to)?);
+        if self.volumes_stay && (self.is_mounted(&from)? || self.is_mounted(&to)?) {
+            return Err(io::Error::new(io::ErrorKind::PermissionDenied, "volumes keep their names"));
         }
-        if !replace && self.root.symlink_metadata(&to).is_ok() {
+        if !replace && to.dir.symlink_metadata(&to.name).is_ok() {
             return Err(io::ErrorKind::AlreadyExists.into());
         }
-        self.root.rename(inside(from), &self.root, to)
+        from.dir.rename(from.name, &to.dir, to.name)
+    }
+
+    /// The last part of a path, and the directory that the rest leads to.
+    fn entry(&self, path: &str) -> io::Result<Entry> {
+        let path = inside(path);
+        let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
+            return Err(io::Error::new(io::ErrorKind::PermissionDenied, "the root keeps its name"));
+        };
+        let parent = if parent.as_os_str().is_empty() { Path::new(".") } else { parent };
+        Ok(Entry { dir: self.root.open_dir(parent)?, name: name.to_owned() })
+    }
+
+    /// Whether the engine mounts what has this name, or looks for it on the way there. Told by the directory itself and not
+    /// by the path: a link may lead to it.
+    fn is_mounted(&self, entry: &Entry) -> io::Result<bool> {
+        let which = |dir: &Metadata| (dir.dev(), dir.ino());
+        let dir = which(&entry.dir.dir_metadata()?);
+        if dir == which(&self.root.dir_metadata()?) {
+            return Ok(entry.name == VOLUMES);
+        }
+        match self.root.symlink_metadata(VOLUMES) {
+            Ok(volumes) => Ok(dir == which(&volumes)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 
     /// Makes a directory.

@@ -9,6 +9,7 @@
 mod host_key;
 mod jail;
 pub(crate) mod logins;
+mod long_name;
 pub(crate) mod places;
 mod requests;
 mod stream;

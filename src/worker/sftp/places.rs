@@ -40,9 +40,9 @@ struct Place {
 #[derive(Debug, Clone)]
 pub(crate) struct Visit {
     pub(crate) root: Arc<Dir>,
-    /// Whether only regular files may be renamed. The engine mounts volumes of a container by their paths, and follows links:
-    /// a visitor must not put one there that the container has made elsewhere.
-    pub(crate) only_files_move: bool,
+    /// Whether `volumes` and what is directly in it keep their names. The engine mounts volumes of a container by their paths,
+    /// and follows links: a visitor must not put one there that the container has made elsewhere.
+    pub(crate) volumes_stay: bool,
     /// The visit ends when this does.
     pub(crate) over: CancellationToken,
 }
@@ -74,7 +74,7 @@ impl Places {
     pub(crate) fn enter(&self, id: JobId) -> io::Result<Option<Visit>> {
         if id.is_container() {
             return match root(&self.containers.join(id.to_string()).join(CONTAINER_DATA)) {
-                Ok(root) => Ok(Some(Visit { root, only_files_move: true, over: CancellationToken::new() })),
+                Ok(root) => Ok(Some(Visit { root, volumes_stay: true, over: CancellationToken::new() })),
                 Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
                 Err(error) => Err(error),
             };
@@ -85,7 +85,7 @@ impl Places {
             return Ok(None);
         };
         place.visited = true;
-        Ok(Some(Visit { root: root(&place.path)?, only_files_move: false, over: place.over.clone() }))
+        Ok(Some(Visit { root: root(&place.path)?, volumes_stay: false, over: place.over.clone() }))
     }
 }
 

@@ -11,6 +11,7 @@ use std::os::unix::fs::FileExt;
 
 use bytes::{BufMut, Bytes, BytesMut};
 use cap_std::fs::ReadDir;
+use chrono::Local;
 use russh_sftp::extensions::{FSYNC, FsyncExtension, HardlinkExtension, LIMITS, LimitsExtension};
 use russh_sftp::protocol::{
     Attrs, Extended, ExtendedReply, File as Named, FileAttributes, Handle, Name, Packet, Read, Status, StatusCode,
@@ -19,6 +20,7 @@ use russh_sftp::protocol::{
 use russh_sftp::{de, ser};
 
 use super::jail::{self, Jail};
+use super::long_name::long_name;
 
 /// Largest packet, both ways; what OpenSSH's server takes.
 pub(super) const PACKET_BYTES: usize = 256 * 1024;
@@ -218,16 +220,15 @@ impl Requests {
 
     fn entries(&mut self, id: u32, handle: &str) -> Result<Packet, Refusal> {
         let Some(Open::Dir(dir)) = self.open.get_mut(&number(handle)?) else { return Err(no_handle()) };
+        let now = Local::now();
         let mut files = Vec::new();
         for entry in dir.take(ENTRIES) {
             let entry = entry?;
             // What was removed since is left out.
             let Ok(metadata) = entry.metadata() else { continue };
-            let mut named = Named::new(entry.file_name().to_string_lossy(), jail::attributes(&metadata));
-            if metadata.is_symlink() {
-                named.longname.replace_range(..1, "l");
-            }
-            files.push(named);
+            let filename = entry.file_name().to_string_lossy().into_owned();
+            let longname = long_name(&filename, &metadata, &now);
+            files.push(Named { filename, longname, attrs: jail::attributes(&metadata) });
         }
         if files.is_empty() {
             return Err(Refusal::new(StatusCode::Eof));

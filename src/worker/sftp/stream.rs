@@ -70,7 +70,7 @@ struct Stream {
 
 impl Stream {
     async fn answer_all(&mut self, visit: Visit) -> Result<(), StreamError> {
-        let mut requests = Requests::new(Jail::new(visit.root, visit.only_files_move));
+        let mut requests = Requests::new(Jail::new(visit.root, visit.volumes_stay));
         let mut waiting = Vec::new();
         while !visit.over.is_cancelled() {
             if waiting.is_empty() {

@@ -182,16 +182,50 @@ fn what_is_no_request_is_refused_and_what_is_no_packet_ends_it() {
 }
 
 #[test]
-fn of_a_container_only_files_are_renamed() {
+fn of_a_container_everything_is_renamed_but_what_the_engine_mounts() {
     let dir = TempDir::new().unwrap();
-    fs::create_dir(dir.path().join("volumes")).unwrap();
+    for made in ["volumes/world/region", "mods/old", "fake/world"] {
+        fs::create_dir_all(dir.path().join(made)).unwrap();
+    }
     fs::write(dir.path().join("file"), "x").unwrap();
-    std::os::unix::fs::symlink("/", dir.path().join("link")).unwrap();
+    let links = [("/", "link"), ("volumes", "to-volumes"), ("../volumes", "mods/to-volumes"), (".", "to-root")];
+    for (to, name) in links {
+        std::os::unix::fs::symlink(to, dir.path().join(name)).unwrap();
+    }
     let root = Arc::new(Dir::open_ambient_dir(dir.path(), ambient_authority()).unwrap());
     let container = Jail::new(Arc::clone(&root), true);
-    for name in ["link", "volumes"] {
-        assert_eq!(container.rename(name, "moved", true).unwrap_err().kind(), io::ErrorKind::PermissionDenied);
+    for (from, to) in [
+        ("volumes", "moved"),
+        ("fake", "volumes"),
+        ("volumes/world", "moved"),
+        ("link", "volumes/evil"),
+        ("file", "volumes/world"),
+        ("link", "mods/../volumes/evil"),
+        ("link", "to-volumes/evil"),
+        ("link", "mods/to-volumes/evil"),
+        ("to-root/volumes", "moved"),
+        ("fake", "to-root/volumes"),
+        ("link", "to-root/mods/to-volumes/evil"),
+        ("to-volumes/world", "moved"),
+        ("/", "moved"),
+        ("fake", "/"),
+    ] {
+        let refused = container.rename(from, to, true).unwrap_err();
+        assert_eq!(refused.kind(), io::ErrorKind::PermissionDenied, "{from} to {to}: {refused}");
     }
-    container.rename("file", "volumes/file", false).unwrap();
-    Jail::new(root, false).rename("volumes", "moved", false).unwrap();
+    for (from, to) in [
+        ("mods", "mods-1"),
+        ("mods-1/old", "volumes/world/old"),
+        ("to-volumes/world/region", "to-volumes/world/region-1"),
+        ("fake", "mods-1/volumes"),
+        ("link", "mods-1/volumes/world/link"),
+        ("file", "to-root/file-1"),
+    ] {
+        container.rename(from, to, false).unwrap_or_else(|error| panic!("{from} to {to}: {error}"));
+    }
+    assert!(dir.path().join("volumes/world/region-1").is_dir() && dir.path().join("volumes/world/old").is_dir());
+    // Nor where there are none yet.
+    fs::rename(dir.path().join("volumes"), dir.path().join("gone")).unwrap();
+    assert_eq!(container.rename("gone", "volumes", false).unwrap_err().kind(), io::ErrorKind::PermissionDenied);
+    Jail::new(root, false).rename("gone", "volumes", false).unwrap();
 }

@@ -217,6 +217,17 @@ async fn programs_run_inside_a_running_container() {
 }
 
 #[tokio::test]
+async fn what_runs_inside_a_container_has_its_gpus_whatever_it_asks_for() {
+    let mut site = Site::with(engine::address(), &["--gpus", "2"]).await;
+    let (id, _) = site.create(json!({"command": "sleep 1000", "gpuIds": [1]})).await;
+    let env = json!({"CUDA_VISIBLE_DEVICES": "0", "OTHER": "kept"});
+    let exec = json!({"opt": "exec", "containerId": id, "command": "echo $CUDA_VISIBLE_DEVICES $OTHER", "env": env});
+    assert_eq!(site.user.ask("container", &exec).await["data"]["opt"], "submitted");
+    assert_eq!(site.outcome().await.stdout, "1 kept\n");
+    site.remove_all(&[id]).await;
+}
+
+#[tokio::test]
 async fn a_killed_worker_goes_on_with_its_container_to_the_byte() {
     let mut site = Site::start().await;
     let (id, _) = site.create(json!({"command": COUNTER})).await;
