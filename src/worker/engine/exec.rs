@@ -145,5 +145,5 @@ async fn tells_of(deaths: &mut (impl Stream<Item = Result<EventMessage, Error>> 
             return;
         }
     }
-    std::future::pending().await
+    std::future::pending::<()>().await;
 }
