@@ -231,9 +231,9 @@ impl Dispatcher {
             // Waits for room: a fast typist is held up, not the worker's other orders.
             Some(agent) => {
                 let frame = crate::protocol::codec::encode(&input);
-                agent.outbox().push(crate::hub::Item::Frame(frame.into())).await.map_err(|_| away())
+                agent.outbox().push(crate::hub::Item::Frame(frame.into())).await.map_err(|_| away(job))
             }
-            None => self.order_worker(job, &input).await?.then_some(()).ok_or_else(away),
+            None => self.order_worker(job, &input).await?.then_some(()).ok_or_else(|| away(job)),
         }
     }
 
@@ -253,7 +253,7 @@ impl Dispatcher {
     /// Passes a terminal's size on to the worker of a running job.
     pub(super) async fn pass_size(&self, job: &Job, cols: u16, rows: u16) -> Result<(), DispatchError> {
         let resize = AgentResize { job_id: job.id, attempt: job.attempt, cols, rows };
-        self.order_worker(job, &AgentJobOrder::Resize(resize)).await?.then_some(()).ok_or_else(away)
+        self.order_worker(job, &AgentJobOrder::Resize(resize)).await?.then_some(()).ok_or_else(|| away(job))
     }
 
     /// Watches changes of status of the jobs that `who` may see.
@@ -303,8 +303,9 @@ pub(super) fn check_size(cols: u16, rows: u16) -> Result<(), WireError> {
     Ok(())
 }
 
-fn away() -> DispatchError {
-    DispatchError::NotYet("the job's worker is away".to_owned())
+fn away(job: &Job) -> DispatchError {
+    let what = if job.id.is_container() { "container" } else { "job" };
+    DispatchError::NotYet(format!("the {what}'s worker is away"))
 }
 
 pub(super) fn check_satisfiable(spec: &JobSpec) -> Result<(), WireError> {

@@ -23,6 +23,9 @@ pub const DEFAULT_MAX_ATTEMPTS: u32 = 3;
 /// Longest time a spec may ask for anything: about 31 years.
 const LONGEST_SECS: f64 = 1e9;
 
+/// Longest name of an image: as registries have it.
+const IMAGE_MOST: usize = 255;
+
 /// What to run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Program {
@@ -301,9 +304,10 @@ impl TryFrom<wire::JobSpec> for JobSpec {
         if let Some((key, _)) = env.iter().find(|(_, value)| value.contains('\0')) {
             return Err(WireError::bad_field(format!("env.{key}"), "a value cannot hold a NUL"));
         }
-        if container.is_none() && cwd.as_deref().is_some_and(leaves_its_root) {
-            return Err(WireError::bad_field("cwd", "cwd must stay inside the workspace: relative, without '..'"));
+        if let Some(image) = &image {
+            check_image("image", image)?;
         }
+        check_cwd(cwd.as_deref().unwrap_or_default(), container.is_some())?;
         for (index, pattern) in artifacts.iter().enumerate() {
             if leaves_its_root(pattern) {
                 let field = format!("artifacts[{index}]");
@@ -357,6 +361,29 @@ impl TryFrom<wire::JobSpec> for JobSpec {
         let polled = spec.is_for_pollers();
         Ok(Self { requires: Requires { polled, ..spec.requires }, ..spec })
     }
+}
+
+/// An image's name, which only registries can say more of.
+///
+/// # Errors
+/// It is none; the error names `field`.
+pub fn check_image(field: &str, image: &str) -> Result<(), InvalidSpec> {
+    if image.is_empty() || image.len() > IMAGE_MOST || image.contains(|c: char| c.is_whitespace() || c.is_control()) {
+        let message = format!("{field} must be an image's name of 1 to {IMAGE_MOST} characters, got {image:?}");
+        return Err(WireError::bad_field(field, message));
+    }
+    Ok(())
+}
+
+/// In the workspace, or in a running container.
+fn check_cwd(cwd: &str, in_container: bool) -> Result<(), InvalidSpec> {
+    if in_container && !cwd.is_empty() && (!cwd.starts_with('/') || cwd.contains('\0')) {
+        return Err(WireError::bad_field("cwd", format!("cwd must be an absolute path in the container, got {cwd:?}")));
+    }
+    if !in_container && leaves_its_root(cwd) {
+        return Err(WireError::bad_field("cwd", "cwd must stay inside the workspace: relative, without '..'"));
+    }
+    Ok(())
 }
 
 /// Milliseconds from the seconds of `field`.

@@ -10,7 +10,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 use super::container::spec::Service;
 use super::id::{ContainerId, WorkerId};
-use super::lenient::or_default;
+use super::lenient::{or_default, word_or_default};
 
 /// A job's spec. `command`, `args`, `template` exclude each other.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -71,7 +71,7 @@ pub struct JobSpec {
     #[serde(skip_serializing_if = "Option::is_none", alias = "grace_secs")]
     pub grace_secs: Option<f64>,
     /// What happens when the worker is lost.
-    #[serde(deserialize_with = "or_default", skip_serializing_if = "OnLost::is_fail", alias = "on_lost")]
+    #[serde(deserialize_with = "word_or_default", skip_serializing_if = "OnLost::is_fail", alias = "on_lost")]
     pub on_lost: OnLost,
     /// Most runs under `onLost: requeue`; 3 unless given.
     #[serde(skip_serializing_if = "Option::is_none", alias = "max_attempts")]
@@ -146,7 +146,7 @@ impl Tty {
 
 /// What a worker must have to get the job.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", default)]
+#[serde(rename_all = "camelCase", default, expecting = "an object such as {\"gpus\":1,\"labels\":{\"zone\":\"eu-1\"}}")]
 pub struct Requires {
     /// This worker and no other.
     #[serde(skip_serializing_if = "Option::is_none", alias = "worker_id", alias = "machine_id", alias = "machineId")]

@@ -2,7 +2,8 @@
 //!
 //! Looked for again whenever the machine is looked at. Where one has come or gone the dispatcher must hear of it, so the
 //! connection is made anew: `register` is what says whether there are images. What is left of jobs that are over is
-//! removed then, too, and at every start before a job is taken.
+//! removed then, too, and at every start: containers of theirs, and their processes in containers that go on. Before that
+//! no job finds the engine.
 
 use std::sync::Arc;
 
@@ -10,8 +11,11 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use super::agent::Agent;
+use super::engine::processes::{Processes, Whose};
 use super::engine::{Engine, Kind, Labels};
+use super::held::Held;
 use super::services;
+use crate::protocol::JobId;
 
 /// See the module.
 #[derive(Debug, Default)]
@@ -35,7 +39,7 @@ impl Engines {
     pub(crate) async fn look(addresses: Vec<String>, labels: Labels<'_>) -> Self {
         let engines = Self { addresses, now: Mutex::default(), changed: Notify::new(), doubted: Notify::new() };
         if let Some(engine) = Engine::find(&engines.addresses).await {
-            remove_left(&engine, labels, |_| false).await;
+            remove_left(&engine, labels, &[]).await;
             engines.take(engine).await;
         }
         engines
@@ -91,7 +95,7 @@ pub(crate) async fn look_again(agent: &Agent) {
         }
         None => {
             if let Some(engine) = Engine::find(&engines.addresses).await {
-                remove_left(&engine, agent.container_labels(), |key| agent.jobs.get(key).is_some()).await;
+                remove_left(&engine, agent.container_labels(), &agent.jobs.all()).await;
                 engines.take(engine).await;
                 services::find(agent).await;
                 engines.changed.notify_one();
@@ -100,11 +104,12 @@ pub(crate) async fn look_again(agent: &Agent) {
     }
 }
 
-/// Removes the containers of jobs, save those of which `held` says that they are looked after.
-async fn remove_left(engine: &Engine, labels: Labels<'_>, held: impl Fn(super::held::Key) -> bool) {
+/// Removes the containers of jobs, save those that are `held`, and kills what jobs left in other containers.
+async fn remove_left(engine: &Engine, labels: Labels<'_>, held: &[Arc<Held>]) {
+    let is_held = |key| held.iter().any(|held| held.key == key);
     match engine.containers(labels, Kind::Job, None).await {
         Ok(found) => {
-            for container in found.into_iter().filter(|container| !container.job.is_some_and(&held)) {
+            for container in found.into_iter().filter(|container| !container.job.is_some_and(is_held)) {
                 tracing::info!(
                     container = container.id,
                     "removing a container that an earlier run of this worker left behind"
@@ -115,5 +120,15 @@ async fn remove_left(engine: &Engine, labels: Labels<'_>, held: impl Fn(super::h
             }
         }
         Err(error) => tracing::warn!(%error, "cannot look for containers of an earlier run"),
+    }
+    let kept: Vec<JobId> = held.iter().filter(|held| !held.is_over()).map(|held| held.key.0).collect();
+    match engine.containers(labels, Kind::Service, None).await {
+        Ok(found) => {
+            for container in found.into_iter().filter(|container| container.runs) {
+                let left = Whose::Left { worker: labels.worker.clone(), kept: kept.clone() };
+                Processes::new(&container.id, left).kill(engine).await;
+            }
+        }
+        Err(error) => tracing::warn!(%error, "cannot look for programs of an earlier run"),
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! Its jobs are not taken up again: nobody knows what they wrote in the meantime. So before an
 //! agent registers, all of it is removed. Only an agent that holds the lock of its directory
-//! may do this.
+//! may do this. What runs in containers is for `engines` to end.
 
 use std::io;
 use std::path::Path;

@@ -208,6 +208,16 @@ async fn wrong_fields_are_named() {
         let error = peer.refused("container", &create(&more), "bad_frame").await;
         assert_eq!(error["field"], json!(field), "{more}: {error}");
     }
+    // In words that whoever asks knows, too.
+    for (more, field, words) in [
+        (json!({"restart": true}), "restart", "`true`, expected one of `no`, `on-failure`"),
+        (json!({"requires": 5}), "requires", "integer `5`, expected an object such as {\"gpus\":1"),
+        (json!({"mounts": ["a:/b"]}), "mounts[0]", "expected an object such as {\"volume\":\"world\",\"path\":"),
+    ] {
+        let error = peer.refused("container", &create(&more), "bad_frame").await;
+        assert_eq!(error["field"], json!(field), "{more}: {error}");
+        assert!(error["message"].as_str().is_some_and(|message| message.contains(words)), "{error}");
+    }
     for (data, code) in [
         (about("get", "ctr-9-c5000000"), "not_found"),
         (about("start", "nobody"), "not_found"),
@@ -399,6 +409,56 @@ async fn watchers_and_those_who_look_hear_of_containers() {
     worker.peer.say("container", &usage).await;
     worker.say(&start.end(1, 1)).await;
     assert_eq!(told(&mut watcher, "failed").await["container"]["exitCode"], 1);
+}
+
+#[tokio::test]
+async fn who_looks_at_too_many_containers_is_told_once() {
+    let server = TestServer::start().await;
+    let mut peer = server.user("ada").await;
+    let mut worker = node(&server, "w", &json!({})).await;
+    for _ in 0..128 {
+        let (id, _) = running(&mut peer, &mut worker, &json!({})).await;
+        done(&mut peer, about("stats", &id)).await;
+    }
+    let (one_more, _) = running(&mut peer, &mut worker, &json!({})).await;
+    peer.say("container", &about("stats", &one_more)).await;
+    peer.say("container", &about("get", &one_more)).await;
+    let refused = peer.next().await;
+    assert_eq!(refused["data"]["code"], "limit_exceeded", "{refused}");
+    peer.expect("container", "container").await;
+}
+
+#[tokio::test]
+async fn a_jobs_image_is_checked_like_a_containers() {
+    let server = TestServer::start().await;
+    let mut peer = server.user("ada").await;
+    let (web, ada) = (server.web(), server.token(Role::User, "ada").await);
+    let _worker = node(&server, "w", &json!({})).await;
+    for image in ["", "a b", "a\n", &"a".repeat(256)] {
+        let submit = json!({"opt": "submit", "image": image, "args": ["true"]});
+        let error = peer.refused("job", &submit, "bad_frame").await;
+        assert_eq!(error["field"], "image", "{image:?}: {error}");
+        let task = json!({"machine_id": "w", "containername": image, "command": "true"});
+        let asked = web.post("/api/task/request", &ada, task).await;
+        // There, an empty name is none.
+        assert_eq!(asked.status == 200, image.is_empty(), "{image:?}: {}", asked.text);
+    }
+}
+
+#[tokio::test]
+async fn a_container_whose_worker_is_away_takes_no_input() {
+    let server = TestServer::start().await;
+    let mut peer = server.user("ada").await;
+    let mut worker = node(&server, "w", &json!({})).await;
+    let (id, _) = running(&mut peer, &mut worker, &json!({})).await;
+    worker.peer.vanish();
+    let input = json!({"opt": "input", "containerId": id, "text": "hello"});
+    let error = eventually("the worker to be missed", async || {
+        let reply = peer.ask("container", &input).await;
+        (reply["type"] == "error").then(|| reply["data"].clone())
+    })
+    .await;
+    assert_eq!(error["message"], "the container's worker is away", "{error}");
 }
 
 #[tokio::test]

@@ -110,10 +110,12 @@ impl Reader {
                 self.acknowledge_container_if_asked(id, "resize").await
             }
             ContainerRequest::Stats(NamedContainer { container_id }) => {
+                let outbox = &self.session.outbox;
+                let container = self.dispatcher.may_look_at_stats(who, &container_id, outbox).await?;
                 // The reply first: what it asks for comes after it.
-                self.dispatcher.container_id(who, &container_id).await?;
                 self.acknowledge_container(id, "stats").await?;
-                Ok(self.dispatcher.look_at_stats(who, &container_id, &self.session.outbox).await?)
+                self.dispatcher.look_at_stats(container, outbox).await;
+                Ok(())
             }
             ContainerRequest::Unstats(NamedContainer { container_id }) => {
                 self.dispatcher.look_away(who, &container_id, &self.session.outbox).await?;

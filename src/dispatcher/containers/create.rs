@@ -7,6 +7,7 @@ use tracing::{debug, info};
 use super::super::{DispatchError, Dispatcher, audience};
 use crate::auth::Identity;
 use crate::model::container::Desired;
+use crate::model::spec::check_image;
 use crate::model::{Container, Job, JobSpec};
 use crate::protocol::audit::AuditAction;
 use crate::protocol::container::spec::{Create, Service};
@@ -21,9 +22,8 @@ use crate::store::jobs::{NewJob, QueueLimits};
 /// Containers of one account at the most: more than any machine runs, few enough to list.
 const CONTAINERS_MOST: usize = 1_000;
 
-/// Longest name of a container, and of an image: as registries have it.
+/// Longest name of a container.
 const NAME_MOST: usize = 64;
-const IMAGE_MOST: usize = 255;
 
 impl Dispatcher {
     /// Makes a container, and waits until it runs. One that cannot be started leaves nothing behind.
@@ -200,10 +200,7 @@ fn checked(create: Create) -> Result<JobSpec, WireError> {
         grace_secs,
     } = create;
     let image = image_id.unwrap_or_default();
-    if image.is_empty() || image.len() > IMAGE_MOST || image.contains(|c: char| c.is_whitespace() || c.is_control()) {
-        let message = format!("imageId must be an image's name of 1 to {IMAGE_MOST} characters, got {image:?}");
-        return Err(WireError::bad_field("imageId", message));
-    }
+    check_image("imageId", &image)?;
     if let Some(name) = &name {
         check_name(name)?;
     }

@@ -17,7 +17,7 @@ use crate::hub::{Item, Outbox};
 use crate::protocol::agent::{AgentContainerOrder, ContainerUsageReport, MeasureContainer};
 use crate::protocol::codec::encode;
 use crate::protocol::container::{ContainerEvent, StatsEvent};
-use crate::protocol::{ContainerId, ContainerRef};
+use crate::protocol::{ContainerId, ContainerRef, ErrorCode, WireError};
 
 /// How often workers are asked again.
 const ASK_EVERY: Duration = Duration::from_secs(5);
@@ -52,29 +52,32 @@ impl Lookers {
 }
 
 impl Dispatcher {
-    /// Sends this connection what a container uses, from now on.
+    /// A container that this connection may look at beside those that it looks at already.
     ///
     /// # Errors
     /// `not_found`, `limit_exceeded`, or the store.
-    pub async fn look_at_stats(
+    pub async fn may_look_at_stats(
         &self,
         who: &Identity,
         named: &ContainerRef,
         outbox: &Arc<Outbox>,
-    ) -> Result<(), DispatchError> {
+    ) -> Result<ContainerId, DispatchError> {
         let id = self.container_id(who, named).await?;
+        let lookers = self.0.stats.lookers.lock();
+        let looks = lookers.of.iter().filter(|(at, lookers)| **at != id && is_among(outbox, lookers)).count();
+        if looks >= LOOKS_MOST {
+            let message = format!("this connection looks at {LOOKS_MOST} containers, which is the limit");
+            return Err(WireError::new(ErrorCode::LimitExceeded, message).into());
+        }
+        Ok(id)
+    }
+
+    /// Sends this connection what a container uses, from now on. It [may](Self::may_look_at_stats) do so.
+    pub async fn look_at_stats(&self, id: ContainerId, outbox: &Arc<Outbox>) {
         let begin = {
             let mut lookers = self.0.stats.lookers.lock();
-            let is_own = |other: &Weak<Outbox>| std::ptr::eq(other.as_ptr(), Arc::as_ptr(outbox));
-            let looks = lookers.of.values().filter(|lookers| lookers.iter().any(is_own)).count();
             let here = lookers.of.entry(id).or_default();
-            if !here.iter().any(is_own) {
-                if looks >= LOOKS_MOST {
-                    let message = format!("this connection looks at {LOOKS_MOST} containers, which is the limit");
-                    let error = crate::protocol::WireError::new(crate::protocol::ErrorCode::LimitExceeded, message);
-                    lookers.tidy();
-                    return Err(error.into());
-                }
+            if !is_among(outbox, here) {
                 here.push(Arc::downgrade(outbox));
             }
             !std::mem::replace(&mut lookers.asking, true)
@@ -82,9 +85,8 @@ impl Dispatcher {
         if begin {
             self.0.shutdown.spawn(ask(self.clone()));
         } else {
-            self.ask_for_stats(id).await?;
+            self.try_to_ask_for_stats(id).await;
         }
-        Ok(())
     }
 
     /// Sends no more of it.
@@ -127,6 +129,13 @@ impl Dispatcher {
         }
     }
 
+    /// One that cannot be asked now is asked with the others.
+    async fn try_to_ask_for_stats(&self, id: ContainerId) {
+        if let Err(error) = self.ask_for_stats(id).await {
+            debug!(%error, container = %id, "a worker could not be asked what a container uses");
+        }
+    }
+
     async fn ask_for_stats(&self, id: ContainerId) -> Result<(), DispatchError> {
         if let Some(container) = self.0.book.get(id).await? {
             let measure = MeasureContainer { container_id: id, secs: MEASURE_SECS };
@@ -156,9 +165,11 @@ async fn ask(dispatcher: Dispatcher) {
             lookers.of.keys().copied().collect()
         };
         for id in wanted {
-            if let Err(error) = dispatcher.ask_for_stats(id).await {
-                debug!(%error, container = %id, "a worker could not be asked what a container uses");
-            }
+            dispatcher.try_to_ask_for_stats(id).await;
         }
     }
+}
+
+fn is_among(outbox: &Arc<Outbox>, lookers: &[Weak<Outbox>]) -> bool {
+    lookers.iter().any(|other| std::ptr::eq(other.as_ptr(), Arc::as_ptr(outbox)))
 }

@@ -12,7 +12,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use crate::protocol::codec::typed;
 use crate::protocol::error::WireError;
 use crate::protocol::id::{Attempt, WorkerId};
-use crate::protocol::lenient::or_default;
+use crate::protocol::lenient::{or_default, word_or_default};
 use crate::protocol::spec::{Requires, Tty};
 
 /// `create`.
@@ -65,7 +65,7 @@ pub struct Create {
     #[serde(skip_serializing_if = "Option::is_none", alias = "worker_id", alias = "machine_id", alias = "machineId")]
     pub worker_id: Option<WorkerId>,
     /// When it is started again by itself.
-    #[serde(deserialize_with = "or_default", skip_serializing_if = "is_default")]
+    #[serde(deserialize_with = "word_or_default", skip_serializing_if = "is_default")]
     pub restart: Restart,
     /// Between SIGTERM and SIGKILL, in seconds; 10 unless given.
     #[serde(skip_serializing_if = "Option::is_none", alias = "grace_secs")]
@@ -209,7 +209,7 @@ impl JsonSchema for Port {
 
 /// A volume, and where it is seen. It belongs to the container, and goes with it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", expecting = "an object such as {\"volume\":\"world\",\"path\":\"/srv/world\"}")]
 pub struct Mount {
     /// Its name: 1 to 64 letters, digits, `.`, `_` or `-`.
     #[serde(alias = "name", alias = "source")]

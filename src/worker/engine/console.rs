@@ -28,7 +28,7 @@ pub(crate) struct Console {
     shared: Arc<Mutex<Shared>>,
 }
 
-/// What a container wrote first.
+/// What a container wrote first, and whether it has written all.
 #[derive(Debug, Clone)]
 pub(crate) struct FirstWords(Arc<Mutex<Shared>>);
 
@@ -46,6 +46,8 @@ struct Shared {
     /// The beginning of all that came.
     first_words: Vec<u8>,
     ended: bool,
+    /// Who waits for the end.
+    on_end: Option<Waker>,
 }
 
 impl std::fmt::Debug for Shared {
@@ -69,19 +71,45 @@ pub(super) fn terminal(from: Reader) -> (Console, FirstWords) {
 }
 
 impl FirstWords {
-    /// What the engine, or its init process, had to say of a program that could not be started: that comes first, because
-    /// nothing else ran.
+    /// What the engine, or its init process, had to say of a program that could not be started, to follow "cannot start":
+    /// that comes first, because nothing else ran.
     pub(crate) fn complaint(&self) -> Option<String> {
         let shared = self.0.lock();
         let words = String::from_utf8_lossy(&shared.first_words);
-        if words.starts_with("OCI runtime exec failed") {
-            // … unable to start container process: exec: "nosuch": executable file not found in $PATH: unknown
-            let line = words.lines().next()?.trim_end().trim_end_matches(": unknown");
-            return Some(line.split_once(" exec: ").map_or(line, |(_, complaint)| complaint).to_owned());
+        if let Some(complaint) = words.strip_prefix("OCI runtime exec failed: ") {
+            return Some(of_runtime(complaint.lines().next()?.trim_end().trim_end_matches(": unknown")));
         }
         let complaint = words.strip_prefix("[FATAL tini (")?.split_once(")] exec ")?.1;
         let (program, why) = complaint.lines().next()?.trim_end().rsplit_once(" failed: ")?;
         Some(format!("{program:?}: {why}"))
+    }
+
+    /// Resolves once all that there was has been read. One at a time may wait for that.
+    pub(super) async fn ended(&self) {
+        std::future::poll_fn(|context| {
+            let mut shared = self.0.lock();
+            if shared.ended {
+                return Poll::Ready(());
+            }
+            shared.on_end = Some(context.waker().clone());
+            Poll::Pending
+        })
+        .await;
+    }
+}
+
+/// A complaint of the engine's runtime without what it says of itself:
+/// `exec failed: unable to start container process: exec: "nosuch": executable file not found in $PATH`.
+fn of_runtime(complaint: &str) -> String {
+    let ways = ["unable to start container process: ", "starting container process caused: "];
+    let why = ways.iter().find_map(|way| complaint.split_once(way)).map_or(complaint, |(_, why)| why);
+    let in_dir = || {
+        let (dir, why) = why.strip_prefix("chdir to cwd (")?.split_once(") set in config.json failed: ")?;
+        Some(format!("in {dir}: {why}"))
+    };
+    match why.strip_prefix("exec: ") {
+        Some(why) => why.to_owned(),
+        None => in_dir().unwrap_or_else(|| format!("the program: {why}")),
     }
 }
 
@@ -96,6 +124,7 @@ impl Shared {
             waiting: [None, None],
             first_words: Vec::new(),
             ended: false,
+            on_end: None,
         }))
     }
 
@@ -170,6 +199,9 @@ impl Shared {
         self.ended = true;
         self.wake(StreamName::Stdout);
         self.wake(StreamName::Stderr);
+        if let Some(waker) = self.on_end.take() {
+            waker.wake();
+        }
     }
 
     fn wake(&mut self, stream: StreamName) {

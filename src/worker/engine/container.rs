@@ -152,10 +152,10 @@ impl Contained {
         tty: Option<(u16, u16)>,
         kernel_log: Option<KernelLog>,
     ) -> Self {
-        let exit = Box::pin(target.clone().exit(Arc::clone(engine), kernel_log));
+        let first_words = streams.first_words.clone();
+        let exit = Box::pin(target.clone().exit(Arc::clone(engine), kernel_log, first_words.clone()));
         // Engines before API 1.42 do not take the size when they make a container.
         let orders = tty.into_iter().map(|(cols, rows)| Order::Resize(cols, rows)).collect();
-        let first_words = streams.first_words.clone();
         Self { engine: Arc::clone(engine), target, first_words, exit, ordering: None, orders }
     }
 
@@ -247,11 +247,11 @@ impl Target {
         }
     }
 
-    async fn exit(self, engine: Arc<Engine>, kernel_log: Option<KernelLog>) -> Exit {
+    async fn exit(self, engine: Arc<Engine>, kernel_log: Option<KernelLog>, words: FirstWords) -> Exit {
         match self {
             Self::Job(id) => engine.exit(&id, false, kernel_log).await,
             Self::Service(id) => engine.exit(&id, true, kernel_log).await,
-            Self::Exec(exec) => exec.exit(&engine).await,
+            Self::Exec(exec) => exec.exit(&engine, words).await,
         }
     }
 

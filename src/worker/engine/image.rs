@@ -63,6 +63,7 @@ fn not_had(image: &str, error: Error) -> EngineError {
         | EngineError::NoSpace(_)
         | EngineError::PortTaken(_)
         | EngineError::NoProgram { .. }
+        | EngineError::NoNetwork
         | EngineError::NotRunning
         | EngineError::Gone(_)) => other,
     }

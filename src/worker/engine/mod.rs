@@ -14,6 +14,7 @@ pub(crate) mod exit;
 mod image;
 mod kernel_log;
 mod log;
+pub(crate) mod processes;
 pub(crate) mod recipe;
 mod stream;
 pub(crate) mod usage;
@@ -79,6 +80,11 @@ pub(crate) enum EngineError {
     /// Somebody else has the port.
     #[error("a port is taken: {0}")]
     PortTaken(String),
+    /// The worker's settings leave a container no way to be reached.
+    #[error(
+        "its worker gives containers no network (--container-service-network none), so no port of it can be reached"
+    )]
+    NoNetwork,
     /// The program of the container cannot be started.
     #[error("cannot start {program:?}: {message}")]
     NoProgram {
@@ -140,6 +146,7 @@ impl EngineError {
             Self::NoImage { .. }
             | Self::NoSpace(_)
             | Self::PortTaken(_)
+            | Self::NoNetwork
             | Self::NotRunning
             | Self::Gone(_)
             | Self::Refused(_) => None,
@@ -210,6 +217,8 @@ pub(crate) struct Found {
     pub(crate) job: Option<(JobId, Attempt)>,
     /// It was made and never started.
     pub(crate) is_new: bool,
+    /// It runs.
+    pub(crate) runs: bool,
 }
 
 impl Engine {
@@ -269,8 +278,9 @@ impl Engine {
         let found = self.docker.list_containers(Some(options)).await?.into_iter().filter_map(|container| {
             let labels = container.labels.unwrap_or_default();
             let job = || Some((labels.get(ID)?.parse().ok()?, labels.get(ATTEMPT)?.parse().ok()?));
-            let is_new = container.state == Some(ContainerSummaryStateEnum::CREATED);
-            Some(Found { id: container.id?, job: job(), is_new })
+            let is = |state| container.state == Some(state);
+            let (is_new, runs) = (is(ContainerSummaryStateEnum::CREATED), is(ContainerSummaryStateEnum::RUNNING));
+            Some(Found { job: job(), is_new, runs, id: container.id? })
         });
         Ok(found.collect())
     }

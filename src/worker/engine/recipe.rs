@@ -14,8 +14,12 @@ use nix::unistd::{Gid, Uid};
 use super::{Engine, Kind, Labels, log};
 use crate::config::ContainerSettings;
 use crate::model::{JobSpec, Program};
-use crate::protocol::container::spec::Service;
+use crate::protocol::container::BoundPort;
+use crate::protocol::container::spec::{Port, Service};
 use crate::protocol::{Attempt, ContainerId, JobId};
+
+/// The network of which nothing is reached.
+pub(crate) const NO_NETWORK: &str = "none";
 
 /// Where a job finds its workspace.
 pub(crate) const WORKSPACE: &str = "/workspace";
@@ -121,6 +125,8 @@ pub(crate) struct ServiceRecipe<'a> {
     pub(crate) attempt: Attempt,
     pub(crate) spec: &'a JobSpec,
     pub(crate) service: &'a Service,
+    /// Its ports: those of `service`, or [`same_ports`].
+    pub(crate) ports: Vec<Port>,
     pub(crate) image: &'a str,
     /// Its data directory on this machine.
     pub(crate) data: &'a Path,
@@ -141,7 +147,7 @@ impl ServiceRecipe<'_> {
     /// In the engine's words. What it may do is what the engine lets containers do, but for the privileges that it could
     /// gain.
     pub(crate) fn body(&self, engine: &Engine) -> ContainerCreateBody {
-        let Self { id, attempt, spec, service, image, data, env, gpus, labels, settings } = self;
+        let Self { id, attempt, spec, service, ports, image, data, env, gpus, labels, settings } = self;
         let (entrypoint, cmd) = program(&spec.program, spec.tty.filter(|_| !engine.sizes_terminals));
         let mut env = env.clone();
         if spec.tty.is_some() && !spec.env.contains_key("TERM") {
@@ -155,7 +161,7 @@ impl ServiceRecipe<'_> {
             service.mounts.iter().map(|mount| bind(&volume(data, &mount.volume), &mount.path, mount.read_only));
         let log = log::OPTIONS.map(|(name, value)| (name.to_owned(), value.to_owned()));
         let mut bindings: PortMap = HashMap::new();
-        for port in &service.ports {
+        for port in ports {
             let host_port = port.host.map(|port| port.to_string()).unwrap_or_default();
             let binding = PortBinding { host_ip: None, host_port: Some(host_port) };
             let name = format!("{}/{}", port.container, port.protocol.as_str());
@@ -188,6 +194,19 @@ impl ServiceRecipe<'_> {
             ..ContainerCreateBody::default()
         }
     }
+}
+
+/// `wanted`, with the ports of the machine that were theirs `before` where any will do.
+pub(crate) fn same_ports(wanted: &[Port], before: &[BoundPort]) -> Vec<Port> {
+    let is_wanted =
+        |bound: &&BoundPort| wanted.iter().all(|port| (port.host, port.protocol) != (Some(bound.host), bound.protocol));
+    let mut free: Vec<&BoundPort> = before.iter().filter(is_wanted).collect();
+    let same = |port: &Port| {
+        let is_same = |bound: &&BoundPort| (bound.container, bound.protocol) == (port.container, port.protocol);
+        let host = port.host.or_else(|| Some(free.remove(free.iter().position(is_same)?).host));
+        Port { host, ..*port }
+    };
+    wanted.iter().map(same).collect()
 }
 
 /// Where a volume lies in the data directory of its container.

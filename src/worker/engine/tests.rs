@@ -7,11 +7,12 @@ use bollard::Docker;
 use proptest::prelude::*;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use super::recipe::JobRecipe;
+use super::recipe::{JobRecipe, same_ports};
 use super::*;
 use crate::config::ContainerSettings;
 use crate::model::spec::Requires;
 use crate::model::{JobSpec, Program};
+use crate::protocol::container::spec::Port;
 
 /// One piece as the engine sends it.
 fn piece(stream: u8, bytes: &[u8]) -> Vec<u8> {
@@ -59,9 +60,22 @@ async fn what_init_has_to_complain_of_is_told_from_what_programs_say() {
     let complaint = b"[FATAL tini (7)] exec nosuch failed: No such file or directory\n";
     let (_, err, words) = read_both(vec![piece(2, complaint)]).await;
     assert_eq!((&*err, words.as_deref()), (&complaint[..], Some("\"nosuch\": No such file or directory")));
-    let complaint =
-        b"OCI runtime exec failed: exec failed: unable to start container process: exec: \"a\": not found: unknown\r\n";
-    assert_eq!(read_both(vec![piece(1, complaint)]).await.2.as_deref(), Some("\"a\": not found"));
+    for (said, told) in [
+        ("unable to start container process: exec: \"a\": not found: unknown", "\"a\": not found"),
+        (
+            "container_linux.go:380: starting container process caused: exec: \"a\": not found: unknown",
+            "\"a\": not found",
+        ),
+        (
+            "unable to start container process: chdir to cwd (\"/x\") set in config.json failed: no such file or directory: unknown",
+            "in \"/x\": no such file or directory",
+        ),
+        ("unable to start container process: no more: unknown", "the program: no more"),
+        ("cannot exec in a stopped container: unknown", "the program: exec failed: cannot exec in a stopped container"),
+    ] {
+        let complaint = format!("OCI runtime exec failed: exec failed: {said}\r\n");
+        assert_eq!(read_both(vec![piece(1, complaint.as_bytes())]).await.2.as_deref(), Some(told));
+    }
     assert_eq!(read_both(vec![piece(1, b"hello\n"), piece(2, complaint)]).await.2, None);
 }
 
@@ -115,6 +129,28 @@ fn a_job_cannot_lift_what_is_forbidden() {
     assert_eq!(host.mounts.unwrap().len(), 1, "nothing but the workspace");
     let labels = body.labels.unwrap();
     assert_eq!((&*labels[KIND], &*labels[ID], &*labels[ATTEMPT]), ("job", "job-1-00000001", "2"));
+}
+
+#[test]
+fn ports_that_were_chosen_are_asked_for_again_and_those_that_were_asked_for_stay() {
+    let wanted = |ports: &[&str]| ports.iter().map(|port| port.parse().unwrap()).collect::<Vec<Port>>();
+    let bound = |container, host, protocol| BoundPort { container, host, address: String::new(), protocol };
+    let before = [
+        bound(53, 32_001, Protocol::Udp),
+        bound(80, 32_001, Protocol::Tcp),
+        bound(80, 32_002, Protocol::Tcp),
+        bound(81, 90, Protocol::Tcp),
+    ];
+    for (asked, again) in [
+        (&["80", "53/udp"][..], &["32001:80", "32001:53/udp"][..]),
+        (&["80", "80", "80"], &["32001:80", "32002:80", "80"]),
+        (&["53", "8080:80"], &["53", "8080:80"]),
+        (&["80", "32001:90"], &["32002:80", "32001:90"]),
+        (&["81", "90:90/udp"], &["90:81", "90:90/udp"]),
+    ] {
+        assert_eq!(same_ports(&wanted(asked), &before), wanted(again), "{asked:?}");
+    }
+    assert_eq!(same_ports(&wanted(&["80"]), &[]), wanted(&["80"]));
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! What a container uses, from two looks at its counters.
 
 use bollard::models::{ContainerBlkioStats, ContainerCpuStats, ContainerMemoryStats, ContainerStatsResponse};
-use bollard::query_parameters::StatsOptionsBuilder;
+use bollard::query_parameters::{InspectContainerOptions, StatsOptionsBuilder};
 use futures_util::stream::{BoxStream, StreamExt};
 use tokio::time::Instant;
 
@@ -22,11 +22,12 @@ struct Counters {
 pub(crate) struct Look {
     at: Instant,
     stats: Box<ContainerStatsResponse>,
+    memory_limit: u64,
 }
 
 impl Look {
-    fn of(stats: ContainerStatsResponse) -> Self {
-        Self { at: Instant::now(), stats: Box::new(stats) }
+    fn of(stats: ContainerStatsResponse, memory_limit: u64) -> Self {
+        Self { at: Instant::now(), stats: Box::new(stats), memory_limit }
     }
 
     /// What it used since an earlier look.
@@ -40,7 +41,7 @@ impl Look {
                 (Some(_) | None, _) => 0.0,
             },
             memory_bytes: in_use(&memory),
-            memory_limit_bytes: memory.limit.unwrap_or(0),
+            memory_limit_bytes: self.memory_limit,
             network_in_bytes: rate(old.received, new.received, secs),
             network_out_bytes: rate(old.sent, new.sent, secs),
             disk_read_bytes: rate(old.read, new.read, secs),
@@ -52,12 +53,13 @@ impl Look {
 
 impl Engine {
     /// What the container uses, about once a second, for as long as it runs.
-    pub(crate) fn usage(&self, id: &str) -> BoxStream<'static, ContainerUsage> {
+    pub(crate) async fn usage(&self, id: &str) -> BoxStream<'static, ContainerUsage> {
+        let memory_limit = self.memory_limit(id).await;
         let options = StatsOptionsBuilder::default().stream(true).build();
         let mut before: Option<Look> = None;
         let looks = self.docker.stats(id, Some(options)).filter_map(move |look| {
             let usage = look.ok().and_then(|look| {
-                let look = Look::of(look);
+                let look = Look::of(look, memory_limit);
                 // The first look has nothing to compare with.
                 let usage = before.as_ref().map(|before| look.since(before));
                 before = Some(look);
@@ -72,7 +74,15 @@ impl Engine {
     pub(crate) async fn look(&self, id: &str) -> Option<Look> {
         let options = StatsOptionsBuilder::default().stream(false).one_shot(true).build();
         let look = self.docker.stats(id, Some(options)).next().await?;
-        Some(Look::of(look.ok()?))
+        Some(Look::of(look.ok()?, self.memory_limit(id).await))
+    }
+
+    /// How much memory the container was given; 0 where that is not limited. Among the counters that would be the whole
+    /// machine's.
+    async fn memory_limit(&self, id: &str) -> u64 {
+        let container = self.docker.inspect_container(id, None::<InspectContainerOptions>).await;
+        let limit = container.ok().and_then(|container| container.host_config?.memory);
+        limit.and_then(|bytes| u64::try_from(bytes).ok()).unwrap_or(0)
     }
 }
 

@@ -25,7 +25,7 @@ use super::agent::Agent;
 use super::contained::{self, insist, tell};
 use super::ending::Ending;
 use super::engine::container::{Contained, Streams};
-use super::engine::recipe::{ServiceRecipe, volume};
+use super::engine::recipe::{NO_NETWORK, ServiceRecipe, same_ports, volume};
 use super::engine::{Engine, EngineError, Kind};
 use super::executor::Process;
 use super::held::Held;
@@ -169,6 +169,9 @@ impl Service<'_> {
         let (Some(image), Some(service)) = (&spec.image, &spec.service) else {
             return Err(EngineError::Refused("it has no image".to_owned()).into());
         };
+        if agent.containers.service_network == NO_NETWORK && !service.ports.is_empty() {
+            return Err(EngineError::NoNetwork.into());
+        }
         let engine = self.engine()?;
         let overdue = Instant::now() + FOREVER;
         let provided = tokio::select! {
@@ -183,11 +186,13 @@ impl Service<'_> {
         let data = place.data();
         let volumes = service.mounts.iter().map(|mount| volume(&data, &mount.volume));
         place.make(volumes).map_err(|error| EngineError::of_disk(&error))?;
-        let recipe = ServiceRecipe {
+        let before = place.start().map(|start| start.ports).unwrap_or_default();
+        let mut recipe = ServiceRecipe {
             id,
             attempt: held.key.1,
             spec,
             service,
+            ports: same_ports(&service.ports, &before),
             image,
             data: &data,
             env: contained::environment(agent, held, assignment),
@@ -195,23 +200,32 @@ impl Service<'_> {
             labels: agent.container_labels(),
             settings: &agent.containers,
         };
-        let mut start = Start::new(held.key.1, held.written().1);
-        let made = |docker: &str| {
+        let mut start = Start::new(held.key.1, held.written().1, before);
+        let mut made = |docker: &str| {
             docker.clone_into(&mut start.docker);
             place.keep(&start)
         };
-        let body = recipe.body(&engine);
-        let (container, streams) =
-            Contained::start(&engine, &recipe.name(), body, Kind::Service, spec.tty, made).await?;
-        Ok(Begun::Now(Box::new((container, streams).into()), start))
+        let mut begin = async |recipe: &ServiceRecipe<'_>| {
+            let body = recipe.body(&engine);
+            Contained::start(&engine, &recipe.name(), body, Kind::Service, spec.tty, &mut made).await
+        };
+        let begun = match begin(&recipe).await {
+            // Somebody has taken a port meanwhile that was only chosen: any other will do.
+            Err(EngineError::PortTaken(_)) if recipe.ports != service.ports => {
+                recipe.ports.clone_from(&service.ports);
+                begin(&recipe).await
+            }
+            begun => begun,
+        };
+        Ok(Begun::Now(Box::new(begun?.into()), start))
     }
 
     /// Watches over a container until it ends or is let go of, however often its streams are cut off.
     async fn watch(&self, begun: Begun) {
         let Self { agent, held, .. } = *self;
         let (mut process, mut start) = match begun {
-            Begun::Now(process, start) => {
-                self.say_started(&start).await;
+            Begun::Now(process, mut start) => {
+                self.say_started(&mut start).await;
                 (Some(process), start)
             }
             Begun::Before(start) => (None, start),
@@ -279,13 +293,21 @@ impl Service<'_> {
         }
     }
 
-    async fn say_started(&self, start: &Start) {
+    /// Says that it runs, and how it is reached, which is written down for the next start.
+    async fn say_started(&self, start: &mut Start) {
+        let Self { agent, held, id } = *self;
         let ports = match self.engine() {
             Ok(engine) => engine.ports(&start.docker).await.unwrap_or_default(),
             Err(_) => Vec::new(),
         };
-        let started = ContainerStarted { container_id: self.id, attempt: self.held.key.1, ports };
-        self.held.say(&self.agent.outbox, encode(&AgentContainerReport::Started(started)));
+        if !ports.is_empty() && ports != start.ports {
+            start.ports.clone_from(&ports);
+            if let Err(error) = Place::of(&agent.home, id).keep(start) {
+                tracing::warn!(%error, container = %id, "cannot write down the ports of a container");
+            }
+        }
+        let started = ContainerStarted { container_id: id, attempt: held.key.1, ports };
+        held.say(&agent.outbox, encode(&AgentContainerReport::Started(started)));
     }
 
     /// It cannot be started: says why, to whoever asked for it, and ends the attempt.
@@ -304,6 +326,7 @@ impl From<&EngineError> for WireError {
         let (code, field) = match error {
             EngineError::NoImage { .. } => (ErrorCode::NotFound, Some("imageId")),
             EngineError::PortTaken(_) => (ErrorCode::Conflict, Some("ports")),
+            EngineError::NoNetwork => (ErrorCode::Unsatisfiable, Some("ports")),
             EngineError::NoSpace(_) => (ErrorCode::LimitExceeded, None),
             EngineError::Gone(_) => (ErrorCode::Unsatisfiable, None),
             EngineError::NoProgram { .. } | EngineError::NotRunning | EngineError::Refused(_) => {

@@ -124,7 +124,7 @@ async fn end_in_engine(agent: &Agent, id: ContainerId, how: End) -> Result<(), E
 /// Says what a container uses, while that is asked.
 async fn measure(agent: Arc<Agent>, id: ContainerId) {
     if let (Some(engine), Some(docker)) = (agent.engine.now(), docker_id(&agent, id)) {
-        let mut looks = engine.usage(&docker);
+        let mut looks = engine.usage(&docker).await;
         loop {
             let Some(until) = agent.asides.measured.lock().get(&id).copied() else { break };
             let left = until.saturating_duration_since(Instant::now());

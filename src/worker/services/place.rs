@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use crate::protocol::container::BoundPort;
 use crate::protocol::{Attempt, ContainerId};
 use crate::worker::agent::Agent;
 use crate::worker::home::Home;
@@ -22,18 +23,21 @@ pub(super) struct Start {
     pub(super) stderr: u64,
     /// Our own words in the attempt's standard error, which are not in that log: where they begin, and their length.
     pub(super) own: Vec<(u64, u64)>,
+    /// How it is reached on this machine, or was before: the next start asks for the same ports.
+    #[serde(default)]
+    pub(super) ports: Vec<BoundPort>,
 }
 
 impl Start {
-    /// A container that is just being made, after so many bytes of our own.
-    pub(super) fn new(attempt: Attempt, own: u64) -> Self {
-        Self { docker: String::new(), attempt, stdout: 0, stderr: 0, own: vec![(0, own)] }
+    /// A container that is just being made, after so many bytes of our own. The one before had these ports.
+    pub(super) fn new(attempt: Attempt, own: u64, ports: Vec<BoundPort>) -> Self {
+        Self { docker: String::new(), attempt, stdout: 0, stderr: 0, own: vec![(0, own)], ports }
     }
 
     /// The same container under another attempt, after what is stored of this one.
     pub(super) fn taken_over(self, attempt: Attempt, stored: (u64, u64)) -> Self {
         let (stdout, stderr) = self.in_log(stored);
-        Self { docker: self.docker, attempt, stdout, stderr, own: Vec::new() }
+        Self { attempt, stdout, stderr, own: Vec::new(), ..self }
     }
 
     /// Where in the engine's log the byte after these of the attempt is.
@@ -108,10 +112,11 @@ pub(crate) fn docker_id(agent: &Agent, id: ContainerId) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::protocol::container::spec::Protocol;
 
     #[test]
     fn our_own_words_are_not_looked_for_in_the_engines_log() {
-        let mut start = Start::new(1, 10);
+        let mut start = Start::new(1, 10, Vec::new());
         assert_eq!(start.in_log((5, 0)), (5, 0));
         assert_eq!(start.in_log((5, 7)), (5, 0), "half of what was said before the container ran");
         assert_eq!(start.in_log((5, 30)), (5, 20));
@@ -145,9 +150,14 @@ mod tests {
         let place = Place(dir.path().join("ctr-1-00000001"));
         assert_eq!(place.start(), None);
         place.make([place.data().join("volumes/a")].into_iter()).unwrap();
-        let start = Start { docker: "d".to_owned(), attempt: 3, stdout: 1, stderr: 2, own: vec![(0, 4)] };
+        let port = BoundPort { container: 80, host: 32_768, address: String::new(), protocol: Protocol::Udp };
+        let start =
+            Start { docker: "d".to_owned(), attempt: 3, stdout: 1, stderr: 2, own: vec![(0, 4)], ports: vec![port] };
         place.keep(&start).unwrap();
-        assert_eq!(place.start(), Some(start));
+        assert_eq!(place.start(), Some(start.clone()));
+        let older = r#"{"docker":"d","attempt":3,"stdout":1,"stderr":2,"own":[[0,4]]}"#;
+        fs::write(place.0.join("start.json"), older).unwrap();
+        assert_eq!(place.start(), Some(Start { ports: Vec::new(), ..start }), "written before ports were");
         let mode = |path: PathBuf| fs::metadata(path).unwrap().permissions().mode() & 0o777;
         assert_eq!([place.0.clone(), place.data(), place.data().join("volumes/a")].map(mode), [0o700, 0o777, 0o777]);
     }

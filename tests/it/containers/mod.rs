@@ -1,6 +1,7 @@
-//! Containers, in a real engine: `jobs` with an image, and `services`, which are more than jobs.
+//! Containers, in a real engine: `jobs` with an image, `services`, which are more than jobs, and `programs` inside those.
 
 mod jobs;
+mod programs;
 mod services;
 
 use serde_json::{Value, json};

@@ -47,11 +47,11 @@ impl Console {
 }
 
 impl Site {
-    async fn ask(&mut self, opt: &str, id: &str) -> Value {
+    pub(super) async fn ask(&mut self, opt: &str, id: &str) -> Value {
         self.user.ask("container", &json!({"opt": opt, "containerId": id})).await
     }
 
-    async fn create(&mut self, mut spec: Value) -> (String, Value) {
+    pub(super) async fn create(&mut self, mut spec: Value) -> (String, Value) {
         spec["opt"] = json!("create");
         spec["imageId"] = spec.get("imageId").cloned().unwrap_or(json!(IMAGE));
         spec["workerId"] = json!(self.id);
@@ -59,7 +59,7 @@ impl Site {
         (created["containerId"].as_str().expect("an id").to_owned(), created)
     }
 
-    async fn do_it(&mut self, opt: &str, id: &str) {
+    pub(super) async fn do_it(&mut self, opt: &str, id: &str) {
         self.user.get("container", &json!({"opt": opt, "containerId": id, "graceSecs": 1}), "ok").await;
     }
 
@@ -77,11 +77,11 @@ impl Site {
         }
     }
 
-    async fn record(&mut self, id: &str) -> Value {
+    pub(super) async fn record(&mut self, id: &str) -> Value {
         self.user.get("container", &json!({"opt": "get", "containerId": id}), "container").await["container"].clone()
     }
 
-    async fn status_is(&mut self, id: &str, status: &str) -> Value {
+    pub(super) async fn status_is(&mut self, id: &str, status: &str) -> Value {
         eventually(&format!("{id} to be {status}"), async || {
             let record = self.record(id).await;
             (record["status"] == status).then_some(record)
@@ -94,7 +94,7 @@ impl Site {
         worker.join("containers").join(id).join("data")
     }
 
-    async fn remove_all(&mut self, ids: &[String]) {
+    pub(super) async fn remove_all(&mut self, ids: &[String]) {
         for id in ids {
             self.do_it("remove", id).await;
         }
@@ -176,54 +176,6 @@ async fn what_cannot_be_started_says_why_and_leaves_nothing() {
     let spec = create(json!({"imageId": IMAGE, "ports": [taken], "command": "sleep 1000", "workerId": site.id}));
     let error = site.user.refused("container", &spec, "conflict").await;
     assert_eq!(error["field"], "ports", "{error}");
-    site.remove_all(&[id]).await;
-}
-
-#[tokio::test]
-async fn programs_run_inside_a_running_container() {
-    let mut site = Site::start().await;
-    let (id, _) = site.create(json!({"command": "echo mine > /tmp/f; sleep 1000", "env": {"OWN": "yes"}})).await;
-    let exec = |more: Value| {
-        let mut data = more;
-        data["opt"] = json!("exec");
-        data["containerId"] = json!(id);
-        data
-    };
-    let submitted =
-        site.user.ask("container", &exec(json!({"command": "cat /tmp/f; echo $OWN; echo e >&2; exit 4"}))).await;
-    assert_eq!(submitted["data"]["opt"], "submitted", "{submitted}");
-    let done = site.outcome().await;
-    assert_eq!((&*done.stdout, &*done.stderr, done.reason()), ("mine\nyes\n", "e\n", ("exit", Some(4))), "{done:?}");
-
-    site.user.ask("container", &exec(json!({"args": ["no-such-program"]}))).await;
-    let done = site.outcome().await;
-    assert_eq!(done.reason(), ("spawn_error", Some(127)), "{done:?}");
-
-    let tty = json!({"command": "stty size; read x; echo got $x", "tty": {"cols": 70, "rows": 20}});
-    let job = site.user.ask("container", &exec(tty)).await["data"]["jobId"].clone();
-    site.until_said("20 70").await;
-    site.user.say("job", &json!({"opt": "input", "jobId": job, "text": "it\n"})).await;
-    let done = site.outcome().await;
-    assert!(done.stdout.ends_with("got it\r\n") && done.reason().1 == Some(0), "{done:?}");
-
-    let stubborn = json!({"command": "sleep 7777 & trap '' TERM; echo ready; while :; do sleep 1; done"});
-    let job = site.user.ask("container", &exec(stubborn)).await["data"]["jobId"].clone();
-    site.until_said("ready").await;
-    site.user.get("job", &json!({"opt": "cancel", "jobId": job, "graceSecs": 0.3}), "ok").await;
-    assert_eq!(site.outcome().await.reason(), ("cancelled", Some(137)));
-    let left = engine::docker(&["top", &site.containers()]);
-    assert!(!left.contains("7777"), "what it started goes with it: {left}");
-    site.remove_all(&[id]).await;
-}
-
-#[tokio::test]
-async fn what_runs_inside_a_container_has_its_gpus_whatever_it_asks_for() {
-    let mut site = Site::with(engine::address(), &["--gpus", "2"]).await;
-    let (id, _) = site.create(json!({"command": "sleep 1000", "gpuIds": [1]})).await;
-    let env = json!({"CUDA_VISIBLE_DEVICES": "0", "OTHER": "kept"});
-    let exec = json!({"opt": "exec", "containerId": id, "command": "echo $CUDA_VISIBLE_DEVICES $OTHER", "env": env});
-    assert_eq!(site.user.ask("container", &exec).await["data"]["opt"], "submitted");
-    assert_eq!(site.outcome().await.stdout, "1 kept\n");
     site.remove_all(&[id]).await;
 }
 
@@ -361,6 +313,55 @@ async fn twenty_containers_run_beside_each_other() {
 }
 
 #[tokio::test]
+async fn a_port_that_was_chosen_stays_the_same_unless_somebody_takes_it() {
+    let mut site = Site::start().await;
+    let spec = json!({"ports": [80, "53/udp"], "command": "sleep 1000"});
+    let (id, created) = site.create(spec).await;
+    site.do_it("restart", &id).await;
+    assert_eq!(site.record(&id).await["ports"], created["ports"], "over a restart");
+    site.do_it("stop", &id).await;
+    site.restart_worker(engine::address()).await;
+    site.do_it("start", &id).await;
+    assert_eq!(site.record(&id).await["ports"], created["ports"], "over a stop, and another worker");
+    site.do_it("stop", &id).await;
+    let of = |ports: &Value, container: u16| {
+        let ports = ports.as_array().expect("ports");
+        let port = ports.iter().find(|port| port["container"] == container).expect("the port");
+        u16::try_from(port["host"].as_u64().expect("a number")).expect("a port")
+    };
+    let port = of(&created["ports"], 80);
+    let taken = tokio::net::TcpListener::bind(("0.0.0.0", port)).await.expect("it is free");
+    site.do_it("start", &id).await;
+    let another = of(&site.record(&id).await["ports"], 80);
+    assert_ne!(another, port);
+    drop(taken);
+    site.do_it("restart", &id).await;
+    assert_eq!(of(&site.record(&id).await["ports"], 80), another, "the latest is the one to keep");
+    site.remove_all(&[id]).await;
+}
+
+#[tokio::test]
+async fn a_port_of_a_container_without_a_network_is_refused() {
+    let mut site = Site::with(engine::address(), &["--container-service-network", "none"]).await;
+    let spec = json!({"opt": "create", "imageId": IMAGE, "port": 80, "command": "sleep 1000", "workerId": site.id});
+    let error = site.user.refused("container", &spec, "unsatisfiable").await;
+    assert_eq!((&error["field"], &error["retry"]), (&json!("ports"), &json!(false)), "{error}");
+    let (id, _) = site.create(json!({"command": "sleep 1000"})).await;
+    site.remove_all(&[id]).await;
+}
+
+#[tokio::test]
+async fn memory_that_is_not_limited_has_no_limit() {
+    let mut site = Site::start().await;
+    let (id, _) = site.create(json!({"command": "sleep 1000"})).await;
+    site.do_it("stats", &id).await;
+    let stats = site.user.until("container", "stats").await;
+    assert_eq!((&stats["memoryLimitBytes"], stats["memoryBytes"].as_u64() > Some(0)), (&json!(0), true), "{stats}");
+    site.do_it("unstats", &id).await;
+    site.remove_all(&[id]).await;
+}
+
+#[tokio::test]
 async fn what_a_container_uses_is_told_about_once_a_second() {
     let mut site = Site::start().await;
     let (id, _) = site.create(json!({"command": "while :; do :; done", "memoryBytes": 64 << 20})).await;
@@ -427,11 +428,14 @@ async fn an_engine_that_ends_its_containers_is_named_and_what_shall_run_runs_aga
     let mut engine = TestEngine::private();
     let mut site = Site::with(engine.address(), &[]).await;
     let (once, _) = site.create(json!({"command": "echo ready; sleep 1000"})).await;
-    let (always, _) = site.create(json!({"command": "echo ready; sleep 1000", "restart": "always"})).await;
+    let (always, created) =
+        site.create(json!({"command": "echo ready; sleep 1000", "restart": "always", "port": 80})).await;
     engine = restarted(engine).await;
     let record = site.status_is(&once, "failed").await;
     assert!(record["errorMessage"].as_str().is_some_and(|why| why.contains("container engine")), "{record}");
-    assert!(site.status_is(&always, "running").await["attempt"].as_u64() >= Some(2));
+    let record = site.status_is(&always, "running").await;
+    assert!(record["attempt"].as_u64() >= Some(2), "{record}");
+    assert_eq!(record["ports"], created["ports"], "reached as before");
     site.do_it("remove", &once).await;
     site.do_it("remove", &always).await;
     eventually("the engine to be rid of them", async || engine.docker(&["ps", "-aq"]).is_empty().then_some(())).await;
