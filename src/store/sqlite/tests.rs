@@ -264,6 +264,11 @@ async fn nothing_is_searched_for_in_the_file() {
             "SELECT number, nonce FROM jobs INDEXED BY over_by_end WHERE status >= 2 ORDER BY completed_at, number LIMIT 5",
             "SCAN jobs USING INDEX over_by_end",
         ),
+        (
+            "SELECT key FROM documents WHERE collection = 'c' AND key < 'k' ORDER BY key DESC LIMIT 5",
+            "SEARCH documents USING PRIMARY KEY (collection=? AND key<?)",
+        ),
+        ("SELECT record FROM tokens WHERE account = 'a'", "SEARCH tokens USING INDEX tokens_by_account (account=?)"),
     ] {
         assert_eq!(plan(sql), expected);
     }
