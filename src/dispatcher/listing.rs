@@ -133,6 +133,7 @@ fn says(job: &Job, text: &str) -> bool {
     known_by(job).map(|own| own.to_lowercase()).any(|own| own.contains(text)) || job.id.to_string().contains(text)
 }
 
+/// What people know a job by, beside its id.
 fn known_by(job: &Job) -> impl Iterator<Item = &String> {
     let spec = &job.spec;
     let program = match &spec.program {
