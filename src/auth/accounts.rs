@@ -251,6 +251,14 @@ impl Auth {
         Ok(self.0.store.tokens().await?.into_iter().map(token_record).collect())
     }
 
+    /// The API tokens of an account, newest first.
+    ///
+    /// # Errors
+    /// `Store`.
+    pub async fn tokens_of(&self, account: &AccountName) -> Result<Vec<TokenRecord>, AuthError> {
+        Ok(self.0.store.tokens_of(account).await?.into_iter().map(token_record).collect())
+    }
+
     /// Ends an API token, named by its id or by itself.
     ///
     /// # Errors

@@ -282,9 +282,10 @@ impl Dispatcher {
     /// # Errors
     /// The store.
     pub async fn tokens(&self, who: &Identity) -> Result<Vec<TokenRecord>, DispatchError> {
-        let mut tokens = self.auth().tokens().await?;
-        tokens.retain(|token| who.role == Role::Admin || token.account == who.account.as_str());
-        Ok(tokens)
+        Ok(match who.role {
+            Role::Admin => self.auth().tokens().await?,
+            Role::User | Role::Worker | Role::Plugin => self.auth().tokens_of(&who.account).await?,
+        })
     }
 
     /// Ends an API token that one may see, named by its id or by itself.

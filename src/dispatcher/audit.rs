@@ -7,6 +7,7 @@
 //! typed is written, names aside; nobody who is no administrator can push what others did out of the log, because what one
 //! account or, for failed logins, one address does is written down so many times a minute. Not here: what is allowed.
 
+use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::net::IpAddr;
 use std::num::NonZeroU32;
@@ -38,11 +39,8 @@ const PER_MINUTE: NonZeroU32 = NonZeroU32::new(100).expect("100 is not 0");
 /// Longest name of what was acted on, in characters. The names that we give are shorter.
 const NAME_MOST: usize = 128;
 
-/// Entries that are looked through in one go where not all of them are wanted.
-const AT_ONCE: usize = 2_000;
-
-/// Entries that are removed in one go.
-const REMOVED_AT_ONCE: usize = 500;
+/// Changes that are made in one go where the log is put in order.
+const CHANGED_AT_ONCE: usize = 500;
 
 /// What writing needs.
 #[derive(Debug)]
@@ -154,15 +152,11 @@ impl Dispatcher {
 
     async fn store_act(&self, act: &Act) -> Result<(), StoreError> {
         let value = serde_json::to_string(act).map_err(|error| StoreError::Corrupt(error.to_string()))?;
-        let write = DocumentWrite {
-            collection: Collection::Audit,
-            key: self.0.audit.name(act.time),
-            expected: None,
-            value: Some(value),
-            expires_at: Some(act.time.saturating_add(millis(KEPT_FOR))),
-        };
+        let id = self.0.audit.name(act.time);
+        let by_account = written(Collection::AuditByAccount, key_of(&act.account, &id), value.clone(), act.time);
+        let by_time = written(Collection::Audit, id, value, act.time);
         // Its name is random, so that nothing can be there.
-        self.0.store.write_documents(vec![write]).await.map(|_| ())
+        self.0.store.write_documents(vec![by_time, by_account]).await.map(|_| ())
     }
 
     /// A page of what was done, newest first: all of it for administrators, for others what they did themselves.
@@ -182,48 +176,74 @@ impl Dispatcher {
                 Some(_) | None => Some(own.to_owned()),
             },
         };
+        let (collection, place) = match account {
+            None => (Collection::Audit, String::new()),
+            Some(account) => (Collection::AuditByAccount, key_of(&account, "")),
+        };
+        // Names of entries begin with a digit, and this sorts after all of them.
+        let end = format!("{place}:");
+        let before = before.map(|before| format!("{place}{before}")).filter(|before| *before < end).unwrap_or(end);
+        // One more than asked for tells whether there is another page.
+        let page = self.0.store.documents_before(collection, Some(&before), limit + 1).await?;
         let mut entries: Vec<AuditRecord> = Vec::new();
-        let mut before = before;
-        loop {
-            // One more than asked for tells whether there is another page.
-            let at_once = if account.is_some() { AT_ONCE } else { limit + 1 };
-            let page = self.0.store.documents_before(Collection::Audit, before.as_deref(), at_once).await?;
-            let is_last = page.len() < at_once;
-            before = page.last().map(|document| document.key.clone());
-            for Document { key, version: _, value } in page {
-                let act: Act = serde_json::from_str(&value).map_err(|error| StoreError::Corrupt(error.to_string()))?;
-                if account.as_ref().is_none_or(|account| act.account == *account) {
-                    entries.push(act.into_record(key));
-                }
-            }
-            if is_last || entries.len() > limit {
-                let next = (entries.len() > limit).then(|| entries[limit - 1].id.clone());
-                entries.truncate(limit);
-                return Ok(AuditLog { entries, next });
-            }
+        for Document { key, version: _, value } in &page {
+            let Some(id) = key.strip_prefix(&place) else { break };
+            entries.push(read(value)?.into_record(id.to_owned()));
         }
+        let next = (entries.len() > limit).then(|| entries[limit - 1].id.clone());
+        entries.truncate(limit);
+        Ok(AuditLog { entries, next })
     }
 
-    /// Forgets all but the newest acts.
+    /// Forgets all but the newest acts, and has each that is kept found by its account: older versions did not see to it.
     ///
     /// # Errors
     /// The store; the next one goes on.
-    pub(super) async fn cut_audit(&self) -> Result<(), StoreError> {
+    pub(super) async fn tidy_audit(&self) -> Result<(), StoreError> {
+        // Read first: what is written meanwhile looks as if it were missing, and not as if it were left over.
+        let by_account = self.0.store.documents(Collection::AuditByAccount).await?;
         let all = self.0.store.documents(Collection::Audit).await?;
-        let oldest = &all[..all.len().saturating_sub(KEPT)];
-        for some in oldest.chunks(REMOVED_AT_ONCE) {
-            let remove = |act: &Document| DocumentWrite {
-                collection: Collection::Audit,
-                key: act.key.clone(),
-                expected: Some(act.version),
-                value: None,
-                expires_at: None,
-            };
-            // Where one has expired just now none is removed, and the next look begins anew.
-            self.0.store.write_documents(some.iter().map(remove).collect()).await?;
+        let (oldest, kept) = all.split_at(all.len().saturating_sub(KEPT));
+        let mut left: BTreeMap<&str, u64> =
+            by_account.iter().map(|document| (document.key.as_str(), document.version)).collect();
+        let mut writes: Vec<DocumentWrite> =
+            oldest.iter().map(|act| removed(Collection::Audit, act.key.clone(), act.version)).collect();
+        for Document { key, version: _, value } in kept {
+            // One that a later version wrote is for that to put in order.
+            let Ok(act) = read(value) else { continue };
+            let key = key_of(&act.account, key);
+            if left.remove(key.as_str()).is_none() {
+                writes.push(written(Collection::AuditByAccount, key, value.clone(), act.time));
+            }
+        }
+        writes.extend(
+            left.into_iter().map(|(key, version)| removed(Collection::AuditByAccount, key.to_owned(), version)),
+        );
+        for some in writes.chunks(CHANGED_AT_ONCE) {
+            // Where one has changed just now nothing is done, and the next look begins anew.
+            self.0.store.write_documents(some.to_vec()).await?;
         }
         Ok(())
     }
+}
+
+/// Where an act is among those of its account. The name is in quotes, so that none is the beginning of another: of a failed
+/// login it may be anything.
+fn key_of(account: &str, id: &str) -> String {
+    format!("{}{id}", serde_json::Value::from(account))
+}
+
+fn written(collection: Collection, key: String, act: String, time: Millis) -> DocumentWrite {
+    let expires_at = Some(time.saturating_add(millis(KEPT_FOR)));
+    DocumentWrite { collection, key, expected: None, value: Some(act), expires_at }
+}
+
+fn removed(collection: Collection, key: String, version: u64) -> DocumentWrite {
+    DocumentWrite { collection, key, expected: Some(version), value: None, expires_at: None }
+}
+
+fn read(act: &str) -> Result<Act, StoreError> {
+    serde_json::from_str(act).map_err(|error| StoreError::Corrupt(error.to_string()))
 }
 
 fn cut(name: &str) -> String {

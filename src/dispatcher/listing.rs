@@ -20,6 +20,9 @@ const LOOK_AT_MOST: usize = 5_000;
 /// Records that are read at a time.
 const LOOK_AT_ONCE: usize = 500;
 
+/// Text that is searched between two awaits, in bytes: some milliseconds where it is not ASCII, else less than one.
+const SEARCH_AT_ONCE: usize = 256 * 1024;
+
 /// A page of jobs.
 #[derive(Debug)]
 pub struct Page {
@@ -81,7 +84,7 @@ impl Dispatcher {
         filter: JobFilter,
         wanted: &Wanted<'_>,
     ) -> Result<(Vec<Arc<Job>>, Option<JobId>), StoreError> {
-        let (mut found, mut looked, mut last) = (Vec::new(), 0, None);
+        let (mut found, mut looked, mut searched, mut last) = (Vec::new(), 0, 0, None);
         while looked < LOOK_AT_MOST {
             let before = last.map(|last: JobId| last.number).or(filter.before);
             let jobs = self.0.store.jobs(JobFilter { before, limit: LOOK_AT_ONCE, ..filter.clone() }).await?;
@@ -89,6 +92,11 @@ impl Dispatcher {
             looked += jobs.len();
             for job in jobs {
                 let id = job.id;
+                searched += wanted.text.as_ref().map_or(0, |_| known_by(&job).map(String::len).sum());
+                if searched > SEARCH_AT_ONCE {
+                    searched = 0;
+                    tokio::task::yield_now().await;
+                }
                 if wanted.is(&job) {
                     if found.len() == filter.limit {
                         return Ok((found, last));
@@ -122,14 +130,18 @@ impl Wanted<'_> {
 
 /// Whether a job has `text`, which is in small letters, in something that people know it by. Its id holds its number.
 fn says(job: &Job, text: &str) -> bool {
+    known_by(job).map(|own| own.to_lowercase()).any(|own| own.contains(text)) || job.id.to_string().contains(text)
+}
+
+/// What people know a job by, beside its id.
+fn known_by(job: &Job) -> impl Iterator<Item = &String> {
     let spec = &job.spec;
     let program = match &spec.program {
         Program::Shell(script) => std::slice::from_ref(script),
         Program::Args(args) => args,
         Program::Image => &[],
     };
-    let known_by = program.iter().chain(&spec.name).chain(&spec.image).chain(&spec.tags);
-    known_by.map(|own| own.to_lowercase()).any(|own| own.contains(text)) || job.id.to_string().contains(text)
+    program.iter().chain(&spec.name).chain(&spec.image).chain(&spec.tags)
 }
 
 /// Whose jobs are listed: those of `asked` if `who` may see them, else all that `who` may see.

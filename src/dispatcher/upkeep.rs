@@ -37,7 +37,7 @@ const WAIT: Duration = Duration::from_secs(15);
 /// How often uploads that are too old are looked for.
 const UPLOADS_EVERY: Duration = Duration::from_secs(3600);
 
-/// How often the audit log is cut to its length.
+/// How often the audit log is cut to its length and put in order.
 const AUDIT_EVERY: Duration = Duration::from_secs(600);
 
 /// The task that one instance does at a time.
@@ -88,7 +88,7 @@ impl Upkeep<'_> {
         }
         if keeper && Instant::now() >= self.audit_at {
             self.audit_at = Instant::now() + AUDIT_EVERY;
-            self.dispatcher.cut_audit().await?;
+            self.dispatcher.tidy_audit().await?;
         }
         let Some(peers) = inner.peers.as_ref().filter(|_| keeper) else { return Ok(()) };
         self.remove_files(&peers.store).await?;

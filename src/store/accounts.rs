@@ -58,6 +58,12 @@ pub trait AccountStore {
     /// Nothing was changed.
     async fn tokens(&self) -> Result<Vec<ApiToken>, StoreError>;
 
+    /// The API tokens of an account, newest first. Costs nothing that grows with the tokens of others.
+    ///
+    /// # Errors
+    /// Nothing was changed.
+    async fn tokens_of(&self, account: &AccountName) -> Result<Vec<ApiToken>, StoreError>;
+
     /// Removes an API token; `false`: there is none.
     ///
     /// # Errors

@@ -41,6 +41,8 @@ pub enum Collection {
     SignIns,
     /// Who did what, by time.
     Audit,
+    /// The same, by account and time.
+    AuditByAccount,
 }
 
 impl Collection {
@@ -61,6 +63,7 @@ impl Collection {
             Self::ContainerUsage => "container_usage",
             Self::SignIns => "sign_ins",
             Self::Audit => "audit",
+            Self::AuditByAccount => "audit_by_account",
         }
     }
 }

@@ -515,7 +515,7 @@ impl AccountStore for ModelStore {
     }
 
     async fn remove_account(&self, name: &AccountName) -> Result<Option<Vec<ApiToken>>, StoreError> {
-        let ended = self.tokens().await?.into_iter().filter(|token| token.account == *name).collect();
+        let ended = self.tokens_of(name).await?;
         let mut kept = self.kept.lock();
         if kept.accounts.remove(name).is_none() {
             return Ok(None);
@@ -552,6 +552,10 @@ impl AccountStore for ModelStore {
         let mut tokens: Vec<_> = self.kept.lock().tokens.values().cloned().collect();
         tokens.sort_by_key(|token| Reverse(token.created_at));
         Ok(tokens)
+    }
+
+    async fn tokens_of(&self, account: &AccountName) -> Result<Vec<ApiToken>, StoreError> {
+        Ok(self.tokens().await?.into_iter().filter(|token| token.account == *account).collect())
     }
 
     async fn remove_token(&self, id: &str) -> Result<bool, StoreError> {

@@ -331,4 +331,31 @@ async fn the_log_is_cut_to_its_newest_ten_thousand() {
     .await;
     assert_eq!(left[0].key, format!("{:020}-00000000", 1), "the oldest goes");
     assert_eq!(left[9_999].key, kept[0].key);
+    // The others were written as an older version did, and are found by their account, too.
+    let by_account = eventually("the log to be in order", async || {
+        let all = server.dispatcher.store().documents(Collection::AuditByAccount).await.unwrap();
+        (all.len() == 10_000).then_some(all)
+    })
+    .await;
+    assert_eq!(by_account[0].key, format!("\"admin\"{:020}-00000000", 1));
+    let (page, next) = page(&mut server.admin().await, json!({"account": "admin", "limit": 2})).await;
+    assert_eq!([page[0]["id"].as_str(), next.as_str()], [Some(kept[0].key.as_str()), Some(left[9_998].key.as_str())]);
+}
+
+#[tokio::test]
+async fn names_that_look_like_another_do_not_get_into_its_log() {
+    let server = TestServer::start().await;
+    let mut admin = server.admin().await;
+    for name in ["ad", "ada", "ada\"", "ada\"0", "adam", "ada 0"] {
+        let (mut stranger, _) = server.stranger().await;
+        stranger.refused("auth", &json!({"account": name, "password": "battery staple"}), "unauthorized").await;
+    }
+    for name in ["ad", "ada", "ada\"", "ada\"0", "adam", "ada 0"] {
+        let tried = format!("{name} loginFailed {name} unauthorized");
+        for before in [Value::Null, json!("~")] {
+            let query = json!({"account": name, "before": before});
+            assert_eq!(told(&entries(&mut admin, query).await), [tried.as_str()]);
+        }
+    }
+    assert_eq!(entries(&mut admin, json!({"account": "adb"})).await, [] as [Value; 0]);
 }

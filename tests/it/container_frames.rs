@@ -353,6 +353,8 @@ async fn containers_are_their_owners_own_and_no_jobs() {
     let number = record(&mut ada, &id).await["number"].clone();
     ada.refused("job", &json!({"opt": "cancel", "jobId": number}), "not_found").await;
     assert_eq!(record(&mut ada, "web").await["number"], number);
+    assert_eq!(record(&mut ada, &number.to_string()).await["containerId"], json!(id));
+    ada.refused("container", &about("get", &job["taskId"].to_string()), "not_found").await;
 
     let mut eve = server.user("eve").await;
     for data in [about("get", &id), about("remove", "web"), json!({"opt": "follow", "containerId": number})] {
@@ -361,6 +363,9 @@ async fn containers_are_their_owners_own_and_no_jobs() {
     assert_eq!(eve.get("container", &json!({"opt": "list"}), "containers").await["containers"], json!([]));
     let mut admin = server.admin().await;
     assert_eq!(record(&mut admin, "web").await["account"], "ada");
+    running(&mut admin, &mut worker, &json!({"name": "web"})).await;
+    assert_eq!(record(&mut admin, "web").await["account"], "admin", "one's own comes first");
+    assert_eq!(record(&mut admin, &number.to_string()).await["account"], "ada");
 }
 
 #[tokio::test]

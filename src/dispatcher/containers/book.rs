@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use serde::de::DeserializeOwned;
+
 use crate::dispatcher::DispatchError;
 use crate::model::{AccountName, Container};
 use crate::protocol::ContainerId;
@@ -32,6 +34,19 @@ impl Book {
         self.store.documents(Collection::Containers).await?.iter().map(read).collect()
     }
 
+    /// The container of this account that goes by `name`.
+    pub(super) async fn named(&self, account: &AccountName, name: &str) -> Result<Option<ContainerId>, StoreError> {
+        let document = self.store.document(Collection::ContainerNames, &name_key(account, name)).await?;
+        document.as_ref().map(read).transpose()
+    }
+
+    /// A container that goes by `name`, whosever it is.
+    pub(super) async fn named_by_anybody(&self, name: &str) -> Result<Option<ContainerId>, StoreError> {
+        let all = self.store.documents(Collection::ContainerNames).await?;
+        let found = all.iter().find(|document| document.key.split_once(' ').is_some_and(|(_, own)| own == name));
+        found.map(read).transpose()
+    }
+
     /// Adds a record; `false`: the account has another container of this name.
     pub(super) async fn add(&self, container: &Container) -> Result<bool, StoreError> {
         let mut writes = vec![write(container, None)?];
@@ -55,7 +70,7 @@ impl Book {
             let Some(document) = self.store.document(Collection::Containers, &id.to_string()).await? else {
                 return Ok(None);
             };
-            let before = read(&document)?;
+            let before: Container = read(&document)?;
             let mut container = before.clone();
             change(&mut container);
             if container == before
@@ -73,7 +88,7 @@ impl Book {
             let Some(document) = self.store.document(Collection::Containers, &id.to_string()).await? else {
                 return Ok(());
             };
-            let container = read(&document)?;
+            let container: Container = read(&document)?;
             let gone = |collection, key, version| DocumentWrite {
                 collection,
                 key,
@@ -101,7 +116,7 @@ fn name_key(account: &AccountName, name: &str) -> String {
     format!("{account} {name}")
 }
 
-fn read(document: &Document) -> Result<Container, StoreError> {
+fn read<T: DeserializeOwned>(document: &Document) -> Result<T, StoreError> {
     serde_json::from_str(&document.value).map_err(|error| StoreError::Corrupt(error.to_string()))
 }
 

@@ -19,6 +19,7 @@ mod stats;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::{StreamExt, TryStreamExt, stream};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
@@ -37,7 +38,7 @@ use crate::protocol::audit::AuditAction;
 use crate::protocol::codec::encode;
 use crate::protocol::container::{ContainerRecord, ContainerStatus, ListContainers};
 use crate::protocol::job::Status;
-use crate::protocol::{Attempt, ContainerId, ContainerRef, WorkerId};
+use crate::protocol::{Attempt, ContainerId, ContainerRef, JobRef, WorkerId};
 use crate::store::StoreError;
 use crate::store::jobs::Cancelled;
 
@@ -46,6 +47,9 @@ const WORKER_ANSWERS_WITHIN: Duration = Duration::from_secs(20);
 
 /// How often one that waits for a container looks for itself, should nobody tell it.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
+
+/// Jobs of containers that a list asks the store for at the same time.
+const LOOK_AT_ONCE: usize = 16;
 
 /// Wakes those who wait for a container.
 #[derive(Debug, Default)]
@@ -93,8 +97,11 @@ impl Dispatcher {
         });
         containers.sort_unstable_by_key(|container| std::cmp::Reverse(container.id.job().number));
         let (mut page, mut next) = (Vec::new(), None);
-        for container in containers {
-            let Some(job) = self.0.store.job(container.id.job().into()).await? else { continue };
+        let jobs = stream::iter(containers)
+            .map(async |container| self.0.store.job(container.id.job().into()).await.map(|job| (container, job)));
+        let mut jobs = std::pin::pin!(jobs.buffered(LOOK_AT_ONCE));
+        while let Some((container, job)) = jobs.try_next().await? {
+            let Some(job) = job else { continue };
             let record = self.container_record(&container, &job);
             if status.is_some_and(|status| status != record.status) {
                 continue;
@@ -230,21 +237,18 @@ impl Dispatcher {
         let audience = audience(who)?;
         let missing = || DispatchError::NotFound("container");
         let visible = |container: &Container| audience.as_ref().is_none_or(|account| *account == container.account);
-        let found = match named {
-            ContainerRef::Id(id) => self.0.book.get(*id).await?.filter(visible),
+        let id = match named {
+            ContainerRef::Id(id) => Some(*id),
             ContainerRef::Number(number) => {
-                let all = self.0.book.all().await?;
-                all.into_iter().find(|container| container.id.job().number == *number && visible(container))
+                self.0.store.job(JobRef::Number(*number)).await?.and_then(|job| ContainerId::of(job.id))
             }
-            ContainerRef::Name(name) => {
-                let mut all = self.0.book.all().await?;
-                all.retain(|container| container.name.as_deref() == Some(&**name) && visible(container));
+            ContainerRef::Name(name) => match self.0.book.named(&who.account, name).await? {
                 // An administrator's own comes first.
-                let own = all.iter().position(|container| container.account == who.account).unwrap_or(0);
-                if all.is_empty() { None } else { Some(all.swap_remove(own)) }
-            }
+                None if audience.is_none() => self.0.book.named_by_anybody(name).await?,
+                own => own,
+            },
         };
-        let container = found.ok_or_else(missing)?;
+        let container = self.0.book.get(id.ok_or_else(missing)?).await?.filter(visible).ok_or_else(missing)?;
         let job = self.0.store.job(container.id.job().into()).await?.ok_or_else(missing)?;
         Ok((container, job))
     }

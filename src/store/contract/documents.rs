@@ -84,6 +84,10 @@ pub(super) async fn documents_are_read_backwards_in_pages(s: &Subject) {
     assert_eq!([page(Some("bb"), 9).await, page(None, 9).await, page(None, 0).await], ["ba", "dcba", ""]);
     s.pass(1);
     assert_eq!(page(None, 2).await, "cb", "what has expired takes no place");
+    assert_eq!(page(Some("e"), 1).await, "c", "nor does it end a page");
+    let b = s.document("b").await.unwrap().version;
+    assert!(s.write_documents(&[remove("b", Some(b)), put("a1", None, "5")]).await);
+    assert_eq!([page(None, 2).await, page(Some("a1"), 2).await], ["ca1", "a"], "nor does what was removed");
 }
 
 pub(super) async fn of_many_who_take_the_last_one_only_one_does(s: &Subject) {

@@ -9,7 +9,7 @@ mod logs;
 mod loss;
 mod properties;
 mod queue;
-mod redis_server;
+pub(super) mod redis_server;
 mod registry;
 mod vocabulary;
 
@@ -61,6 +61,7 @@ macro_rules! contract {
                 an_account_goes_by_name_and_email,
                 of_two_changes_of_an_account_neither_undoes_the_other,
                 tokens_end_with_their_account,
+                tokens_are_found_by_their_account,
                 the_signing_key_stays;
             containers: a_container_starts_again_in_the_same_log,
                 what_is_no_container_at_rest_does_not_go_on,

@@ -139,6 +139,25 @@ pub(super) async fn tokens_end_with_their_account(s: &Subject) {
     assert_eq!(s.store.token("b").await.unwrap(), None);
 }
 
+pub(super) async fn tokens_are_found_by_their_account(s: &Subject) {
+    s.store.add_account(person("ada", None)).await.unwrap();
+    let all = [("a", "ada", 1), ("b", "ad", 2), ("c", "ada", 3), ("d", "ada!", 4), ("e", "adam", 5), ("f", "ada", 3)];
+    for (id, owner, at) in all {
+        s.store.add_token(token(id, owner, at)).await.unwrap();
+    }
+    let of = async |owner: &str| {
+        let tokens = s.store.tokens_of(&account(owner)).await.unwrap();
+        tokens.into_iter().map(|token| token.id).collect::<String>()
+    };
+    assert_eq!([of("ada").await, of("ad").await, of("ada!").await, of("eve").await], ["cfa", "b", "d", ""]);
+    s.store.add_token(token("c", "ada", 3)).await.unwrap();
+    assert!(s.store.remove_token("f").await.unwrap());
+    assert_eq!(of("ada").await, "ca");
+    assert_eq!(s.store.tokens_of(&account("ada")).await.unwrap()[1], token("a", "ada", 1));
+    s.store.remove_account(&account("ada")).await.unwrap().unwrap();
+    assert_eq!([of("ada").await, of("adam").await], ["", "e"]);
+}
+
 pub(super) async fn the_signing_key_stays(s: &Subject) {
     assert_eq!(s.store.signing_key([1; 32]).await.unwrap(), [1; 32]);
     assert_eq!(s.store.signing_key([2; 32]).await.unwrap(), [1; 32]);

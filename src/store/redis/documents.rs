@@ -1,4 +1,6 @@
 //! Documents: hashes with a version, changed all or none by one script.
+//!
+//! A collection has its keys twice: by expiry, which is what is swept, and by key, which is what pages are cut from.
 
 use async_trait::async_trait;
 
@@ -33,9 +35,7 @@ impl RedisStore {
         }
         Ok(documents)
     }
-}
 
-impl RedisStore {
     /// The keys of a collection, in their order. Some may have expired.
     async fn document_keys(&self, collection: Collection) -> Result<Vec<String>, StoreError> {
         let mut command = redis::cmd("ZRANGE");
@@ -43,6 +43,18 @@ impl RedisStore {
         let mut keys: Vec<String> = self.one(command).await?;
         keys.sort_unstable();
         Ok(keys)
+    }
+
+    /// The greatest keys below `before`, or of all, in falling order; so many at the most. Some may have expired.
+    async fn document_keys_before(
+        &self,
+        collection: Collection,
+        before: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<String>, StoreError> {
+        let below = before.map_or_else(|| "+".to_owned(), |before| format!("({before}"));
+        let call = Call::new(Script::DocumentKeys, &self.shared()).arg(collection.as_str()).arg(below).arg(limit);
+        record::array(self.run(&call).await?)?.into_iter().map(record::text).collect()
     }
 }
 
@@ -63,17 +75,20 @@ impl DocumentStore for RedisStore {
         before: Option<&str>,
         limit: usize,
     ) -> Result<Vec<Document>, StoreError> {
-        let mut keys = self.document_keys(collection).await?;
-        keys.retain(|key| before.is_none_or(|before| key.as_str() < before));
-        let mut found = Vec::new();
+        let (mut found, mut before) = (Vec::new(), before.map(str::to_owned));
         // Again where some of them have expired.
-        while found.len() < limit && !keys.is_empty() {
-            let mut next = keys.split_off(keys.len().saturating_sub(limit - found.len()));
-            next.reverse();
-            found.append(&mut self.documents_by_key(collection, &next).await?);
+        while found.len() < limit {
+            let mut keys = self.document_keys_before(collection, before.as_deref(), limit).await?;
+            found.append(&mut self.documents_by_key(collection, &keys).await?);
+            if keys.len() < limit {
+                break;
+            }
+            before = keys.pop();
         }
+        found.truncate(limit);
         Ok(found)
     }
+
     async fn write_documents(&self, writes: Vec<DocumentWrite>) -> Result<bool, StoreError> {
         let mut call = Call::new(Script::WriteDocuments, &self.shared()).arg(self.now());
         for DocumentWrite { collection, key, expected, value, expires_at } in writes {

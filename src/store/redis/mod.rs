@@ -22,6 +22,8 @@ mod record;
 mod registry;
 mod script;
 mod submits;
+#[cfg(test)]
+mod tests;
 
 pub use self::check::CheckError;
 

@@ -133,13 +133,7 @@ impl AccountStore for RedisStore {
         let call = self.shared_call(Script::RemoveAccount).arg(name).arg(name.to_lowercase());
         match self.run(&call).await? {
             Value::Nil => Ok(None),
-            tokens => {
-                let mut ended = Vec::new();
-                for token in record::array(tokens)? {
-                    ended.push(from_json(&record::text(token)?)?);
-                }
-                Ok(Some(newest_first(ended)))
-            }
+            ended => tokens(ended).map(Some),
         }
     }
 
@@ -170,9 +164,12 @@ impl AccountStore for RedisStore {
     }
 
     async fn add_token(&self, token: ApiToken) -> Result<(), StoreError> {
-        let mut command = redis::cmd("HSET");
-        command.arg(self.shared_key("tokens")).arg(&token.id).arg(to_json(&token)?);
-        self.one::<u64>(command).await.map(|_| ())
+        let mut pipeline = redis::pipe();
+        pipeline.atomic();
+        pipeline.cmd("HSET").arg(self.shared_key("tokens")).arg(&token.id).arg(to_json(&token)?).ignore();
+        let place = format!("{} {}", token.account, token.id);
+        pipeline.cmd("ZADD").arg(self.shared_key("tokens_by_account")).arg(0).arg(place).ignore();
+        self.0.link.query(&pipeline).await
     }
 
     async fn token(&self, id: &str) -> Result<Option<ApiToken>, StoreError> {
@@ -188,10 +185,14 @@ impl AccountStore for RedisStore {
         Ok(newest_first(records.iter().map(|record| from_json(record)).collect::<Result<_, _>>()?))
     }
 
+    async fn tokens_of(&self, account: &AccountName) -> Result<Vec<ApiToken>, StoreError> {
+        let call = self.shared_call(Script::TokensOf).arg(account.as_str());
+        tokens(self.run(&call).await?)
+    }
+
     async fn remove_token(&self, id: &str) -> Result<bool, StoreError> {
-        let mut command = redis::cmd("HDEL");
-        command.arg(self.shared_key("tokens")).arg(id);
-        Ok(self.one::<u64>(command).await? > 0)
+        let done: u64 = record::number(self.run(&self.shared_call(Script::RemoveToken).arg(id)).await?)?;
+        Ok(done == 1)
     }
 
     async fn signing_key(&self, fresh: [u8; 32]) -> Result<[u8; 32], StoreError> {
@@ -201,6 +202,13 @@ impl AccountStore for RedisStore {
         let (kept,): (Vec<u8>,) = self.0.link.query(&pipeline).await?;
         kept.try_into().map_err(|_| corrupt("a signing key of another length"))
     }
+}
+
+/// Tokens as scripts answer them.
+fn tokens(records: Value) -> Result<Vec<ApiToken>, StoreError> {
+    let tokens: Result<_, StoreError> =
+        record::array(records)?.into_iter().map(|token| from_json(&record::text(token)?)).collect();
+    Ok(newest_first(tokens?))
 }
 
 fn newest_first(mut tokens: Vec<ApiToken>) -> Vec<ApiToken> {

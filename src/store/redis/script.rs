@@ -35,6 +35,7 @@ scripts! {
     Claim => "claim.lua",
     Commit => "commit.lua",
     Count => "count.lua",
+    DocumentKeys => "document_keys.lua",
     Due => "due.lua",
     Finished => "finished.lua",
     Hold => "hold.lua",
@@ -46,12 +47,14 @@ scripts! {
     Ready => "ready.lua",
     Register => "register.lua",
     RemoveAccount => "remove_account.lua",
+    RemoveToken => "remove_token.lua",
     Renew => "renew.lua",
     Restore => "restore.lua",
     Retain => "retain.lua",
     Running => "running.lua",
     Skip => "skip.lua",
     Submit => "submit.lua",
+    TokensOf => "tokens_of.lua",
     WriteDocuments => "write_documents.lua",
 }
 

@@ -107,12 +107,12 @@ fn put_account(conn: &Connection, account: &Account) -> Run<()> {
 }
 
 /// Removes an account and its tokens; the tokens, or `None`: no such account.
-pub(super) fn remove_account(conn: &Connection, name: &AccountName) -> Run<Option<Vec<ApiToken>>> {
-    let name = name.as_str();
+pub(super) fn remove_account(conn: &Connection, account: &AccountName) -> Run<Option<Vec<ApiToken>>> {
+    let name = account.as_str();
     if conn.prepare_cached("DELETE FROM accounts WHERE name = ?1")?.execute([name])? == 0 {
         return Ok(None);
     }
-    let ended = tokens_where(conn, "WHERE account = ?1 ORDER BY created_at DESC, id", [name])?;
+    let ended = tokens_of(conn, account)?;
     conn.prepare_cached("DELETE FROM tokens WHERE account = ?1")?.execute([name])?;
     Ok(Some(ended))
 }
@@ -141,6 +141,10 @@ pub(super) fn token(conn: &Connection, id: &str) -> Run<Option<ApiToken>> {
 
 pub(super) fn tokens(conn: &Connection) -> Run<Vec<ApiToken>> {
     tokens_where(conn, "ORDER BY created_at DESC, id", [])
+}
+
+pub(super) fn tokens_of(conn: &Connection, account: &AccountName) -> Run<Vec<ApiToken>> {
+    tokens_where(conn, "WHERE account = ?1 ORDER BY created_at DESC, id", [account.as_str()])
 }
 
 fn tokens_where(conn: &Connection, which: &str, params: impl Params) -> Run<Vec<ApiToken>> {

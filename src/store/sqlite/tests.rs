@@ -149,6 +149,19 @@ async fn a_file_that_is_not_ours_is_left_alone() {
 }
 
 #[tokio::test]
+async fn a_file_of_an_older_version_gets_what_it_lacks() {
+    let dir = tempfile::tempdir().unwrap();
+    open(dir.path()).unwrap().close();
+    let conn = || rusqlite::Connection::open(dir.path().join("gangline.db")).unwrap();
+    conn().execute_batch("DROP INDEX tokens_by_account; PRAGMA user_version = 2").unwrap();
+    open(dir.path()).unwrap().close();
+    let found = conn().query_row("SELECT tbl_name FROM sqlite_schema WHERE name = 'tokens_by_account'", [], |row| {
+        row.get::<_, String>(0)
+    });
+    assert_eq!(found.unwrap(), "tokens");
+}
+
+#[tokio::test]
 async fn a_damaged_file_is_refused() {
     let mut torn = database(|_| ()).await;
     // The header stays, so it looks like a database; the pages behind it do not.
@@ -264,6 +277,11 @@ async fn nothing_is_searched_for_in_the_file() {
             "SELECT number, nonce FROM jobs INDEXED BY over_by_end WHERE status >= 2 ORDER BY completed_at, number LIMIT 5",
             "SCAN jobs USING INDEX over_by_end",
         ),
+        (
+            "SELECT key FROM documents WHERE collection = 'c' AND key < 'k' ORDER BY key DESC LIMIT 5",
+            "SEARCH documents USING PRIMARY KEY (collection=? AND key<?)",
+        ),
+        ("SELECT record FROM tokens WHERE account = 'a'", "SEARCH tokens USING INDEX tokens_by_account (account=?)"),
     ] {
         assert_eq!(plan(sql), expected);
     }

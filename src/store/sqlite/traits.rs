@@ -225,6 +225,11 @@ impl AccountStore for SqliteStore {
         self.on_reader(registry::tokens).await
     }
 
+    async fn tokens_of(&self, account: &AccountName) -> Result<Vec<ApiToken>, StoreError> {
+        let account = account.clone();
+        self.on_reader(move |conn| registry::tokens_of(conn, &account)).await
+    }
+
     async fn remove_token(&self, id: &str) -> Result<bool, StoreError> {
         let id = id.to_owned();
         self.on_writer(0, move |engine| registry::remove_token(engine.connection(), &id)).await

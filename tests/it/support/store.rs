@@ -216,6 +216,9 @@ impl<F: Fault> AccountStore for Faulty<F> {
     async fn tokens(&self) -> Result<Vec<ApiToken>, StoreError> {
         self.store.tokens().await
     }
+    async fn tokens_of(&self, account: &AccountName) -> Result<Vec<ApiToken>, StoreError> {
+        self.store.tokens_of(account).await
+    }
     async fn remove_token(&self, id: &str) -> Result<bool, StoreError> {
         self.store.remove_token(id).await
     }

@@ -147,6 +147,15 @@ local function count_ended(nonce, account, status, by)
   end
 end
 
+-- The keys of a collection's documents: by expiry, which all versions keep, and by key, which older ones do not.
+local function keys_by_expiry(collection)
+  return base .. ':docs:' .. collection
+end
+
+local function keys_by_key(collection)
+  return base .. ':docs_by_key:' .. collection
+end
+
 -- The first entry of an attempt. It is in the log once something follows it there; until then the record stands for it.
 local function write_head(number, attempt, started, worker)
   redis.call('XADD', log_key(number), attempt .. '-0', 'kind', 'run', 'time', started, 'worker', worker)

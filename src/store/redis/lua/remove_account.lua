@@ -16,6 +16,7 @@ local tokens = redis.call('HGETALL', base .. ':tokens')
 for i = 1, #tokens, 2 do
   if cjson.decode(tokens[i + 1]).account == name then
     redis.call('HDEL', base .. ':tokens', tokens[i])
+    redis.call('ZREM', base .. ':tokens_by_account', name .. ' ' .. tokens[i])
     ended[#ended + 1] = tokens[i + 1]
   end
 end

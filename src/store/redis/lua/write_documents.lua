@@ -1,7 +1,7 @@
 -- Changes documents, all or none.
 -- ARGV: now, then for each collection, key, expected version ('' where there must be none), '1' to write or '0' to remove,
 -- value, expiry in milliseconds ('' for never). Answers 1, or 0 where one is not as expected.
--- A document is a hash of its own, which Redis lets go of by itself; the index of its collection is swept here.
+-- A document is a hash of its own, which Redis lets go of by itself; the keys of its collection are swept here.
 
 if held() then
   return held()
@@ -12,8 +12,10 @@ local function document_key(collection, key)
   return base .. ':doc:' .. collection .. ':' .. key
 end
 
-local function index_key(collection)
-  return base .. ':docs:' .. collection
+local function remove(collection, key)
+  redis.call('DEL', document_key(collection, key))
+  redis.call('ZREM', keys_by_expiry(collection), key)
+  redis.call('ZREM', keys_by_key(collection), key)
 end
 
 local swept = {}
@@ -21,9 +23,9 @@ for i = 2, #ARGV, 6 do
   local collection = ARGV[i]
   if not swept[collection] then
     swept[collection] = true
-    for _, key in ipairs(redis.call('ZRANGEBYSCORE', index_key(collection), '-inf', digits(now), 'LIMIT', 0, 1000)) do
-      redis.call('ZREM', index_key(collection), key)
-      redis.call('DEL', document_key(collection, key))
+    local expired = redis.call('ZRANGEBYSCORE', keys_by_expiry(collection), '-inf', digits(now), 'LIMIT', 0, 1000)
+    for _, key in ipairs(expired) do
+      remove(collection, key)
     end
   end
   local found = redis.call('HMGET', document_key(collection, ARGV[i + 1]), 'version', 'until')
@@ -43,10 +45,10 @@ for i = 2, #ARGV, 6 do
       -- A moment longer, because who reads judges by the time of its reading.
       redis.call('PEXPIRE', document_key(collection, key), digits(tonumber(ARGV[i + 5]) - now + 60000))
     end
-    redis.call('ZADD', index_key(collection), ARGV[i + 5] == '' and '+inf' or ARGV[i + 5], key)
+    redis.call('ZADD', keys_by_expiry(collection), ARGV[i + 5] == '' and '+inf' or ARGV[i + 5], key)
+    redis.call('ZADD', keys_by_key(collection), 0, key)
   else
-    redis.call('DEL', document_key(collection, key))
-    redis.call('ZREM', index_key(collection), key)
+    remove(collection, key)
   end
 end
 return 1
