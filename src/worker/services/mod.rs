@@ -195,7 +195,7 @@ impl Service<'_> {
             labels: agent.container_labels(),
             settings: &agent.containers,
         };
-        let mut start = Start::new(held.key.1, held.written().1);
+        let mut start = Start::new(held.key.1, held.written().1, &assignment.gpu_ids);
         let made = |docker: &str| {
             docker.clone_into(&mut start.docker);
             place.keep(&start)

@@ -22,18 +22,21 @@ pub(super) struct Start {
     pub(super) stderr: u64,
     /// Our own words in the attempt's standard error, which are not in that log: where they begin, and their length.
     pub(super) own: Vec<(u64, u64)>,
+    /// The GPUs it was given.
+    #[serde(default)]
+    pub(super) gpus: Vec<u32>,
 }
 
 impl Start {
     /// A container that is just being made, after so many bytes of our own.
-    pub(super) fn new(attempt: Attempt, own: u64) -> Self {
-        Self { docker: String::new(), attempt, stdout: 0, stderr: 0, own: vec![(0, own)] }
+    pub(super) fn new(attempt: Attempt, own: u64, gpus: &[u32]) -> Self {
+        Self { docker: String::new(), attempt, stdout: 0, stderr: 0, own: vec![(0, own)], gpus: gpus.to_owned() }
     }
 
     /// The same container under another attempt, after what is stored of this one.
     pub(super) fn taken_over(self, attempt: Attempt, stored: (u64, u64)) -> Self {
         let (stdout, stderr) = self.in_log(stored);
-        Self { docker: self.docker, attempt, stdout, stderr, own: Vec::new() }
+        Self { docker: self.docker, attempt, stdout, stderr, own: Vec::new(), gpus: self.gpus }
     }
 
     /// Where in the engine's log the byte after these of the attempt is.
@@ -100,9 +103,14 @@ pub(crate) fn known(home: &Home) -> Vec<ContainerId> {
     entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect()
 }
 
+/// The latest start of a container.
+pub(super) fn latest_start(agent: &Agent, id: ContainerId) -> Option<Start> {
+    Place::of(&agent.home, id).start()
+}
+
 /// The engine's name of the latest start of a container.
 pub(crate) fn docker_id(agent: &Agent, id: ContainerId) -> Option<String> {
-    Some(Place::of(&agent.home, id).start()?.docker)
+    Some(latest_start(agent, id)?.docker)
 }
 
 #[cfg(test)]
@@ -111,7 +119,7 @@ mod tests {
 
     #[test]
     fn our_own_words_are_not_looked_for_in_the_engines_log() {
-        let mut start = Start::new(1, 10);
+        let mut start = Start::new(1, 10, &[]);
         assert_eq!(start.in_log((5, 0)), (5, 0));
         assert_eq!(start.in_log((5, 7)), (5, 0), "half of what was said before the container ran");
         assert_eq!(start.in_log((5, 30)), (5, 20));
@@ -145,9 +153,13 @@ mod tests {
         let place = Place(dir.path().join("ctr-1-00000001"));
         assert_eq!(place.start(), None);
         place.make([place.data().join("volumes/a")].into_iter()).unwrap();
-        let start = Start { docker: "d".to_owned(), attempt: 3, stdout: 1, stderr: 2, own: vec![(0, 4)] };
+        let start =
+            Start { docker: "d".to_owned(), attempt: 3, stdout: 1, stderr: 2, own: vec![(0, 4)], gpus: vec![1] };
         place.keep(&start).unwrap();
         assert_eq!(place.start(), Some(start));
+        let earlier = br#"{"docker":"d","attempt":3,"stdout":1,"stderr":2,"own":[]}"#;
+        fs::write(place.0.join("start.json"), earlier).unwrap();
+        assert_eq!(place.start().unwrap().gpus, [0; 0], "written before GPUs were");
         let mode = |path: PathBuf| fs::metadata(path).unwrap().permissions().mode() & 0o777;
         assert_eq!([place.0.clone(), place.data(), place.data().join("volumes/a")].map(mode), [0o700, 0o777, 0o777]);
     }
