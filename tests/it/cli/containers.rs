@@ -155,6 +155,8 @@ async fn a_container_that_cannot_be_says_why() {
         (&["container", "create", IMAGE, "--port", &port, "--", "sleep", "9"], "conflict", "ports"),
         (&["container", "create", IMAGE, "--worker", "nobody", "--", "sleep", "9"], "unsatisfiable", ""),
         (&["container", "create", IMAGE, "--name", "7"], "bad_frame", "name"),
+        (&["container", "create", IMAGE, "--", "no-such-program", "x"], "conflict", ""),
+        (&["container", "create", IMAGE, "--tty", "--", "/etc", "x"], "conflict", ""),
         (&["container", "stop", "nothing"], "not_found", ""),
         (&["container", "logs", "nothing"], "not_found", ""),
     ] {
