@@ -271,7 +271,7 @@ pub(super) struct LogPart {
     /// Go on as it comes, to the end of the log
     #[arg(short, long)]
     pub(super) follow: bool,
-    /// Begin after this entry, such as 1-42
+    /// Begin after this entry, such as 1-42; it may lie past the newest, and what comes after it is shown then
     #[arg(long, value_name = "CURSOR", default_value_t = After::Start, hide_default_value = true)]
     pub(super) after: After,
     /// Only the last N lines of what there is

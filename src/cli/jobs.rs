@@ -1,5 +1,6 @@
 //! `show`, `cancel`, `wait`, `rerun`: one job at a time.
 
+use super::each::each;
 use super::exit::Status;
 use super::failure::Failure;
 use super::{Context, render};
@@ -21,12 +22,8 @@ pub(super) async fn show(context: &Context, job: JobRef) -> Result<Status, Failu
 }
 
 pub(super) async fn cancel(context: &Context, jobs: Vec<JobRef>, grace: Option<Span>) -> Result<Status, Failure> {
-    let mut client = Client::connect(&context.client()?).await?;
-    for job in jobs {
-        client.cancel(job, grace.map(|grace| grace.0.as_secs_f64())).await?;
-        render::done(context.json, "jobId", &job.to_string())?;
-    }
-    Ok(Status::Success)
+    let grace = grace.map(|grace| grace.0.as_secs_f64());
+    each(context, "jobId", jobs, async |client, job| client.cancel(job, grace).await).await
 }
 
 pub(super) async fn wait(context: &Context, job: JobRef) -> Result<Status, Failure> {

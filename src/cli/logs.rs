@@ -1,11 +1,11 @@
 //! `logs`: a job's or a container's output, up to now or to its end.
 
-use super::Context;
 use super::args::{LogPart, LogsArgs};
 use super::exit::Status;
 use super::failure::Failure;
 use super::follow::{LastLines, View};
 use super::printer::Printer;
+use super::{Context, render};
 use crate::client::{FollowEvent, Follower, Patience};
 use crate::protocol::Cursor;
 
@@ -21,6 +21,13 @@ pub(super) async fn print(context: &Context, mut follower: Follower, part: LogPa
     let job = follower.job_id();
     // What there is now ends here; what comes after it is news.
     let (from, top) = follower.opened().map_or((Cursor::START, Cursor::START), |opened| (opened.from, opened.top));
+    if from > top {
+        // Nothing is wrong with it, but a slip of the finger looks like a job that wrote nothing.
+        render::say(
+            context.json,
+            &format!("{from} lies past the newest entry, {top}: only what comes after it is shown"),
+        );
+    }
     let mut old = part.tail.map(LastLines::new);
     let printer = Printer::start()?;
     let mut caught_up = from >= top;

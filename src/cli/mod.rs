@@ -8,6 +8,7 @@ mod args;
 mod artifacts;
 mod bench;
 mod container;
+mod each;
 pub mod exit;
 mod failure;
 mod follow;

@@ -49,6 +49,12 @@ impl Client {
         self.sender.close(CloseCode::Normal).await;
     }
 
+    /// An id that no request of this connection had.
+    pub(super) fn next_id(&mut self) -> FrameId {
+        self.last_id += 1;
+        FrameId::number(self.last_id)
+    }
+
     /// Sends `request` and waits for its reply. `pick` takes out of it what was asked for, or
     /// says by `None` that it is not the reply to this request.
     pub(super) async fn ask<P: Payload, T>(
@@ -66,8 +72,7 @@ impl Client {
         request: &P,
         pick: impl FnOnce(ToClient<'_>) -> Option<T>,
     ) -> Result<T, ClientError> {
-        self.last_id += 1;
-        let id = FrameId::number(self.last_id);
+        let id = self.next_id();
         self.sender.send(codec::encode_with(request, Some(&id))).await?;
         let late = |_| ClientError::NoReply { secs: within.as_secs() };
         let deadline = Instant::now() + within;

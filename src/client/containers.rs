@@ -4,13 +4,13 @@ use std::time::Duration;
 
 use super::connection::{Client, REPLY_WITHIN, reply, shorten};
 use super::error::ClientError;
-use crate::protocol::ContainerRef;
 use crate::protocol::chunk::Chunk;
-use crate::protocol::codec::{ToClient, read_at_client};
+use crate::protocol::codec::{Nothing, ToClient, encode_with, read_at_client};
 use crate::protocol::container::{
     ConsoleInput, ConsoleResize, ContainerEvent, ContainerRecord, ContainerRequest, ContainersReply, Create, Created,
     ListContainers, NamedContainer, StatsEvent, Stop,
 };
+use crate::protocol::{ContainerId, ContainerRef, WireError};
 
 /// Longest wait for a container to start: its image may have to be pulled first, and a large one over a slow line takes long.
 const START_WITHIN: Duration = Duration::from_secs(60 * 60);
@@ -21,9 +21,22 @@ const STOP_SLACK: Duration = Duration::from_secs(60);
 /// The dispatcher's own grace, in seconds.
 const DEFAULT_GRACE_SECS: f64 = 10.0;
 
-/// What containers use, as it is reported.
+/// Where containers stand and what they use, as it is reported.
 #[derive(Debug)]
 pub struct Stats(Client);
+
+/// What [`Stats`] hears.
+#[derive(Debug)]
+pub enum StatsNews {
+    /// What a container uses.
+    Usage(StatsEvent),
+    /// A container is new, stands elsewhere or is removed.
+    Changed(Box<ContainerRecord>),
+    /// Some changes were left out, because this side read too slowly: list again.
+    Lagged,
+    /// A [`Stats::look_at`] was refused.
+    Refused(WireError),
+}
 
 /// Each fails as [`ClientError`] says.
 #[expect(clippy::missing_errors_doc, reason = "said once, above")]
@@ -104,11 +117,10 @@ impl Client {
         self.container_done(REPLY_WITHIN, resize).await
     }
 
-    /// Turns this connection into one that hears what `containers` use.
-    pub async fn stats(mut self, containers: Vec<ContainerRef>) -> Result<Stats, ClientError> {
-        for container_id in containers {
-            self.container_done(REPLY_WITHIN, ContainerRequest::Stats(NamedContainer { container_id })).await?;
-        }
+    /// Turns this connection into one that hears where containers stand, of all that the account may see, and what those use
+    /// that [`Stats::look_at`] names.
+    pub async fn stats(mut self) -> Result<Stats, ClientError> {
+        self.container_done(REPLY_WITHIN, ContainerRequest::Watch(Nothing {})).await?;
         Ok(Stats(self))
     }
 
@@ -124,16 +136,34 @@ fn stop_within(grace_secs: Option<f64>) -> Duration {
 }
 
 impl Stats {
-    /// The next report. Dropping the future loses nothing.
+    /// Hears from now on what this container uses, while it runs. That it cannot be is heard as [`StatsNews::Refused`].
     ///
     /// # Errors
     /// The connection ended.
-    pub async fn next(&mut self) -> Result<StatsEvent, ClientError> {
+    pub async fn look_at(&mut self, container: ContainerId) -> Result<(), ClientError> {
+        // The reply is not waited for: what comes before it is news.
+        let id = self.0.next_id();
+        let request = ContainerRequest::Stats(NamedContainer { container_id: ContainerRef::Id(container) });
+        Ok(self.0.sender.send(encode_with(&request, Some(&id))).await?)
+    }
+
+    /// What comes next. Dropping the future loses nothing.
+    ///
+    /// # Errors
+    /// The connection ended.
+    pub async fn next(&mut self) -> Result<StatsNews, ClientError> {
         loop {
             let text = self.0.receiver.recv().await?;
             match read_at_client(&text) {
-                Ok((ToClient::Container(ContainerEvent::Stats(stats)), _)) => return Ok(stats),
-                Ok((ToClient::Error(error), _)) => return Err(error.into()),
+                Ok((ToClient::Container(ContainerEvent::Stats(stats)), _)) => return Ok(StatsNews::Usage(stats)),
+                Ok((ToClient::Container(ContainerEvent::Status(event)), _)) => {
+                    if let Some(container) = event.container {
+                        return Ok(StatsNews::Changed(Box::new(container)));
+                    }
+                }
+                Ok((ToClient::Container(ContainerEvent::Lagged(_)), _)) => return Ok(StatsNews::Lagged),
+                Ok((ToClient::Error(error), Some(_))) => return Ok(StatsNews::Refused(error)),
+                Ok((ToClient::Error(error), None)) => return Err(error.into()),
                 Ok(_) => (),
                 Err(_) => return Err(ClientError::Unexpected(shorten(&text))),
             }

@@ -40,7 +40,7 @@ mod watch;
 mod workers;
 
 pub use connection::Client;
-pub use containers::Stats;
+pub use containers::{Stats, StatsNews};
 pub use error::{ClientError, FollowError};
 pub use files::{Artifact, FileError, Files, Upload};
 pub use follow::{FollowEvent, Follower, Patience, patiently};

@@ -1,6 +1,7 @@
 //! The binary as people use it: real processes, real pipes, real signals.
 
 mod containers;
+mod stats;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 use std::path::{Path, PathBuf};
@@ -227,8 +228,15 @@ async fn nobody_there_is_tried_for_ten_seconds_by_run_and_once_by_others() {
     let home = Home::new();
     let began = std::time::Instant::now();
     let mut said = std::collections::BTreeSet::new();
-    for args in [&["ps"][..], &["artifacts", "job-1-00000000"], &["bench", "stream"]] {
-        let failed = output(home.command(&[args, &["--url", "ws://127.0.0.1:1", "--json"]].concat())).await;
+    for args in [
+        &["ps"][..],
+        &["artifacts", "job-1-00000000"],
+        &["bench", "stream"],
+        &["container", "attach", "web"],
+        &["container", "stats", "web"],
+        &["container", "exec", "web", "--", "true"],
+    ] {
+        let failed = output(home.command(&[&["--url", "ws://127.0.0.1:1", "--json"], args].concat())).await;
         assert_eq!(failed.status.code(), Some(1), "{args:?}");
         let error: Value = serde_json::from_slice(&failed.stderr).unwrap();
         assert_eq!(error["error"]["code"], "unreachable", "{args:?}");
@@ -245,6 +253,21 @@ async fn nobody_there_is_tried_for_ten_seconds_by_run_and_once_by_others() {
     let run = output(home.command(&["run", "--url", "ws://127.0.0.1:1", "--", "true"])).await;
     assert_eq!(run.status.code(), Some(125));
     assert!(began.elapsed() >= Duration::from_secs(10));
+}
+
+#[tokio::test]
+async fn after_a_cursor_that_never_was_comes_nothing_and_that_is_said() {
+    let up = Up::start().await;
+    up.text(&["run", "--", "echo", "hi"]).await;
+    for follow in [&["logs", "--after", "9-9", "1"][..], &["logs", "-f", "--after", "9-9", "1"]] {
+        let logs = up.call(follow).await;
+        assert_eq!((logs.status.code(), logs.stdout), (Some(0), Vec::new()));
+        let words = String::from_utf8(logs.stderr).unwrap();
+        assert!(words.contains("9-9 lies past the newest entry, 1-2"), "{words}");
+    }
+    let last = up.call(&["logs", "--after", "1-2", "1"]).await;
+    assert_eq!((last.status.code(), last.stderr), (Some(0), Vec::new()), "the newest itself is where one goes on");
+    up.end().await;
 }
 
 #[tokio::test]

@@ -1745,6 +1745,10 @@ export interface ContainerUsage {
    */
   diskWriteBytes?: number;
   /**
+   * Each of its GPUs, as the worker last saw it; none where it has none, or nothing is known of them.
+   */
+  gpus?: GpuUsage[];
+  /**
    * Memory, without what the system merely caches.
    */
   memoryBytes?: number;
@@ -1764,6 +1768,31 @@ export interface ContainerUsage {
    * Processes and threads.
    */
   pids?: number;
+}
+/**
+ * What one GPU uses.
+ */
+export interface GpuUsage {
+  /**
+   * Which one.
+   */
+  index?: number;
+  /**
+   * Its memory in use.
+   */
+  memoryBytes?: number;
+  /**
+   * Watts.
+   */
+  powerWatts?: number | null;
+  /**
+   * Degrees Celsius.
+   */
+  temperature?: number | null;
+  /**
+   * From 0 to 1.
+   */
+  utilization?: number;
 }
 /**
  * What a machine uses.
@@ -1793,31 +1822,6 @@ export interface Usage {
    * Sent a second.
    */
   networkOutBytes?: number;
-}
-/**
- * What one GPU uses.
- */
-export interface GpuUsage {
-  /**
-   * Which one.
-   */
-  index?: number;
-  /**
-   * Its memory in use.
-   */
-  memoryBytes?: number;
-  /**
-   * Watts.
-   */
-  powerWatts?: number | null;
-  /**
-   * Degrees Celsius.
-   */
-  temperature?: number | null;
-  /**
-   * From 0 to 1.
-   */
-  utilization?: number;
 }
 /**
  * Worker's `sftpLogin`: somebody is at its SFTP server; may they come in? The answer carries the same frame id.
@@ -3002,6 +3006,10 @@ export interface StatsEvent {
    */
   diskWriteBytes?: number;
   /**
+   * Each of its GPUs, as the worker last saw it; none where it has none, or nothing is known of them.
+   */
+  gpus?: GpuUsage[];
+  /**
    * Memory, without what the system merely caches.
    */
   memoryBytes?: number;
@@ -3056,6 +3064,10 @@ export interface ContainerSample {
    * Written to disks a second.
    */
   diskWriteBytes?: number;
+  /**
+   * Each of its GPUs, as the worker last saw it; none where it has none, or nothing is known of them.
+   */
+  gpus?: GpuUsage[];
   /**
    * Memory, without what the system merely caches.
    */

@@ -63,11 +63,7 @@ pub(in crate::cli) enum ContainerCommand {
     /// Attach to a container's console
     Attach(AttachArgs),
     /// Show what containers use, once a second
-    Stats {
-        /// The containers [default: all that run]
-        #[arg(value_name = "CONTAINER")]
-        containers: Vec<ContainerRef>,
-    },
+    Stats(StatsArgs),
     /// Run a program inside a container, as if it ran here
     Exec(Box<ExecArgs>),
 }
@@ -117,11 +113,11 @@ pub(in crate::cli) struct CreateArgs {
     /// Set a variable; without =VALUE it is taken from here; may be repeated
     #[arg(long = "env", short = 'e', value_name = "KEY[=VALUE]")]
     pub(super) env: Vec<String>,
-    /// Most processors
-    #[arg(long, value_name = "N")]
+    /// Most processors, such as 0.5 [default: no limit]
+    #[arg(long, value_name = "N", value_parser = processors)]
     pub(super) cpus: Option<f64>,
-    /// Most memory
-    #[arg(long, value_name = "SIZE")]
+    /// Most memory [default: no limit]
+    #[arg(long, value_name = "SIZE", value_parser = memory)]
     pub(super) memory: Option<Size>,
     /// GPUs
     #[arg(long, value_name = "N")]
@@ -162,7 +158,8 @@ pub(in crate::cli) struct ListArgs {
 /// Ctrl-C leaves it running. A lost connection comes back by itself and goes on where it stopped.
 ///
 /// Exit status: 0 after Ctrl-P Ctrl-Q; the container's own once it ends, 128+N where signal N ended it, 130 where it
-/// was stopped; 125 the dispatcher refused or failed; 130 after a Ctrl-C; 75 the connection is lost for good.
+/// was stopped, 125 where it was removed or lost; 130 after a Ctrl-C; 75 the connection is lost for good. Where there
+/// is nothing to attach to, or no dispatcher, it is 1, at once.
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment)]
 pub(in crate::cli) struct AttachArgs {
@@ -176,8 +173,27 @@ pub(in crate::cli) struct AttachArgs {
     pub(super) reconnect_timeout: Span,
 }
 
-/// Runs a program inside a container that runs, and streams it as `gangline run` does: it is a job like any other,
-/// with the same exit status, and Ctrl-C cancels it.
+/// Shows what containers use, once a second: those that are named, until the last of them is removed; without names
+/// whatever runs, as it comes and goes, until Ctrl-C.
+///
+/// One that does not run has no figures. A lost connection comes back by itself.
+#[derive(Debug, Args)]
+#[command(verbatim_doc_comment)]
+pub(in crate::cli) struct StatsArgs {
+    /// The containers [default: all that run]
+    #[arg(value_name = "CONTAINER")]
+    pub(super) containers: Vec<ContainerRef>,
+    /// How long a lost connection may take to come back before 1
+    #[arg(long, env = "GANGLINE_RECONNECT_TIMEOUT", value_name = "TIME", default_value = "60s")]
+    pub(super) reconnect_timeout: Span,
+}
+
+/// Runs a program inside a container that runs, and streams it as `gangline run` does: it is a job like any other, and
+/// Ctrl-C cancels it.
+///
+/// Exit status: the program's own as of `gangline run`, 127 where it is not there, 126 where it cannot be run. Where
+/// nothing was started, because there is no such container, it does not run, or no dispatcher is there, it is 1, at
+/// once.
 ///
 /// One CMD word is a shell script, run by the container's /bin/sh; several are a program and its arguments.
 #[derive(Debug, Args)]
@@ -218,6 +234,23 @@ fn mount(text: &str) -> Result<Mount, String> {
             Ok(Mount { volume: volume.to_owned(), path: path.to_owned(), read_only })
         }
         Some(_) | None => Err("expected VOLUME:PATH or VOLUME:PATH:ro, with an absolute PATH".to_owned()),
+    }
+}
+
+/// Of processors thousandths are counted, and none of them would mean no limit.
+fn processors(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(number) if number >= 0.001 => Ok(number),
+        Ok(_) | Err(_) => Err("expected a number of processors, 0.001 or more".to_owned()),
+    }
+}
+
+/// The same of memory.
+fn memory(text: &str) -> Result<Size, String> {
+    match text.parse::<Size>() {
+        Ok(Size(0)) => Err("expected a size of more than 0".to_owned()),
+        Ok(size) => Ok(size),
+        Err(error) => Err(error.to_string()),
     }
 }
 

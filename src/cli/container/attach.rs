@@ -10,12 +10,11 @@ use super::super::exit::Status;
 use super::super::failure::Failure;
 use super::super::follow::{LastLines, View};
 use super::super::printer::Printer;
-use super::super::run::CONNECT_WITHIN;
 use super::super::run::input::{self, Until};
 use super::super::run::terminal::{self, Asked, RawTerminal, Signals};
 use super::super::{Context, render};
 use super::args::AttachArgs;
-use crate::client::{Client, ClientError, FollowEvent, Follower, Patience, patiently};
+use crate::client::{Client, ClientError, FollowEvent, Follower, Patience};
 use crate::config::ClientSettings;
 use crate::model::{Entry, EntryKind};
 use crate::protocol::container::{ContainerRecord, ContainerStatus};
@@ -43,14 +42,14 @@ enum Ending {
 pub(super) async fn run(context: &Context, args: AttachArgs) -> Result<Status, Failure> {
     let mut signals = Signals::listen()?;
     let settings = context.client()?;
-    let patience = Patience { connect: CONNECT_WITHIN, reconnect: args.reconnect_timeout.0 };
+    let patience = Patience { reconnect: args.reconnect_timeout.0, ..Patience::default() };
     let opened = async {
         let record = running(&settings, args.container).await?;
         let (follower, old) = open(&settings, &record, patience).await?;
         Ok::<_, ClientError>((record, follower, old))
     };
     let (record, mut follower, old) = tokio::select! {
-        opened = opened => opened.map_err(|error| Failure::from(error).refused())?,
+        opened = opened => opened?,
         () = signals.stop() => return Ok(Status::Cancelled),
     };
     let container = record.container_id;
@@ -129,7 +128,7 @@ pub(super) async fn run(context: &Context, args: AttachArgs) -> Result<Status, F
 
 /// The container's record, where there is something to attach to.
 async fn running(settings: &ClientSettings, container: ContainerRef) -> Result<ContainerRecord, ClientError> {
-    let mut client = patiently(CONNECT_WITHIN, || Client::connect(settings)).await?;
+    let mut client = Client::connect(settings).await?;
     let record = client.container(container.clone()).await?;
     client.close().await;
     match record.status {

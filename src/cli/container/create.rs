@@ -7,7 +7,8 @@ use indicatif::ProgressBar;
 
 use super::super::exit::Status;
 use super::super::failure::Failure;
-use super::super::run::{spec, terminal};
+use super::super::run::spec;
+use super::super::run::terminal::{self, Signals};
 use super::super::{Context, render};
 use super::args::CreateArgs;
 use crate::client::Client;
@@ -20,24 +21,42 @@ const QUIET_FOR: Duration = Duration::from_secs(1);
 pub(super) async fn run(context: &Context, args: CreateArgs) -> Result<Status, Failure> {
     let size = if args.tty { terminal::size() } else { None };
     let create = of(&args, size, |name| std::env::var(name).ok())?;
-    let mut client = Client::connect(&context.client()?).await?;
+    let mut signals = Signals::listen()?;
+    let settings = context.client()?;
+    // Until here there is nothing to leave behind.
+    let mut client = tokio::select! {
+        client = Client::connect(&settings) => client?,
+        () = signals.stop() => return Ok(Status::Cancelled),
+    };
     let spinner = (!context.json && io::stderr().is_terminal()).then(ProgressBar::new_spinner);
-    let creating = client.create(create);
-    tokio::pin!(creating);
+    let creating = async {
+        let creating = client.create(create);
+        tokio::pin!(creating);
+        tokio::select! {
+            biased;
+            created = &mut creating => created,
+            () = tokio::time::sleep(QUIET_FOR) => {
+                if let Some(spinner) = &spinner {
+                    let image = render::shorten(&args.image, 100);
+                    spinner.set_message(format!("waits for {image} to be pulled and started"));
+                    spinner.enable_steady_tick(Duration::from_millis(100));
+                }
+                creating.await
+            }
+        }
+    };
     let created = tokio::select! {
         biased;
-        created = &mut creating => created,
-        () = tokio::time::sleep(QUIET_FOR) => {
-            if let Some(spinner) = &spinner {
-                spinner.set_message(format!("waits for {} to be pulled and started", render::shorten(&args.image, 100)));
-                spinner.enable_steady_tick(Duration::from_millis(100));
-            }
-            creating.await
-        }
+        created = creating => Some(created),
+        () = signals.stop() => None,
     };
     if let Some(spinner) = spinner {
         spinner.finish_and_clear();
     }
+    let Some(created) = created else {
+        render::say(context.json, "the container is still being made; gangline container ls shows it");
+        return Ok(Status::Cancelled);
+    };
     let created = created?;
     if context.json {
         render::json(&created)?;

@@ -4,8 +4,8 @@ use super::super::Context;
 use super::super::exit::Status;
 use super::super::failure::Failure;
 use super::super::run::session::{Feed, Session};
+use super::super::run::spec;
 use super::super::run::terminal::{self, Signals};
-use super::super::run::{CONNECT_WITHIN, spec};
 use super::args::ExecArgs;
 use crate::client::{Follower, Patience};
 use crate::config::Span;
@@ -33,7 +33,9 @@ pub(super) async fn run(context: &Context, args: ExecArgs) -> Result<Status, Fai
         timeout_secs: args.timeout.map(|Span(limit)| limit.as_secs_f64()),
         follow: None,
     };
-    let patience = Patience { connect: CONNECT_WITHIN, reconnect: args.reconnect_timeout.0 };
+    let patience = Patience { reconnect: args.reconnect_timeout.0, ..Patience::default() };
     let session = Session { settings, json: context.json, feed, size, grace: DEFAULT_GRACE };
-    session.run(Follower::exec(&session.settings, exec, patience), signals).await
+    // Nothing runs then, and no program has a status.
+    let exec = async { Follower::exec(&session.settings, exec, patience).await.map_err(Failure::from) };
+    session.run(exec, signals).await
 }

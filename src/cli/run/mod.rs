@@ -24,7 +24,7 @@ use session::{Feed, Session};
 use terminal::Signals;
 
 /// How long an unreachable dispatcher is tried before 125.
-pub(super) const CONNECT_WITHIN: std::time::Duration = std::time::Duration::from_secs(10);
+const CONNECT_WITHIN: std::time::Duration = std::time::Duration::from_secs(10);
 
 pub(super) async fn run(context: &Context, args: RunArgs) -> Result<Status, Failure> {
     // From here on Ctrl-C is ours, so that it can never leave a job behind unnoticed.
@@ -57,7 +57,11 @@ pub(super) async fn run(context: &Context, args: RunArgs) -> Result<Status, Fail
     let submit = Submit { spec, ..Submit::default() };
     let grace = args.grace.map_or(DEFAULT_GRACE, |grace| grace.0);
     let session = Session { settings, json: context.json, feed, size, grace };
-    session.run(Follower::submit(&session.settings, submit, patience), signals).await
+    let submitting = async {
+        let submitted = Follower::submit(&session.settings, submit, patience).await;
+        submitted.map_err(|error| Failure::from(error).refused())
+    };
+    session.run(submitting, signals).await
 }
 
 /// Sends the ZIP at `path`, or one of the directory there.

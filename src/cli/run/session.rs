@@ -16,7 +16,7 @@ use super::super::render;
 use super::control::{self, Order};
 use super::input::{self, Until};
 use super::terminal::{self, Asked, RawTerminal, Signals};
-use crate::client::{ClientError, FollowEvent, Follower};
+use crate::client::{FollowEvent, Follower};
 use crate::config::ClientSettings;
 use crate::model::{Entry, EntryKind};
 use crate::protocol::JobId;
@@ -84,7 +84,7 @@ impl Session {
     /// Streams the job that `submitting` brings, to its end.
     pub(in crate::cli) async fn run(
         &self,
-        submitting: impl Future<Output = Result<(Follower, Submitted), ClientError>>,
+        submitting: impl Future<Output = Result<(Follower, Submitted), Failure>>,
         mut signals: Signals,
     ) -> Result<Status, Failure> {
         tokio::pin!(submitting);
@@ -105,7 +105,7 @@ impl Session {
                 },
             }
         };
-        let (follower, submitted) = opened.map_err(|error| Failure::from(error).refused())?;
+        let (follower, submitted) = opened?;
         self.stream(follower, submitted, signals, stop).await
     }
 

@@ -137,11 +137,13 @@ impl Dispatcher {
     }
 
     async fn ask_for_stats(&self, id: ContainerId) -> Result<(), DispatchError> {
-        if let Some(container) = self.0.book.get(id).await? {
-            let measure = MeasureContainer { container_id: id, secs: MEASURE_SECS };
-            self.order_about(&container.worker, &AgentContainerOrder::Measure(measure)).await?;
-        }
-        Ok(())
+        let Some(container) = self.0.book.get(id).await? else {
+            // It was removed: there is nothing to look at any more, and it does not count towards what one may look at.
+            self.0.stats.lookers.lock().of.remove(&id);
+            return Ok(());
+        };
+        let measure = MeasureContainer { container_id: id, secs: MEASURE_SECS };
+        Ok(self.order_about(&container.worker, &AgentContainerOrder::Measure(measure)).await?)
     }
 }
 

@@ -22,9 +22,20 @@ pub(super) struct WorkerRow(f64, u64, u64, u64, u64, Vec<GpuRow>);
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 struct GpuRow(u32, f64, u64, Option<u32>, Option<f64>);
 
-/// Processors, memory, its limit, received, sent, read, written, processes.
+/// Processors, memory, its limit, received, sent, read, written, processes, GPUs. Where there are none of these their place
+/// is left out, too.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub(super) struct ContainerRow(f64, u64, u64, u64, u64, u64, u64, u64);
+pub(super) struct ContainerRow(
+    f64,
+    u64,
+    u64,
+    u64,
+    u64,
+    u64,
+    u64,
+    u64,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")] Vec<GpuRow>,
+);
 
 impl From<Usage> for WorkerRow {
     fn from(usage: Usage) -> Self {
@@ -67,7 +78,9 @@ impl From<ContainerUsage> for ContainerRow {
             disk_read_bytes,
             disk_write_bytes,
             pids,
+            gpus,
         } = usage;
+        let gpus = gpus.into_iter().take(GPUS_MOST).map(GpuRow::from).collect();
         Self(
             short(cpu),
             memory_bytes,
@@ -77,6 +90,7 @@ impl From<ContainerUsage> for ContainerRow {
             disk_read_bytes,
             disk_write_bytes,
             pids,
+            gpus,
         )
     }
 }
@@ -92,7 +106,9 @@ impl From<ContainerRow> for ContainerUsage {
             disk_read_bytes,
             disk_write_bytes,
             pids,
+            gpus,
         ) = row;
+        let gpus = gpus.into_iter().map(GpuUsage::from).collect();
         Self {
             cpu,
             memory_bytes,
@@ -102,6 +118,7 @@ impl From<ContainerRow> for ContainerUsage {
             disk_read_bytes,
             disk_write_bytes,
             pids,
+            gpus,
         }
     }
 }
@@ -139,6 +156,21 @@ mod tests {
         assert_eq!(kept, "[0.25,1,2,3,4,[[7,0.123,150754820096,61,null]]]");
         let row: WorkerRow = serde_json::from_str(&kept).unwrap();
         assert_eq!(Usage::from(row), Usage { gpus: vec![GpuUsage { utilization: 0.123, ..gpu(7) }], ..usage });
+    }
+
+    #[test]
+    fn a_containers_gpus_are_kept_and_without_any_nothing_is() {
+        let usage = ContainerUsage { cpu: 1.5, pids: 7, gpus: vec![gpu(3)], ..ContainerUsage::default() };
+        let kept = serde_json::to_string(&ContainerRow::from(usage.clone())).unwrap();
+        assert_eq!(kept, "[1.5,0,0,0,0,0,0,7,[[3,0.123,150754820096,61,null]]]");
+        let row: ContainerRow = serde_json::from_str(&kept).unwrap();
+        let rounded = GpuUsage { utilization: 0.123, ..gpu(3) };
+        assert_eq!(ContainerUsage::from(row), ContainerUsage { gpus: vec![rounded], ..usage.clone() });
+
+        let usage = ContainerUsage { gpus: Vec::new(), ..usage };
+        let kept = serde_json::to_string(&ContainerRow::from(usage.clone())).unwrap();
+        assert_eq!(kept, "[1.5,0,0,0,0,0,0,7]", "as it was kept before there were GPUs");
+        assert_eq!(ContainerUsage::from(serde_json::from_str::<ContainerRow>(&kept).unwrap()), usage);
     }
 
     #[test]

@@ -11,6 +11,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::agent::GpuUsage;
 use super::chunk::StreamName;
 use super::codec::{Acknowledged, Nothing, typed, verbs};
 use super::error::WireError;
@@ -480,4 +481,7 @@ pub struct ContainerUsage {
     pub disk_write_bytes: u64,
     /// Processes and threads.
     pub pids: u64,
+    /// Each of its GPUs, as the worker last saw it; none where it has none, or nothing is known of them.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub gpus: Vec<GpuUsage>,
 }

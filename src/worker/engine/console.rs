@@ -4,13 +4,16 @@
 //! Nothing is kept back and nothing is copied twice: a piece is read where the reader of its stream wants it. The two
 //! readers of one connection take turns, and each passes the word on when the next piece is the other's.
 
+use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker, ready};
+use std::time::Duration;
 
 use parking_lot::Mutex;
-use tokio::io::{AsyncRead, BufReader, ReadBuf};
+use tokio::io::{AsyncBufRead, AsyncRead, BufReader, ReadBuf};
+use tokio::time::timeout;
 
 use super::stream::Reader;
 use crate::protocol::StreamName;
@@ -20,6 +23,12 @@ pub(super) const HEADER: usize = 8;
 
 /// Bytes that are kept of the beginning of what the engine's init process may have said.
 const FIRST_WORDS: usize = 512;
+
+/// How the engine's init process begins to say why it ends.
+const INIT_FAILED: &str = "[FATAL tini (";
+
+/// How long it may take to begin: it tries as soon as it runs, and few programs are so long without a word.
+const COMPLAINS_WITHIN: Duration = Duration::from_millis(10);
 
 /// One stream of a container.
 #[derive(Debug)]
@@ -71,6 +80,13 @@ pub(super) fn terminal(from: Reader) -> (Console, FirstWords) {
 }
 
 impl FirstWords {
+    /// Whether the engine's init process is about to say that it could not start the program: it does so, if at all, within
+    /// a few milliseconds, and that is how long is waited for what comes first. Nothing is taken from who reads the streams.
+    pub(crate) async fn will_complain(&self) -> bool {
+        let begins = poll_fn(|context| self.0.lock().poll_begins_with(INIT_FAILED, context));
+        timeout(COMPLAINS_WITHIN, begins).await.unwrap_or(false)
+    }
+
     /// What the engine, or its init process, had to say of a program that could not be started, to follow "cannot start":
     /// that comes first, because nothing else ran.
     pub(crate) fn complaint(&self) -> Option<String> {
@@ -79,14 +95,14 @@ impl FirstWords {
         if let Some(complaint) = words.strip_prefix("OCI runtime exec failed: ") {
             return Some(of_runtime(complaint.lines().next()?.trim_end().trim_end_matches(": unknown")));
         }
-        let complaint = words.strip_prefix("[FATAL tini (")?.split_once(")] exec ")?.1;
+        let complaint = words.strip_prefix(INIT_FAILED)?.split_once(")] exec ")?.1;
         let (program, why) = complaint.lines().next()?.trim_end().rsplit_once(" failed: ")?;
         Some(format!("{program:?}: {why}"))
     }
 
     /// Resolves once all that there was has been read. One at a time may wait for that.
     pub(super) async fn ended(&self) {
-        std::future::poll_fn(|context| {
+        poll_fn(|context| {
             let mut shared = self.0.lock();
             if shared.ended {
                 return Poll::Ready(());
@@ -126,6 +142,13 @@ impl Shared {
             ended: false,
             on_end: None,
         }))
+    }
+
+    /// Whether what comes first begins so. Only to be asked while nothing has been read.
+    fn poll_begins_with(&mut self, words: &str, context: &mut Context<'_>) -> Poll<bool> {
+        let header = if self.bare { 0 } else { HEADER };
+        let first = ready!(Pin::new(&mut self.from).poll_fill_buf(context)).unwrap_or_default();
+        Poll::Ready(first.get(header..).is_some_and(|first| first.starts_with(words.as_bytes())))
     }
 
     fn poll_read(

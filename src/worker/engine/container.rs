@@ -35,7 +35,7 @@ pub(crate) struct Streams {
     pub(crate) stdout: Console,
     /// None on a terminal, where both streams are one.
     pub(crate) stderr: Option<Console>,
-    pub(super) first_words: FirstWords,
+    pub(crate) first_words: FirstWords,
 }
 
 /// What is asked of it.

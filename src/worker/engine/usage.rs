@@ -47,7 +47,18 @@ impl Look {
             disk_read_bytes: rate(old.read, new.read, secs),
             disk_write_bytes: rate(old.written, new.written, secs),
             pids: self.stats.pids_stats.as_ref().and_then(|pids| pids.current).unwrap_or(0),
+            // The engine does not know.
+            gpus: Vec::new(),
         }
+    }
+
+    /// Whether there was something to look at: of a container that does not run engines tell nothing but zeros.
+    fn is_of_something(&self) -> bool {
+        let ContainerStatsResponse { cpu_stats, memory_stats, pids_stats, .. } = &*self.stats;
+        let cpu = cpu_stats.as_ref().and_then(|cpu| cpu.cpu_usage.as_ref()?.total_usage);
+        let memory = memory_stats.as_ref().and_then(|memory| memory.usage);
+        let pids = pids_stats.as_ref().and_then(|pids| pids.current);
+        [cpu, memory, pids].into_iter().flatten().any(|number| number > 0)
     }
 }
 
@@ -57,9 +68,11 @@ impl Engine {
         let memory_limit = self.memory_limit(id).await;
         let options = StatsOptionsBuilder::default().stream(true).build();
         let mut before: Option<Look> = None;
-        let looks = self.docker.stats(id, Some(options)).filter_map(move |look| {
-            let usage = look.ok().and_then(|look| {
-                let look = Look::of(look, memory_limit);
+        let looks =
+            self.docker.stats(id, Some(options)).map(move |look| look.ok().map(|look| Look::of(look, memory_limit)));
+        let runs = |look: &Option<Look>| std::future::ready(look.as_ref().is_none_or(Look::is_of_something));
+        let looks = looks.take_while(runs).filter_map(move |look| {
+            let usage = look.and_then(|look| {
                 // The first look has nothing to compare with.
                 let usage = before.as_ref().map(|before| look.since(before));
                 before = Some(look);
@@ -74,7 +87,7 @@ impl Engine {
     pub(crate) async fn look(&self, id: &str) -> Option<Look> {
         let options = StatsOptionsBuilder::default().stream(false).one_shot(true).build();
         let look = self.docker.stats(id, Some(options)).next().await?;
-        Some(Look::of(look.ok()?, self.memory_limit(id).await))
+        Some(Look::of(look.ok()?, self.memory_limit(id).await)).filter(Look::is_of_something)
     }
 
     /// How much memory the container was given; 0 where that is not limited. Among the counters that would be the whole

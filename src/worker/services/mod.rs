@@ -24,6 +24,7 @@ pub(crate) use place::{docker_id, known};
 use super::agent::Agent;
 use super::contained::{self, insist, tell};
 use super::ending::Ending;
+use super::engine::console::FirstWords;
 use super::engine::container::{Contained, Streams};
 use super::engine::recipe::{NO_NETWORK, ServiceRecipe, same_ports, volume};
 use super::engine::{Engine, EngineError, Kind};
@@ -125,7 +126,7 @@ pub(crate) async fn run(agent: &Agent, held: &Arc<Held>, assignment: &Assignment
 /// How a start came to run.
 enum Begun {
     /// Just now.
-    Now(Box<Process>, Start),
+    Now(Box<Process>, Start, FirstWords),
     /// In an earlier run, or under an earlier attempt.
     Before(Start),
 }
@@ -200,7 +201,7 @@ impl Service<'_> {
             labels: agent.container_labels(),
             settings: &agent.containers,
         };
-        let mut start = Start::new(held.key.1, held.written().1, before);
+        let mut start = Start::new(held.key.1, held.written().1, before, &assignment.gpu_ids);
         let mut made = |docker: &str| {
             docker.clone_into(&mut start.docker);
             place.keep(&start)
@@ -217,15 +218,20 @@ impl Service<'_> {
             }
             begun => begun,
         };
-        Ok(Begun::Now(Box::new(begun?.into()), start))
+        let (container, streams) = begun?;
+        let first_words = streams.first_words.clone();
+        Ok(Begun::Now(Box::new((container, streams).into()), start, first_words))
     }
 
     /// Watches over a container until it ends or is let go of, however often its streams are cut off.
     async fn watch(&self, begun: Begun) {
         let Self { agent, held, .. } = *self;
         let (mut process, mut start) = match begun {
-            Begun::Now(process, mut start) => {
-                self.say_started(&mut start).await;
+            Begun::Now(process, mut start, first_words) => {
+                // To the engine it runs even if its init process cannot start the program: how it ends says why it never ran.
+                if !first_words.will_complain().await {
+                    self.say_started(&mut start).await;
+                }
                 (Some(process), start)
             }
             Begun::Before(start) => (None, start),

@@ -10,12 +10,14 @@ use parking_lot::Mutex;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout};
 
-use super::place::{Place, docker_id};
+use super::meter::gpus_now;
+use super::place::{Place, latest_start};
 use crate::protocol::ContainerId;
 use crate::protocol::agent::{
     AgentContainerOrder, AgentContainerReport, ContainerOnly, ContainerUsageReport, MeasureContainer,
 };
 use crate::protocol::codec::encode;
+use crate::protocol::container::ContainerUsage;
 use crate::worker::agent::Agent;
 use crate::worker::engine::{EngineError, Kind};
 use crate::worker::workspace;
@@ -123,8 +125,8 @@ async fn end_in_engine(agent: &Agent, id: ContainerId, how: End) -> Result<(), E
 
 /// Says what a container uses, while that is asked.
 async fn measure(agent: Arc<Agent>, id: ContainerId) {
-    if let (Some(engine), Some(docker)) = (agent.engine.now(), docker_id(&agent, id)) {
-        let mut looks = engine.usage(&docker).await;
+    if let (Some(engine), Some(start)) = (agent.engine.now(), latest_start(&agent, id)) {
+        let mut looks = engine.usage(&start.docker).await;
         loop {
             let Some(until) = agent.asides.measured.lock().get(&id).copied() else { break };
             let left = until.saturating_duration_since(Instant::now());
@@ -134,6 +136,11 @@ async fn measure(agent: Arc<Agent>, id: ContainerId) {
             };
             match look {
                 Ok(Some(usage)) => {
+                    let gpus = tokio::select! {
+                        () = agent.gone.cancelled() => break,
+                        gpus = gpus_now(&agent, &start.gpus) => gpus,
+                    };
+                    let usage = ContainerUsage { gpus, ..usage };
                     let report = ContainerUsageReport { container_id: id, usage };
                     // Full: nobody listens now.
                     let _ = agent.asides.say.try_send(encode(&AgentContainerReport::Usage(report)));

@@ -26,12 +26,16 @@ pub(super) struct Start {
     /// How it is reached on this machine, or was before: the next start asks for the same ports.
     #[serde(default)]
     pub(super) ports: Vec<BoundPort>,
+    /// The GPUs it was given.
+    #[serde(default)]
+    pub(super) gpus: Vec<u32>,
 }
 
 impl Start {
     /// A container that is just being made, after so many bytes of our own. The one before had these ports.
-    pub(super) fn new(attempt: Attempt, own: u64, ports: Vec<BoundPort>) -> Self {
-        Self { docker: String::new(), attempt, stdout: 0, stderr: 0, own: vec![(0, own)], ports }
+    pub(super) fn new(attempt: Attempt, own: u64, ports: Vec<BoundPort>, gpus: &[u32]) -> Self {
+        let own = vec![(0, own)];
+        Self { docker: String::new(), attempt, stdout: 0, stderr: 0, own, ports, gpus: gpus.to_owned() }
     }
 
     /// The same container under another attempt, after what is stored of this one.
@@ -104,9 +108,14 @@ pub(crate) fn known(home: &Home) -> Vec<ContainerId> {
     entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect()
 }
 
+/// The latest start of a container.
+pub(super) fn latest_start(agent: &Agent, id: ContainerId) -> Option<Start> {
+    Place::of(&agent.home, id).start()
+}
+
 /// The engine's name of the latest start of a container.
 pub(crate) fn docker_id(agent: &Agent, id: ContainerId) -> Option<String> {
-    Some(Place::of(&agent.home, id).start()?.docker)
+    Some(latest_start(agent, id)?.docker)
 }
 
 #[cfg(test)]
@@ -116,7 +125,7 @@ mod tests {
 
     #[test]
     fn our_own_words_are_not_looked_for_in_the_engines_log() {
-        let mut start = Start::new(1, 10, Vec::new());
+        let mut start = Start::new(1, 10, Vec::new(), &[]);
         assert_eq!(start.in_log((5, 0)), (5, 0));
         assert_eq!(start.in_log((5, 7)), (5, 0), "half of what was said before the container ran");
         assert_eq!(start.in_log((5, 30)), (5, 20));
@@ -151,13 +160,21 @@ mod tests {
         assert_eq!(place.start(), None);
         place.make([place.data().join("volumes/a")].into_iter()).unwrap();
         let port = BoundPort { container: 80, host: 32_768, address: String::new(), protocol: Protocol::Udp };
-        let start =
-            Start { docker: "d".to_owned(), attempt: 3, stdout: 1, stderr: 2, own: vec![(0, 4)], ports: vec![port] };
+        let start = Start {
+            docker: "d".to_owned(),
+            attempt: 3,
+            stdout: 1,
+            stderr: 2,
+            own: vec![(0, 4)],
+            ports: vec![port],
+            gpus: vec![1],
+        };
         place.keep(&start).unwrap();
         assert_eq!(place.start(), Some(start.clone()));
         let older = r#"{"docker":"d","attempt":3,"stdout":1,"stderr":2,"own":[[0,4]]}"#;
         fs::write(place.0.join("start.json"), older).unwrap();
-        assert_eq!(place.start(), Some(Start { ports: Vec::new(), ..start }), "written before ports were");
+        let written_before = Start { ports: Vec::new(), gpus: Vec::new(), ..start };
+        assert_eq!(place.start(), Some(written_before), "written before ports and GPUs were");
         let mode = |path: PathBuf| fs::metadata(path).unwrap().permissions().mode() & 0o777;
         assert_eq!([place.0.clone(), place.data(), place.data().join("volumes/a")].map(mode), [0o700, 0o777, 0o777]);
     }

@@ -5,14 +5,14 @@ use tokio::io::AsyncWriteExt;
 
 use super::*;
 use crate::support::engine::{self, IMAGE};
-use crate::support::eventually;
 use crate::support::process::free_address;
+use crate::support::{TestServer, eventually};
 
 /// Says what it reads, with its number, until it reads `end`.
 const PARROT: &str =
     r#"echo begins; i=0; while read line; do i=$((i+1)); echo "$i $line"; test "$line" = end && exit 5; done"#;
 
-async fn up() -> Up {
+pub(super) async fn up() -> Up {
     let up = Up::start_with(&["--container-engine", engine::address()]).await;
     up.has_a_worker().await;
     up
@@ -20,7 +20,7 @@ async fn up() -> Up {
 
 impl Up {
     /// Makes a container that runs `script`, and returns its id.
-    async fn container(&self, flags: &[&str], script: &str) -> String {
+    pub(super) async fn container(&self, flags: &[&str], script: &str) -> String {
         let id = self.text(&[&["container", "create", IMAGE], flags, &["--", script]].concat()).await;
         id.trim().to_owned()
     }
@@ -155,6 +155,8 @@ async fn a_container_that_cannot_be_says_why() {
         (&["container", "create", IMAGE, "--port", &port, "--", "sleep", "9"], "conflict", "ports"),
         (&["container", "create", IMAGE, "--worker", "nobody", "--", "sleep", "9"], "unsatisfiable", ""),
         (&["container", "create", IMAGE, "--name", "7"], "bad_frame", "name"),
+        (&["container", "create", IMAGE, "--", "no-such-program", "x"], "conflict", ""),
+        (&["container", "create", IMAGE, "--tty", "--", "/etc", "x"], "conflict", ""),
         (&["container", "stop", "nothing"], "not_found", ""),
         (&["container", "logs", "nothing"], "not_found", ""),
     ] {
@@ -165,9 +167,50 @@ async fn a_container_that_cannot_be_says_why() {
         assert!(failed.stdout.is_empty(), "{failed:?}");
     }
     assert_eq!(up.text(&["container", "ls", "--json"]).await, "", "nothing is left");
-    assert_eq!(up.call(&["container", "attach", "nothing"]).await.status.code(), Some(125));
-    assert_eq!(up.call(&["container", "exec", "nothing", "--", "true"]).await.status.code(), Some(125));
+    assert_eq!(up.call(&["container", "attach", "nothing"]).await.status.code(), Some(1));
+    assert_eq!(up.call(&["container", "exec", "nothing", "--", "true"]).await.status.code(), Some(1));
     up.end().await;
+}
+
+#[tokio::test]
+async fn one_that_is_refused_holds_up_no_other() {
+    let up = up().await;
+    for name in ["m1", "m2"] {
+        up.container(&["--name", name], "exec sleep 1000").await;
+    }
+    for (verb, status) in [("stop", "stopped"), ("start", "running"), ("restart", "running"), ("kill", "stopped")] {
+        let done = up.call(&["container", verb, "m1", "nope", "m2"]).await;
+        assert_eq!(done.status.code(), Some(1), "{verb}");
+        assert_eq!(String::from_utf8(done.stdout).unwrap(), "m1\nm2\n", "{verb}");
+        let words = String::from_utf8(done.stderr).unwrap();
+        assert!(words.starts_with("gangline: nope: ") && words.lines().count() == 1, "{verb}: {words}");
+        assert_eq!(up.record("m2").await["status"], status, "{verb}");
+    }
+    let gone = up.call(&["container", "rm", "--json", "nope", "m1", "no", "m2"]).await;
+    assert_eq!(gone.status.code(), Some(1));
+    assert_eq!(String::from_utf8(gone.stderr).unwrap().matches("not_found").count(), 2);
+    assert_eq!(up.text(&["container", "ls", "--json"]).await, "");
+    up.end().await;
+}
+
+#[tokio::test]
+async fn ctrl_c_during_a_create_says_that_it_goes_on() {
+    let (home, server) = (Home::new(), TestServer::start().await);
+    let mut worker = server.worker("w", &serde_json::json!({"images": []})).await;
+    let (url, token) = (format!("ws://{}/ws", server.address), server.user_token("ada").await);
+    let command = |args: &[&str]| {
+        let mut command = home.command(args);
+        command.env("GANGLINE_URL", &url).env("GANGLINE_TOKEN", &token);
+        command
+    };
+    let create = command(&["container", "create", "large", "--name", "web"]).spawn().unwrap();
+    worker.accepted().await;
+    signal(&create, Signal::SIGINT);
+    let left = timeout(WITHIN, create.wait_with_output()).await.unwrap().unwrap();
+    assert_eq!((left.status.code(), left.stdout), (Some(130), Vec::new()));
+    assert!(String::from_utf8(left.stderr).unwrap().contains("gangline container ls"));
+    let listed = String::from_utf8(output(command(&["container", "ls"])).await.stdout).unwrap();
+    assert!(listed.contains("web") && listed.contains("creating"), "{listed}");
 }
 
 #[tokio::test]
@@ -259,7 +302,7 @@ async fn attach_brings_the_last_lines_and_what_is_written_there_goes_in() {
     let ended = timeout(WITHIN, second.wait_with_output()).await.unwrap().unwrap();
     assert_eq!(String::from_utf8(ended.stdout).unwrap(), "begins\n1 one\n2 two\n3 end\n");
     assert_eq!(ended.status.code(), Some(5), "as the container did");
-    assert_eq!(up.call(&["container", "attach", "parrot"]).await.status.code(), Some(125), "it does not run");
+    assert_eq!(up.call(&["container", "attach", "parrot"]).await.status.code(), Some(1), "it does not run");
     up.text(&["container", "rm", "parrot"]).await;
     up.end().await;
 }
@@ -328,7 +371,6 @@ async fn attach_outlives_the_dispatchers_death() {
 #[tokio::test]
 async fn stats_tell_what_containers_use() {
     let up = up().await;
-    assert_eq!(up.text(&["container", "stats"]).await, "", "none runs");
     let busy = up.container(&["--name", "busy", "--memory", "64MiB", "--cpus", "0.5"], "while :; do :; done").await;
     let mut stats = up.command(&["container", "stats", "--json"]).spawn().unwrap();
     let mut lines = BufReader::new(stats.stdout.take().unwrap()).lines();

@@ -2,7 +2,7 @@
 
 use gangline::protocol::agent::{
     AgentContainerOrder, AgentContainerReport, AgentJobOrder, Assign, ContainerFailed, ContainerOnly, ContainerStarted,
-    ContainerUsageReport, MeasureContainer,
+    ContainerUsageReport, GpuUsage, MeasureContainer,
 };
 use gangline::protocol::codec::{Acknowledged, FrameId, Nothing, ToAgent, ToClient, ToServer};
 use gangline::protocol::container::spec::{Adopt, Protocol, Service};
@@ -49,6 +49,13 @@ pub(super) fn usage() -> ContainerUsage {
         disk_read_bytes: 4_096,
         disk_write_bytes: 65_536,
         pids: 12,
+        gpus: vec![GpuUsage {
+            index: 3,
+            utilization: 0.75,
+            memory_bytes: 12_884_901_888,
+            temperature: Some(61),
+            power_watts: Some(212.5),
+        }],
     }
 }
 
