@@ -268,6 +268,8 @@ async fn a_start_by_itself_does_not_overrule_a_stop() {
     gate.is_reached().await;
     // It rests, so there is nothing to end.
     done(&mut peer, about("stop", &id)).await;
+    // Nobody takes it before it is looked at again.
+    server.admin().await.get("worker", &json!({"opt": "drain", "workerId": "w"}), "ok").await;
     gate.open();
     comes_to(&mut peer, &id, "reason", "cancelled").await;
     assert_eq!(record(&mut peer, &id).await["status"], "stopped");
