@@ -277,22 +277,6 @@ async fn a_start_by_itself_does_not_overrule_a_stop() {
     assert_eq!((job.status, job.attempt), (Status::Cancelled, 1));
 }
 
-#[tokio::test]
-async fn a_start_by_itself_does_not_overrule_a_remove() {
-    let gate = Gate::new();
-    let fault = BeforeReopening(Arc::clone(&gate));
-    let server = Stage::new().store(|store| faulty(store, fault)).start().await;
-    let mut peer = server.user("ada").await;
-    let mut worker = node(&server, "w", &json!({})).await;
-    let (id, first) = running(&mut peer, &mut worker, &json!({"restart": "always"})).await;
-    worker.say(&first.end(1, 7)).await;
-    gate.is_reached().await;
-    done(&mut peer, about("remove", &id)).await;
-    gate.open();
-    server.settled().await;
-    is_gone(&server, &mut peer, &id).await;
-}
-
 /// After a job was claimed, before anybody hears of it.
 struct AfterClaiming(Arc<Gate>);
 
