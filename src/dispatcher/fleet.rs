@@ -311,6 +311,16 @@ impl Agent {
         scheduler::plan(&self.state.lock().facts, classes)
     }
 
+    /// What it has left beside these jobs, whether or not it holds them yet.
+    pub(super) fn left_beside(&self, jobs: &[Arc<Job>]) -> Capacity {
+        let state = self.state.lock();
+        let mut free = state.facts.free.clone();
+        for job in jobs.iter().filter(|job| !state.held.contains_key(&job.id)) {
+            scheduler::give(&mut free, &job.spec.requires, &job.gpu_ids);
+        }
+        free
+    }
+
     pub(super) fn held(&self, job: JobId) -> Option<Held> {
         self.state.lock().held.get(&job).cloned()
     }
@@ -340,12 +350,7 @@ impl Agent {
             overdue_at: longest_run(job).map(|most| since.saturating_add(most)),
             cost,
         };
-        let free = &mut state.facts.free;
-        // Saturating: a worker that came back with less than it had still holds its old jobs.
-        free.slots = free.slots.saturating_sub(held.cost.slots);
-        free.milli_cpus = free.milli_cpus.saturating_sub(held.cost.milli_cpus);
-        free.memory_bytes = free.memory_bytes.saturating_sub(held.cost.memory_bytes);
-        free.gpus.retain(|gpu| !held.cost.gpus.contains(gpu));
+        state.facts.free.take(&held.cost);
         state.held.insert(job.id, held);
     }
 
@@ -376,10 +381,7 @@ impl State {
     fn count_free(&mut self) {
         let mut free = self.facts.total.clone();
         for held in self.held.values() {
-            free.slots = free.slots.saturating_sub(held.cost.slots);
-            free.milli_cpus = free.milli_cpus.saturating_sub(held.cost.milli_cpus);
-            free.memory_bytes = free.memory_bytes.saturating_sub(held.cost.memory_bytes);
-            free.gpus.retain(|gpu| !held.cost.gpus.contains(gpu));
+            free.take(&held.cost);
         }
         self.facts.free = free;
     }

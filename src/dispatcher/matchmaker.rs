@@ -189,6 +189,11 @@ impl Dispatcher {
             window_bytes: self.0.settings.limits.window_bytes,
             adopt,
         })));
+        if job.id.is_container()
+            && let Err(error) = self.order_early_end(job).await
+        {
+            debug!(%error, job = %job.id, "whether it is to end already cannot be told; its worker is told when it is back");
+        }
     }
 
     /// Assigns what a claim whose answer was lost may have claimed.

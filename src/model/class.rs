@@ -27,3 +27,14 @@ pub struct Capacity {
     /// GPUs by index, sorted.
     pub gpus: Vec<u32>,
 }
+
+impl Capacity {
+    /// Takes from it what a job costs. Saturating: a worker that came back with less than it had still holds its old jobs.
+    pub fn take(&mut self, cost: &Self) {
+        let Self { slots, milli_cpus, memory_bytes, gpus } = cost;
+        self.slots = self.slots.saturating_sub(*slots);
+        self.milli_cpus = self.milli_cpus.saturating_sub(*milli_cpus);
+        self.memory_bytes = self.memory_bytes.saturating_sub(*memory_bytes);
+        self.gpus.retain(|gpu| !gpus.contains(gpu));
+    }
+}

@@ -59,24 +59,27 @@ pub struct Container {
     /// Starts in a row that did not last.
     #[serde(default)]
     pub short_lived: u32,
-    /// When it is to be started again.
+    /// The start that is to be followed by another at once, however it ends: somebody restarts the container. It means nothing
+    /// any more once the next start has begun.
     #[serde(default)]
-    pub start_at: Option<Millis>,
+    pub again_after: Option<Attempt>,
     /// The start that is to be taken over by the next one.
     #[serde(default)]
     pub adopt: Option<Adopt>,
 }
 
-/// What is to be done about a container that has come to rest.
+/// What is to be done about a container.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Next {
     /// Nothing: it stays as it is.
     Rest,
+    /// Have it end: it runs, or waits to, and shall not.
+    End,
     /// Start it at this time.
     Start(Millis),
     /// Its worker was lost with it, and it may run on there: take it over.
     TakeOver(Adopt),
-    /// It never ran: nothing of it is to be left.
+    /// It never ran, or was removed: nothing of it is to be left.
     Discard,
 }
 
@@ -92,12 +95,20 @@ impl Container {
         }
     }
 
-    /// What is to be done about it, if its job is over.
+    /// What is to be done about it, as its job stands.
     pub fn next(&self, job: &Job) -> Next {
-        if !is_over(job.status) || self.desired != Desired::Running {
-            return Next::Rest;
+        if !is_over(job.status) {
+            return if self.is_to_end(job) { Next::End } else { Next::Rest };
         }
         let Some(reason) = job.reason else { return Next::Rest };
+        match self.desired {
+            Desired::Running if reason != Reason::Removed => (),
+            Desired::Running | Desired::Removed => return Next::Discard,
+            Desired::Stopped => return Next::Rest,
+        }
+        if self.is_restarted(job) {
+            return Next::Start(job.completed_at.unwrap_or_default());
+        }
         if self.started == 0 {
             return Next::Discard;
         }
@@ -111,7 +122,30 @@ impl Container {
             (_, Restart::OnFailure) => job.status == Status::Failed,
             (_, Restart::Always | Restart::UnlessStopped) => true,
         };
-        if starts { Next::Start(self.start_at.unwrap_or_else(|| self.due(job))) } else { Next::Rest }
+        if starts { Next::Start(self.due(job)) } else { Next::Rest }
+    }
+
+    /// Whether no start follows the one that is over, unless somebody asks for it.
+    pub fn stays_at_rest(&self, job: &Job) -> bool {
+        match self.next(job) {
+            Next::Rest | Next::Discard => true,
+            Next::End | Next::Start(_) | Next::TakeOver(_) => false,
+        }
+    }
+
+    /// Whether a start that is not over is to end, and nobody has seen to that yet.
+    fn is_to_end(&self, job: &Job) -> bool {
+        let is_wanted = match self.desired {
+            // One that waits is the next start already, or about to be.
+            Desired::Running => job.status == Status::Pending || !self.is_restarted(job),
+            Desired::Stopped | Desired::Removed => false,
+        };
+        !is_wanted && job.cancel_grace_ms.is_none()
+    }
+
+    /// Whether the latest start is to be followed by another at once.
+    fn is_restarted(&self, job: &Job) -> bool {
+        self.again_after == Some(job.attempt)
     }
 
     /// When it is to be started again after this end.
@@ -122,9 +156,14 @@ impl Container {
     }
 
     /// Starts in a row before this one that did not last, if it did not either.
-    pub fn short_lived_with(&self, job: &Job) -> u32 {
+    fn short_lived_with(&self, job: &Job) -> u32 {
         let lasted = job.completed_at.unwrap_or_default().saturating_sub(job.started_at.unwrap_or_default());
         if lasted >= LASTED_MS { 0 } else { self.short_lived }
+    }
+
+    /// Starts in a row that did not last, where another follows this one. One that somebody ended to have it restarted is none.
+    pub fn short_lived_after(&self, job: &Job) -> u32 {
+        if self.is_restarted(job) { 0 } else { self.short_lived_with(job).saturating_add(1) }
     }
 }
 
@@ -159,7 +198,7 @@ mod tests {
             ports: Vec::new(),
             failure: None,
             short_lived: 0,
-            start_at: None,
+            again_after: None,
             adopt: None,
         }
     }
@@ -202,6 +241,43 @@ mod tests {
             assert_eq!(container.next(&badly) != Next::Rest, after_badly, "{restart:?}");
             assert_eq!(container.next(&stopped), Next::Rest);
             assert_eq!(Container { desired: Desired::Stopped, ..container }.next(&badly), Next::Rest);
+        }
+    }
+
+    #[test]
+    fn one_that_is_restarted_starts_again_however_it_ended() {
+        let again = Container { again_after: Some(1), ..container(Restart::No) };
+        for reason in [Reason::Cancelled, Reason::Exit, Reason::WorkerLost] {
+            assert_eq!(again.next(&ended(Status::Cancelled, reason, 5)), Next::Start(1_005), "{reason:?}");
+        }
+        let cancelled = ended(Status::Cancelled, Reason::Cancelled, 5);
+        assert_eq!((again.short_lived_after(&cancelled), container(Restart::No).short_lived_after(&cancelled)), (0, 1));
+        // The wish was for that start; the next one ends as any other.
+        assert_eq!(again.next(&Job { attempt: 2, ..cancelled.clone() }), Next::Rest);
+        // Whoever stops or removes it meanwhile has their way.
+        assert_eq!(Container { desired: Desired::Stopped, ..again.clone() }.next(&cancelled), Next::Rest);
+        assert_eq!(Container { desired: Desired::Removed, ..again.clone() }.next(&cancelled), Next::Discard);
+        assert_eq!(again.next(&ended(Status::Cancelled, Reason::Removed, 5)), Next::Discard);
+    }
+
+    #[test]
+    fn what_runs_and_shall_not_is_ended_once() {
+        let running = Job { status: Status::Running, reason: None, ..ended(Status::Failed, Reason::Exit, 1) };
+        let pending = Job { status: Status::Pending, ..running.clone() };
+        let ending = Job { cancel_grace_ms: Some(7), ..running.clone() };
+        let wanted = container(Restart::Always);
+        let again = Container { again_after: Some(1), ..wanted.clone() };
+        let stopped = Container { desired: Desired::Stopped, ..wanted.clone() };
+        let removed = Container { desired: Desired::Removed, ..wanted.clone() };
+        for (container, running_is, pending_is) in [
+            (&wanted, Next::Rest, Next::Rest),
+            (&again, Next::End, Next::Rest),
+            (&stopped, Next::End, Next::End),
+            (&removed, Next::End, Next::End),
+        ] {
+            assert_eq!(container.next(&running), running_is, "{container:?}");
+            assert_eq!(container.next(&pending), pending_is, "{container:?}");
+            assert_eq!(container.next(&ending), Next::Rest, "{container:?}");
         }
     }
 

@@ -6,5 +6,5 @@
 mod plan;
 mod waiting;
 
-pub use plan::{Facts, Plan, cost, has_room, plan, runs};
+pub use plan::{Facts, Plan, cost, fits, give, plan, runs};
 pub use waiting::waiting_for;

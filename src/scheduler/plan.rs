@@ -69,6 +69,12 @@ pub fn cost(class: &Requires, gpus: &[u32]) -> Capacity {
     Capacity { slots, milli_cpus: class.milli_cpus, memory_bytes: class.memory_bytes, gpus: gpus.to_vec() }
 }
 
+/// Takes from `free` what a job of `class` costs that has these GPUs, or, where it has none yet, is about to be given some.
+pub fn give(free: &mut Capacity, class: &Requires, gpus: &[u32]) {
+    let chosen = if gpus.is_empty() { choose_gpus(free, &class.gpus) } else { gpus.to_vec() };
+    free.take(&cost(class, &chosen));
+}
+
 /// Whether `worker` could run a job of `class` with nothing else on it.
 pub fn runs(worker: &Facts, class: &Requires) -> bool {
     let Requires { worker: pinned, labels, milli_cpus: _, memory_bytes: _, gpus: _, container, slotless: _, polled } =
@@ -80,12 +86,8 @@ pub fn runs(worker: &Facts, class: &Requires) -> bool {
         && fits(&worker.total, class)
 }
 
-/// Whether what `worker` has left is enough for a job of `class`.
-pub fn has_room(worker: &Facts, class: &Requires) -> bool {
-    fits(&worker.free, class)
-}
-
-fn fits(capacity: &Capacity, class: &Requires) -> bool {
+/// Whether this much is enough for a job of `class`.
+pub fn fits(capacity: &Capacity, class: &Requires) -> bool {
     (capacity.slots > 0 || class.slotless)
         && class.milli_cpus <= capacity.milli_cpus
         && class.memory_bytes <= capacity.memory_bytes
@@ -146,6 +148,17 @@ mod tests {
         assert!(plan(&worker, [&gpus(Gpus::Count(2))]).is_none());
         assert!(plan(&worker, [&gpus(Gpus::Ids(vec![0]))]).is_none());
         assert_eq!(plan(&worker, [&gpus(Gpus::Count(1))]).unwrap().classes[0].1, [1]);
+    }
+
+    #[test]
+    fn what_is_about_to_be_given_is_not_there_for_others() {
+        let mut free = worker().total;
+        give(&mut free, &gpus(Gpus::Count(1)), &[]);
+        give(&mut free, &gpus(Gpus::Count(1)), &[2]);
+        assert_eq!(free.gpus, [1]);
+        give(&mut free, &Requires { milli_cpus: 1500, ..gpus(Gpus::Ids(vec![1])) }, &[]);
+        assert_eq!((free.milli_cpus, free.slots, free.gpus.is_empty()), (2500, 1, true));
+        assert!(!fits(&free, &gpus(Gpus::Count(1))) && fits(&free, &Requires::default()));
     }
 
     #[test]

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use crate::support::{Assigned, Peer, TestServer, Worker, eventually};
 
 /// A worker with a container engine.
-async fn node(server: &TestServer, id: &str, more: &Value) -> Worker {
+pub(crate) async fn node(server: &TestServer, id: &str, more: &Value) -> Worker {
     let mut fields = json!({"images": ["busybox:latest"]});
     for (key, value) in more.as_object().expect("fields") {
         fields[key] = value.clone();
@@ -14,7 +14,7 @@ async fn node(server: &TestServer, id: &str, more: &Value) -> Worker {
     server.worker(id, &fields).await
 }
 
-fn create(more: &Value) -> Value {
+pub(crate) fn create(more: &Value) -> Value {
     let mut data = json!({"opt": "create", "imageId": "busybox"});
     for (key, value) in more.as_object().expect("fields") {
         data[key] = value.clone();
@@ -22,12 +22,12 @@ fn create(more: &Value) -> Value {
     data
 }
 
-fn about(opt: &str, container: &str) -> Value {
+pub(crate) fn about(opt: &str, container: &str) -> Value {
     json!({"opt": opt, "containerId": container})
 }
 
 /// The worker takes the next container and says that it runs.
-async fn starts(worker: &mut Worker, ports: Value) -> Assigned {
+pub(crate) async fn starts(worker: &mut Worker, ports: Value) -> Assigned {
     let assigned = worker.accepted().await;
     let started = json!({"opt": "started", "containerId": assigned.job, "attempt": assigned.attempt, "ports": ports});
     worker.peer.say("container", &started).await;
@@ -35,7 +35,7 @@ async fn starts(worker: &mut Worker, ports: Value) -> Assigned {
 }
 
 /// A container that runs.
-async fn running(peer: &mut Peer, worker: &mut Worker, more: &Value) -> (String, Assigned) {
+pub(crate) async fn running(peer: &mut Peer, worker: &mut Worker, more: &Value) -> (String, Assigned) {
     let data = create(more);
     let (created, assigned) = tokio::join!(peer.get("container", &data, "created"), starts(worker, json!([])));
     assert_eq!(created["containerId"], json!(assigned.job));
@@ -43,16 +43,16 @@ async fn running(peer: &mut Peer, worker: &mut Worker, more: &Value) -> (String,
 }
 
 /// Asks, and is answered once it is done.
-async fn done(peer: &mut Peer, data: Value) {
+pub(crate) async fn done(peer: &mut Peer, data: Value) {
     peer.get("container", &data, "ok").await;
 }
 
-async fn record(peer: &mut Peer, container: &str) -> Value {
+pub(crate) async fn record(peer: &mut Peer, container: &str) -> Value {
     peer.get("container", &about("get", container), "container").await["container"].clone()
 }
 
 /// Waits until a field of the record is so.
-async fn comes_to(peer: &mut Peer, container: &str, field: &str, value: &str) {
+pub(crate) async fn comes_to(peer: &mut Peer, container: &str, field: &str, value: &str) {
     eventually(&format!("{field} {value}"), async || (record(peer, container).await[field] == value).then_some(()))
         .await;
 }
@@ -204,6 +204,12 @@ async fn wrong_fields_are_named() {
         (json!({"name": "17"}), "name"),
         (json!({"graceSecs": -1}), "graceSecs"),
         (json!({"command": "a", "args": ["b"]}), "args"),
+        (json!({"workerId": "w", "requires": {"workerId": "x"}}), "workerId"),
+        (json!({"cpus": 1, "requires": {"cpus": 2}}), "cpus"),
+        (json!({"memoryBytes": 1024, "requires": {"memoryBytes": 2048}}), "memoryBytes"),
+        (json!({"gpus": 1, "requires": {"gpus": 2}}), "gpus"),
+        (json!({"gpuIds": [0], "requires": {"gpuIds": [1]}}), "gpuIds"),
+        (json!({"gpuIds": [0], "requires": {"gpus": 1}}), "gpuIds"),
     ] {
         let error = peer.refused("container", &create(&more), "bad_frame").await;
         assert_eq!(error["field"], json!(field), "{more}: {error}");
@@ -478,6 +484,80 @@ async fn what_nobody_has_room_for_is_refused_at_once() {
     for more in [json!({"gpus": 1}), json!({"gpus": 2}), json!({"workerId": "elsewhere"})] {
         peer.refused("container", &create(&more), "unsatisfiable").await;
     }
+}
+
+#[tokio::test]
+async fn what_is_asked_for_twice_alike_is_asked_for_once() {
+    let server = TestServer::start().await;
+    let mut peer = server.user("ada").await;
+    let mut worker = node(&server, "w", &json!({})).await;
+    let both = json!({"workerId": "w", "cpus": 1.5, "memoryBytes": 1024});
+    let more = json!({"workerId": "w", "cpus": 1.5, "memoryBytes": 1024, "requires": both});
+    let (_, assigned) = running(&mut peer, &mut worker, &more).await;
+    assert_eq!(assigned.data["spec"]["requires"], both);
+}
+
+#[tokio::test]
+async fn containers_that_are_asked_for_together_do_not_count_on_the_same_gpu() {
+    let server = TestServer::start().await;
+    let (mut ada, mut eve) = (server.user("ada").await, server.user("eve").await);
+    let gpus = json!({"gpus": [{"index": 0, "name": "g", "uuid": "u", "memoryBytes": 1}]});
+    let mut worker = node(&server, "a", &gpus).await;
+    for (ask, number) in [(json!({"gpus": 1}), 1), (json!({"gpuIds": [0]}), 2)] {
+        // Before the worker has said a word: it has taken neither of them yet.
+        let (mut one, mut other) = (server.user("ada").await, server.user("ada").await);
+        let data = create(&ask);
+        let (one, other) = tokio::join!(one.ask("container", &data), async {
+            let reply = tokio::select! {
+                reply = other.ask("container", &data) => Some(reply),
+                _ = starts(&mut worker, json!([])) => None,
+            };
+            match reply {
+                Some(reply) => {
+                    starts(&mut worker, json!([])).await;
+                    reply
+                }
+                None => other.next().await,
+            }
+        });
+        let mut opts = [&one, &other].map(|reply| reply["data"]["opt"].as_str().or(reply["data"]["code"].as_str()));
+        opts.sort_unstable();
+        assert_eq!(opts, [Some("created"), Some("unsatisfiable")], "{number}: {one} {other}");
+        let created = if one["data"]["opt"] == "created" { one } else { other };
+        let id = created["data"]["containerId"].as_str().expect("an id");
+        let ends = async {
+            let cancel = worker.peer.until("job", "cancel").await;
+            let end = json!({"opt": "end", "jobId": cancel["jobId"], "attempt": cancel["attempt"], "n": 1, "reason": "cancelled"});
+            worker.say(&end).await;
+        };
+        tokio::join!(done(&mut ada, about("remove", id)), ends);
+    }
+    // Where there is another worker, it comes there.
+    let mut second = node(&server, "b", &gpus).await;
+    let data = create(&json!({"gpus": 1}));
+    let (one, other, _, _) = tokio::join!(
+        ada.get("container", &data, "created"),
+        eve.get("container", &data, "created"),
+        starts(&mut worker, json!([])),
+        starts(&mut second, json!([])),
+    );
+    assert_ne!(one["workerId"], other["workerId"]);
+}
+
+#[tokio::test]
+async fn what_a_worker_of_another_dispatcher_runs_is_counted() {
+    let [here, there] = TestServer::pair().await;
+    let gpus = json!([{"index": 0, "name": "g", "uuid": "u", "memoryBytes": 1}]);
+    let mut worker = node(&here, "w", &json!({"gpus": gpus})).await;
+    let mut peer = here.user("ada").await;
+    running(&mut peer, &mut worker, &json!({"gpus": 1})).await;
+    let mut peer = there.user("ada").await;
+    eventually("the worker is known", async || {
+        let list = peer.get("worker", &json!({"opt": "list"}), "workers").await;
+        (list["workers"][0]["status"] == "idle").then_some(())
+    })
+    .await;
+    peer.refused("container", &create(&json!({"gpus": 1})), "unsatisfiable").await;
 }
 
 #[tokio::test]

@@ -7,7 +7,7 @@
 //! `protocol.md` says. `compat` replays the documents of the five older systems, `openapi` holds the server to the document that
 //! it gives of itself, `dashboard` to what a browser needs. `metrics` holds what is counted to its list, `files` keeps what jobs leave in every place where it can
 //! be kept, `uploads` goes on with what was interrupted. `sessions` is about one's own account, `audit` about who did what. `usage` looks at what was used within the last hour, and at
-//! who has a GPU. `containers` runs jobs and containers in a real engine, `sftp` lets OpenSSH at the files of both. `faults` kills, stops and cuts off, and judges what was seen meanwhile.
+//! who has a GPU. `container_frames` and `container_wishes` ask for containers of workers that do as they are told; `containers` runs jobs and containers in a real engine, `sftp` lets OpenSSH at the files of both. `faults` kills, stops and cuts off, and judges what was seen meanwhile.
 
 #![cfg(test)]
 
@@ -16,6 +16,7 @@ mod cli;
 mod compat;
 mod connections;
 mod container_frames;
+mod container_wishes;
 mod containers;
 mod dashboard;
 mod faults;

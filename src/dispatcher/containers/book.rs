@@ -16,11 +16,18 @@ const TRIES: usize = 50;
 /// See the module.
 pub(in crate::dispatcher) struct Book {
     store: Arc<dyn Store>,
+    /// Whoever holds it looks for a place, and adds a record: each is to see those before.
+    placing: tokio::sync::Mutex<()>,
 }
 
 impl Book {
     pub(in crate::dispatcher) fn new(store: Arc<dyn Store>) -> Self {
-        Self { store }
+        Self { store, placing: tokio::sync::Mutex::default() }
+    }
+
+    /// Waits until no other container is being placed by this instance.
+    pub(super) async fn placing(&self) -> tokio::sync::MutexGuard<'_, ()> {
+        self.placing.lock().await
     }
 
     /// A container's record.

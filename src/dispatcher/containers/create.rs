@@ -49,7 +49,6 @@ impl Dispatcher {
             Err(error) => {
                 debug!(container = %id, %error, "container could not be created");
                 self.0.book.update(id, |container| container.desired = Desired::Removed).await?;
-                self.bring_to_rest(id, Some(0)).await.or_else(DispatchError::unless_away)?;
                 self.discard(id).await?;
                 Err(error)
             }
@@ -62,6 +61,7 @@ impl Dispatcher {
         if let Some(changed) = self.ask_about_container(who, create, checked).await? {
             spec = changed;
         }
+        let placing = self.0.book.placing().await;
         let all = self.0.book.all().await?;
         let own = || all.iter().filter(|container| container.account == who.account);
         if own().count() >= CONTAINERS_MOST {
@@ -71,7 +71,7 @@ impl Dispatcher {
         if spec.name.is_some() && own().any(|container| container.name == spec.name) {
             return Err(name_taken(&spec).into());
         }
-        let worker = self.place_for(&spec.requires, &all)?;
+        let worker = self.place_for(&spec.requires, &all).await?;
         spec.requires.worker = Some(worker.clone());
         let spec = Arc::new(spec);
         let nonce = nonce(rand::random(), true);
@@ -83,7 +83,7 @@ impl Dispatcher {
         let job = self.0.store.submit(new, queue).await?.job;
         let container = Container { worker, ..of_job(&job)? };
         let added = self.0.book.add(&container).await;
-        drop(introduction);
+        drop((placing, introduction));
         match added {
             Ok(true) => {
                 self.show_container(&container, &job);
@@ -93,12 +93,12 @@ impl Dispatcher {
             // Its worker was so quick that its first report has made the record.
             Ok(false) if self.book_has(container.id).await? => Ok(container.id),
             Ok(false) => {
-                self.give_up_making(&container).await?;
+                self.discard_at(container.id, &container.worker).await?;
                 Err(name_taken(&spec).into())
             }
             Err(error) => {
                 // It may be there or not; a job without a record is found by its worker's first report.
-                self.give_up_making(&container).await?;
+                self.discard_at(container.id, &container.worker).await?;
                 Err(error.into())
             }
         }
@@ -106,21 +106,6 @@ impl Dispatcher {
 
     async fn book_has(&self, id: ContainerId) -> Result<bool, StoreError> {
         Ok(self.0.book.get(id).await?.is_some())
-    }
-
-    async fn give_up_making(&self, container: &Container) -> Result<(), DispatchError> {
-        self.bring_to_rest(container.id, Some(0)).await.or_else(DispatchError::unless_away)?;
-        self.discard_at(container.id, &container.worker).await
-    }
-}
-
-impl DispatchError {
-    /// That a worker is away holds nothing up here: it is told when it is back.
-    fn unless_away(self) -> Result<(), Self> {
-        match self {
-            Self::NotYet(_) => Ok(()),
-            other => Err(other),
-        }
     }
 }
 
@@ -141,7 +126,7 @@ pub(super) fn of_job(job: &Job) -> Result<Container, StoreError> {
         ports: Vec::new(),
         failure: None,
         short_lived: 0,
-        start_at: None,
+        again_after: None,
         adopt: None,
     })
 }
@@ -205,12 +190,11 @@ fn checked(create: Create) -> Result<JobSpec, WireError> {
         check_name(name)?;
     }
     ports.extend(port);
-    requires.cpus = cpus.or(requires.cpus);
-    requires.memory_bytes = memory_bytes.or(requires.memory_bytes);
-    if gpus.is_some() || gpu_ids.is_some() {
-        (requires.gpus, requires.gpu_ids) = (gpus, gpu_ids);
-    }
-    requires.worker_id = worker_id.or(requires.worker_id);
+    requires.cpus = once("cpus", cpus, requires.cpus)?;
+    requires.memory_bytes = once("memoryBytes", memory_bytes, requires.memory_bytes)?;
+    requires.gpus = once("gpus", gpus, requires.gpus)?;
+    requires.gpu_ids = once("gpuIds", gpu_ids, requires.gpu_ids)?;
+    requires.worker_id = once("workerId", worker_id, requires.worker_id)?;
     let spec = wire::JobSpec {
         command,
         args,
@@ -234,6 +218,16 @@ fn checked(create: Create) -> Result<JobSpec, WireError> {
         }
         error
     })
+}
+
+/// What may be asked for on its own and among the requirements: where it is in both, it must be the same.
+fn once<T: PartialEq>(field: &'static str, own: Option<T>, required: Option<T>) -> Result<Option<T>, WireError> {
+    match (own, required) {
+        (Some(own), Some(required)) if own != required => {
+            Err(WireError::bad_field(field, format!("{field} and requires.{field} contradict each other")))
+        }
+        (own, required) => Ok(own.or(required)),
+    }
 }
 
 /// A name must not look like an id or a number, which name containers too.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 use super::super::{DispatchError, Dispatcher};
 use super::create;
@@ -11,12 +11,16 @@ use crate::model::job::is_over;
 use crate::model::{Container, Job};
 use crate::protocol::agent::{AgentContainerOrder, ContainerOnly};
 use crate::protocol::container::spec::Adopt;
+use crate::protocol::job::Reason;
 use crate::protocol::plugin::Hook;
 use crate::protocol::{ContainerId, WorkerId};
 use crate::store::StoreError;
 
 /// Whoever makes a container may still be busy telling why it came to nothing for so long.
 const DISCARD_AFTER_MS: u64 = 60_000;
+
+/// Tries to end a container for good: as often somebody may start it meanwhile.
+const RETIRE_TRIES: usize = 10;
 
 impl Dispatcher {
     /// A job of a container has changed: if it is over, what follows from that is begun.
@@ -54,10 +58,9 @@ impl Dispatcher {
         let Some((container, job)) = self.at_rest(id).await? else { return Ok(()) };
         match container.next(&job) {
             Next::Start(at) if at <= self.0.clock.now() => {
-                let short_lived = container.short_lived_with(&job).saturating_add(1);
-                self.reopen(&container, &job, short_lived, None).await
+                self.reopen(&container, &job, container.short_lived_after(&job), None).await
             }
-            Next::Start(_) | Next::Rest | Next::TakeOver(_) | Next::Discard => Ok(()),
+            Next::Start(_) | Next::Rest | Next::End | Next::TakeOver(_) | Next::Discard => Ok(()),
         }
     }
 
@@ -72,15 +75,15 @@ impl Dispatcher {
 
     /// Begins the next start because somebody asked for it.
     pub(super) async fn reopen_by_hand(&self, container: &Container, job: &Job) -> Result<(), DispatchError> {
-        // A lost one may run on: then it is that which is wanted.
-        let adopt = match (Container { desired: Desired::Running, ..container.clone() }).next(job) {
+        let adopt = match container.next(job) {
+            // It may run on: then it is that which is wanted.
             Next::TakeOver(adopt) => Some(adopt),
-            Next::Rest | Next::Start(_) | Next::Discard => None,
+            Next::Rest | Next::End | Next::Start(_) | Next::Discard => None,
         };
         self.reopen(container, job, 0, adopt).await
     }
 
-    /// Begins the next start. Who loses a race finds that it has begun.
+    /// Begins the next start of a container that is wanted to run. Who loses a race finds that it has begun.
     async fn reopen(
         &self,
         container: &Container,
@@ -88,12 +91,14 @@ impl Dispatcher {
         short_lived: u32,
         adopt: Option<Adopt>,
     ) -> Result<(), DispatchError> {
-        let wanted = |container: &mut Container| {
-            container.desired = Desired::Running;
-            (container.start_at, container.failure) = (None, None);
-            (container.short_lived, container.adopt) = (short_lived, adopt);
+        let is_wanted = |container: &Container| container.desired == Desired::Running;
+        let begin = |container: &mut Container| {
+            if is_wanted(container) {
+                (container.failure, container.short_lived, container.adopt) = (None, short_lived, adopt);
+            }
         };
-        if self.0.book.update(container.id, wanted).await?.is_none() {
+        // Whoever stopped or removed it has been told that it rests.
+        if self.0.book.update(container.id, begin).await?.is_none_or(|container| !is_wanted(&container)) {
             return Ok(());
         }
         match self.0.store.reopen(job.id, job.attempt).await? {
@@ -101,9 +106,13 @@ impl Dispatcher {
                 info!(container = %container.id, take_over = adopt.is_some(), "container is to start");
                 self.publish(&change).await;
             }
-            Err(error) => tracing::debug!(%error, container = %container.id, "it has been started meanwhile"),
+            Err(error) => debug!(%error, container = %container.id, "it has been started meanwhile"),
         }
-        Ok(())
+        // Between the two, somebody may have wished otherwise and found nothing to end.
+        match self.0.book.get(container.id).await? {
+            Some(container) if !is_wanted(&container) => self.have_end(container.id, None).await.map(|_| ()),
+            Some(_) | None => Ok(()),
+        }
     }
 
     /// What the worker is to take over instead of starting the container anew.
@@ -111,6 +120,16 @@ impl Dispatcher {
         match ContainerId::of(job.id) {
             None => Ok(None),
             Some(id) => Ok(self.0.book.get(id).await?.and_then(|container| container.adopt)),
+        }
+    }
+
+    /// Orders the end of a container that was to end before anybody knew which worker to tell.
+    pub(in crate::dispatcher) async fn order_early_end(&self, given: &Job) -> Result<(), DispatchError> {
+        match self.0.store.job(given.id.into()).await? {
+            Some(job) if job.attempt == given.attempt && job.cancel_grace_ms.is_some() && !is_over(job.status) => {
+                self.order_cancel(&job).await
+            }
+            Some(_) | None => Ok(()),
         }
     }
 
@@ -126,14 +145,9 @@ impl Dispatcher {
                 self.discard_at(container.id, &container.worker).await?;
                 continue;
             };
-            if !is_over(job.status) {
-                continue;
-            }
             let rested_ms = now.saturating_sub(job.completed_at.unwrap_or(now));
             match container.next(&job) {
-                Next::Rest if container.desired == Desired::Removed && rested_ms > DISCARD_AFTER_MS => {
-                    self.discard(container.id).await?;
-                }
+                Next::End => drop(self.have_end(container.id, None).await?),
                 Next::Start(at) if at <= now => self.reopen_if_due(container.id).await?,
                 Next::TakeOver(adopt) if self.is_online(&container.worker) => {
                     self.reopen(&container, &job, container.short_lived, Some(adopt)).await?;
@@ -162,7 +176,7 @@ impl Dispatcher {
                     self.0.book.add(&create::of_job(&job)?).await?;
                 }
                 (None, _) => self.order_about(worker, &AgentContainerOrder::Forget(only)).await?,
-                (Some(container), Some(job)) if is_over(job.status) && container.next(&job) == Next::Rest => {
+                (Some(container), Some(job)) if is_over(job.status) && container.stays_at_rest(&job) => {
                     self.order_about(worker, &AgentContainerOrder::Halt(only)).await?;
                 }
                 (Some(_), _) => (),
@@ -180,23 +194,46 @@ impl Dispatcher {
         }
     }
 
+    /// The same where there may be no record of it.
     pub(super) async fn discard_at(&self, id: ContainerId, worker: &WorkerId) -> Result<(), DispatchError> {
-        if let Some(job) = self.0.store.job(id.job().into()).await? {
-            if !is_over(job.status) {
-                // Its worker is away: nobody else can end it.
-                self.give_up(job.id, job.attempt).await?;
-            }
-            if let Ok(change) = self.0.store.retire(job.id, job.attempt).await? {
-                info!(container = %id, "container removed");
-                self.show(change.job.id, std::slice::from_ref(&change.entry));
-                if let Some(container) = self.0.book.get(id).await? {
-                    self.show_container(&container, &change.job);
-                }
-            }
-        }
+        // Its record goes last: a job without one would run as a container that nobody wants.
+        self.retire(id).await?;
         self.order_about(worker, &AgentContainerOrder::Forget(ContainerOnly { container_id: id })).await?;
         self.0.book.remove(id).await?;
         self.0.container_changes.tell();
         Ok(())
+    }
+
+    /// Ends the job of a container for good, so that no start follows. One that runs is killed.
+    async fn retire(&self, id: ContainerId) -> Result<(), DispatchError> {
+        for _ in 0..RETIRE_TRIES {
+            let is_away = match self.bring_to_rest(id, Some(0)).await {
+                Ok(()) => false,
+                Err(DispatchError::NotYet(_)) => true,
+                Err(error) => return Err(error),
+            };
+            let Some(job) = self.0.store.job(id.job().into()).await? else { return Ok(()) };
+            if job.reason == Some(Reason::Removed) {
+                return Ok(());
+            }
+            if is_away && !is_over(job.status) {
+                // Nobody else can end it. What is left of it there goes when its worker is back.
+                self.give_up(job.id, job.attempt).await?;
+            }
+            match self.0.store.retire(job.id, job.attempt).await? {
+                Ok(change) => {
+                    info!(container = %id, "container removed");
+                    self.show(change.job.id, std::slice::from_ref(&change.entry));
+                    if let Some(container) = self.0.book.get(id).await? {
+                        self.show_container(&container, &change.job);
+                    }
+                    return Ok(());
+                }
+                Err(error) => debug!(%error, container = %id, "it was started while it was being removed"),
+            }
+        }
+        Err(DispatchError::NotYet(
+            "the container was started again and again while it was removed; try again".to_owned(),
+        ))
     }
 }

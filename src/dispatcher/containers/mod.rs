@@ -121,17 +121,49 @@ impl Dispatcher {
     /// `not_found`, why it could not be started, `conflict` (worth a retry) where its worker does not answer, or the store.
     pub async fn start_container(&self, who: &Identity, named: &ContainerRef) -> Result<(), DispatchError> {
         let (container, job) = self.find_container(who, named).await?;
+        let is_ending = job.status == Status::Running && job.cancel_grace_ms.is_some();
+        let start = |container: &mut Container| {
+            container.desired = Desired::Running;
+            if is_ending {
+                container.again_after = Some(job.attempt);
+            }
+        };
+        self.want(container.id, start).await?;
         self.note_container(who, AuditAction::ContainerStart, &container).await;
-        self.bring_up(&container, &job).await
+        if is_ending {
+            self.until_rest(&job).await.map_err(starts_later)?;
+        }
+        self.bring_up(container.id).await
     }
 
-    async fn bring_up(&self, container: &Container, job: &Job) -> Result<(), DispatchError> {
-        if !is_over(job.status) {
-            self.0.book.update(container.id, |container| container.desired = Desired::Running).await?;
-            return self.running(container.id, job.attempt).await.map(|_| ());
+    /// Changes what is wanted of a container. That it is gone is nobody's to take back.
+    async fn want(&self, id: ContainerId, change: impl Fn(&mut Container)) -> Result<(), DispatchError> {
+        let unless_removed = |container: &mut Container| {
+            if container.desired != Desired::Removed {
+                change(container);
+            }
+        };
+        match self.0.book.update(id, unless_removed).await? {
+            Some(container) if container.desired != Desired::Removed => Ok(()),
+            Some(_) => Err(DispatchError::Conflict("the container is being removed".to_owned())),
+            None => Err(DispatchError::NotFound("container")),
         }
-        self.reopen_by_hand(container, job).await?;
-        self.running(container.id, job.attempt + 1).await.map(|_| ())
+    }
+
+    /// Starts a container that is wanted to run, if it does not, and waits until it does.
+    async fn bring_up(&self, id: ContainerId) -> Result<(), DispatchError> {
+        let missing = || DispatchError::NotFound("container");
+        let container = self.0.book.get(id).await?.ok_or_else(missing)?;
+        let job = self.0.store.job(id.job().into()).await?.ok_or_else(missing)?;
+        let attempt = match job.status {
+            Status::Running => job.attempt,
+            Status::Pending => job.attempt + 1,
+            Status::Completed | Status::Failed | Status::Cancelled => {
+                self.reopen_by_hand(&container, &job).await?;
+                job.attempt + 1
+            }
+        };
+        self.running(id, attempt).await.map(|_| ())
     }
 
     /// Writes down what is done to a container, as soon as it is wanted: its worker may take long, or be away.
@@ -151,7 +183,7 @@ impl Dispatcher {
     ) -> Result<(), DispatchError> {
         let grace_ms = crate::model::spec::millis("graceSecs", grace_secs, true)?;
         let (container, _) = self.find_container(who, named).await?;
-        self.0.book.update(container.id, stopped).await?;
+        self.want(container.id, stopped).await?;
         self.note_container(who, AuditAction::ContainerStop, &container).await;
         self.bring_to_rest(container.id, grace_ms).await
     }
@@ -165,7 +197,7 @@ impl Dispatcher {
         if is_over(job.status) {
             return Err(DispatchError::Conflict("the container does not run".to_owned()));
         }
-        self.0.book.update(container.id, stopped).await?;
+        self.want(container.id, stopped).await?;
         self.note_container(who, AuditAction::ContainerKill, &container).await;
         self.bring_to_rest(container.id, Some(0)).await
     }
@@ -182,24 +214,14 @@ impl Dispatcher {
     ) -> Result<(), DispatchError> {
         let grace_ms = crate::model::spec::millis("graceSecs", grace_secs, true)?;
         let (container, job) = self.find_container(who, named).await?;
-        self.note_container(who, AuditAction::ContainerRestart, &container).await;
-        if is_over(job.status) {
-            return self.bring_up(&container, &job).await;
-        }
-        // Kept, so that another instance goes on should this one die before it comes to the second half.
-        let now = self.0.clock.now();
+        // Kept, so that whoever sees the end begins the next start, should this instance die before.
         let again = |container: &mut Container| {
-            container.desired = Desired::Running;
-            container.start_at = Some(now);
+            (container.desired, container.again_after) = (Desired::Running, Some(job.attempt));
         };
-        self.0.book.update(container.id, again).await?;
-        self.bring_to_rest(container.id, grace_ms).await?;
-        if let Some(job) = self.0.store.job(container.id.job().into()).await?
-            && is_over(job.status)
-        {
-            self.reopen_by_hand(&container, &job).await?;
-        }
-        self.running(container.id, job.attempt + 1).await.map(|_| ())
+        self.want(container.id, again).await?;
+        self.note_container(who, AuditAction::ContainerRestart, &container).await;
+        self.bring_to_rest(container.id, grace_ms).await.map_err(starts_later)?;
+        self.bring_up(container.id).await
     }
 
     /// Removes a container with all its data, ending it first if it runs.
@@ -207,16 +229,9 @@ impl Dispatcher {
     /// # Errors
     /// `not_found`, or the store: a repeat goes on.
     pub async fn remove_container(&self, who: &Identity, named: &ContainerRef) -> Result<(), DispatchError> {
-        let (container, job) = self.find_container(who, named).await?;
+        let (container, _) = self.find_container(who, named).await?;
         self.0.book.update(container.id, |container| container.desired = Desired::Removed).await?;
         self.note_container(who, AuditAction::ContainerRemove, &container).await;
-        if !is_over(job.status) {
-            match self.bring_to_rest(container.id, Some(0)).await {
-                // Its worker is away. What is left there goes when it is back.
-                Ok(()) | Err(DispatchError::NotYet(_)) => (),
-                Err(error) => return Err(error),
-            }
-        }
         self.discard(container.id).await
     }
 
@@ -261,6 +276,9 @@ impl Dispatcher {
             let changed = self.0.container_changes.0.notified();
             let container = self.0.book.get(id).await?.ok_or_else(gone)?;
             let job = self.0.store.job(id.job().into()).await?.ok_or_else(gone)?;
+            if container.desired == Desired::Removed {
+                return Err(gone());
+            }
             if container.started >= attempt.max(1) && container.started == job.attempt {
                 return Ok((container, job));
             }
@@ -282,22 +300,35 @@ impl Dispatcher {
         }
     }
 
-    /// Has the current start of a container end, and waits until it has.
-    async fn bring_to_rest(&self, id: ContainerId, grace_ms: Option<u64>) -> Result<(), DispatchError> {
-        let cancelled = self.0.store.cancel(id.job().into(), grace_ms).await?;
-        let job = match cancelled {
-            Some(Cancelled::Running(job)) => job,
+    /// Has the current start of a container end; returns its job where that takes its worker.
+    async fn have_end(&self, id: ContainerId, grace_ms: Option<u64>) -> Result<Option<Arc<Job>>, DispatchError> {
+        match self.0.store.cancel(id.job().into(), grace_ms).await? {
+            Some(Cancelled::Running(job)) => {
+                self.order_cancel(&job).await?;
+                Ok(Some(job))
+            }
             Some(Cancelled::Ended(change)) => {
                 self.publish(&change).await;
-                return Ok(());
+                Ok(None)
             }
-            Some(Cancelled::AlreadyOver(_)) | None => return Ok(()),
-        };
-        self.order_cancel(&job).await?;
+            Some(Cancelled::AlreadyOver(_)) | None => Ok(None),
+        }
+    }
+
+    /// The same, and waits until it has.
+    async fn bring_to_rest(&self, id: ContainerId, grace_ms: Option<u64>) -> Result<(), DispatchError> {
+        match self.have_end(id, grace_ms).await? {
+            Some(job) => self.until_rest(&job).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Waits until a start has ended that was told to.
+    async fn until_rest(&self, job: &Job) -> Result<(), DispatchError> {
         let until = Instant::now() + Duration::from_millis(job.cancel_grace_ms.unwrap_or(0)) + WORKER_ANSWERS_WITHIN;
         loop {
             let changed = self.0.container_changes.0.notified();
-            let now = self.0.store.job(id.job().into()).await?;
+            let now = self.0.store.job(job.id.into()).await?;
             let Some(now) = now.filter(|now| now.attempt == job.attempt && !is_over(now.status)) else { return Ok(()) };
             let is_there = now.worker.as_ref().is_some_and(|worker| self.is_online(worker));
             if !is_there || Instant::now() > until {
@@ -363,8 +394,17 @@ impl Dispatcher {
 
 /// Somebody wants it to rest.
 fn stopped(container: &mut Container) {
-    container.desired = Desired::Stopped;
-    container.start_at = None;
+    (container.desired, container.again_after) = (Desired::Stopped, None);
+}
+
+/// What is said where a container has not ended yet that is to be started again then.
+fn starts_later(error: DispatchError) -> DispatchError {
+    match error {
+        DispatchError::NotYet(_) => {
+            DispatchError::NotYet("the container's worker is away; it is restarted when that is back".to_owned())
+        }
+        other => other,
+    }
 }
 
 fn as_store_error(error: DispatchError) -> StoreError {

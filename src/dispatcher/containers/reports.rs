@@ -5,6 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use super::super::fleet::Agent;
 use super::super::{DispatchError, Dispatcher};
 use super::create;
+use crate::model::job::is_over;
 use crate::model::{Container, Job};
 use crate::protocol::agent::{AgentContainerReport, ContainerFailed, ContainerStarted};
 use crate::protocol::container::BoundPort;
@@ -65,9 +66,9 @@ impl Dispatcher {
 
     async fn note(&self, id: ContainerId, change: impl Fn(&mut Container)) -> Result<(), DispatchError> {
         if self.0.book.update(id, &change).await?.is_none()
-            && let Some(job) = self.0.store.job(id.job().into()).await?
+            && let Some(job) = self.0.store.job(id.job().into()).await?.filter(|job| !is_over(job.status))
         {
-            // Whoever made it died before its record was written.
+            // Whoever made it died before its record was written. Of one that is over, the record was removed.
             let mut container = create::of_job(&job)?;
             change(&mut container);
             self.0.book.add(&container).await?;

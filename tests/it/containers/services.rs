@@ -283,6 +283,29 @@ async fn a_container_removed_while_its_worker_is_away_goes_when_that_is_back() {
 }
 
 #[tokio::test]
+async fn a_restart_whose_worker_is_killed_within_the_grace_comes_about() {
+    let mut site = Site::start().await;
+    let command = "trap '' TERM; echo up; while :; do sleep 1; done";
+    let (id, _) = site.create(json!({"command": command, "restart": "always"})).await;
+    site.follow_console(&id).await;
+    let mut console = Console::default();
+    site.until_console(&mut console, |console| console.all() == "up\n").await;
+    let restart = json!({"opt": "restart", "containerId": id, "graceSecs": 2});
+    site.user.say("container", &restart).await;
+    let number = id.parse::<gangline::protocol::ContainerId>().expect("an id").job();
+    eventually("the wish to be kept", async || {
+        let job = site.server.dispatcher.store().job(number.into()).await.expect("the store answers");
+        job.and_then(|job| job.cancel_grace_ms)
+    })
+    .await;
+    site.worker.kill();
+    site.start_worker(engine::address());
+    site.until_console(&mut console, |console| console.stdout.get(2).is_some_and(|said| said == "up\n")).await;
+    assert_eq!(site.status_is(&id, "running").await["attempt"], 2);
+    site.remove_all(&[id]).await;
+}
+
+#[tokio::test]
 async fn twenty_containers_run_beside_each_other() {
     let mut site = Site::start().await;
     let mut ids = Vec::new();

@@ -56,6 +56,15 @@ pub(crate) trait Fault: Send + Sync {
         store.renew(worker, held, lease).await
     }
 
+    async fn reopen(
+        &self,
+        store: &dyn Store,
+        container: JobId,
+        attempt: Attempt,
+    ) -> Result<Result<Change, AppendError>, StoreError> {
+        store.reopen(container, attempt).await
+    }
+
     async fn start_anew(&self, store: &dyn Store, lease: Duration) -> Result<(), StoreError> {
         store.start_anew(lease).await
     }
@@ -132,7 +141,7 @@ impl<F: Fault> JobStore for Faulty<F> {
         self.store.running_on(worker).await
     }
     async fn reopen(&self, container: JobId, attempt: Attempt) -> Result<Result<Change, AppendError>, StoreError> {
-        self.store.reopen(container, attempt).await
+        self.fault.reopen(&*self.store, container, attempt).await
     }
     async fn retire(&self, container: JobId, attempt: Attempt) -> Result<Result<Change, AppendError>, StoreError> {
         self.store.retire(container, attempt).await
