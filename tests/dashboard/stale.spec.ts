@@ -1,4 +1,5 @@
 // The dispatcher is away: what was true when it was last heard is not shown as if it were true now.
+import { Server } from "./support/server";
 import { expect, test, visit, type Page } from "./support/story";
 
 /** What may be out of date is greyed: all of it that is found. */
@@ -106,23 +107,64 @@ test("a page that could not come does so with the connection", async ({ page, se
   await visit(page, server.adminToken, "/jobs");
   await expect(page.getByRole("link", { name: "echo begun" })).toBeVisible();
   // Before there was time to fetch it.
-  await page.route(/Job-|Machines-|Terminal-/, (route) => route.abort());
+  await page.route(/\/(Job|Machines|Terminal)-/, (route) => route.abort());
   await server.kill();
   await expect(page.getByText(/Reconnecting/)).toBeVisible();
   for (const place of ["machines", `jobs/${job}`]) {
     await page.evaluate((place) => (location.hash = `#/${place}`), place);
     await expect(page.getByRole("heading", { level: 1, name: "Not here yet" })).toBeVisible();
   }
-  await page.unroute(/Job-|Machines-|Terminal-/);
-  await page.route(/Terminal-/, (route) => route.abort());
+  await page.unroute(/\/(Job|Machines|Terminal)-/);
+  await page.route(/\/Terminal-/, (route) => route.abort());
   await server.start();
   await expect(page.getByRole("heading", { level: 1, name: "echo begun" })).toBeVisible();
   // The terminal did not come, either, though the dispatcher was there; with the next connection it does.
   await expect(page.getByText("The terminal could not be loaded.")).toBeVisible();
   await server.kill();
   await expect(page.getByText("The terminal comes with the connection.")).toBeVisible();
-  await page.unroute(/Terminal-/);
+  await page.unroute(/\/Terminal-/);
   await server.start();
   await expect(page.locator(".xterm-rows")).toContainText("begun");
   await expect(page.locator(".xterm-screen")).toHaveCSS("position", "relative");
+});
+
+test("the overview counts nothing before it was told", async ({ page, server }) => {
+  // Everything comes but the first list of machines, until it may.
+  let release = () => {};
+  const held = new Promise<void>((resolve) => (release = resolve));
+  await page.routeWebSocket(/\/ws$/, (socket) => {
+    const dispatcher = socket.connectToServer();
+    dispatcher.onMessage(async (text) => {
+      if (/"opt":"workers"/.test(String(text))) await held;
+      socket.send(text);
+    });
+  });
+  await visit(page, server.adminToken, "/");
+  const figures = page.getByRole("main");
+  await expect(figures).toContainText(/Waiting\s*0/);
+  await expect(figures).toContainText(/Machines\s*–\s*of – connected/);
+  release();
+  await expect(figures).toContainText(/Machines\s*1\s*of 1 connected/);
+});
+
+const hasty = test.extend({
+  // A machine that is not heard of is soon missed.
+  server: async ({}, use) => {
+    const server = new Server("--lease", "3s", "--heartbeat", "1s");
+    await server.start();
+    await server.worker("lena", "--gpus", "2");
+    await use(server);
+    await server.end();
+  },
+});
+
+hasty("nothing is free on a machine that is not there", async ({ page, server }) => {
+  await visit(page, server.adminToken, "/machines/lena");
+  const main = page.getByRole("main");
+  await expect(main).toContainText("2 of 2 free");
+  await server.killWorker("lena");
+  await expect(main).toContainText("0 of 2 free");
+  await expect(main.getByText("free", { exact: true })).toHaveCount(0);
+  await page.goto("/#/machines");
+  await expect(page.getByRole("row").filter({ hasText: "lena" })).toContainText(/0 of 2\s*free/);
 });
