@@ -19,7 +19,7 @@ use super::container::{Order, Streams};
 use super::exit::{AGAIN_AFTER, Exit};
 use super::processes::{Processes, Whose};
 use super::recipe::{self, TERM};
-use super::{Engine, EngineError, stream};
+use super::{ANSWER_WITHIN, Engine, EngineError, stream};
 use crate::base::clock::Clock;
 use crate::model::JobSpec;
 use crate::protocol::JobId;
@@ -51,6 +51,7 @@ impl Exec {
         spec: &JobSpec,
         mut env: Vec<String>,
         job: JobId,
+        given_up: impl Future<Output = ()>,
     ) -> Result<(Self, Streams), EngineError> {
         if spec.tty.is_some() && !spec.env.contains_key("TERM") {
             env.push(format!("TERM={TERM}"));
@@ -67,7 +68,12 @@ impl Exec {
             attach_stderr: Some(true),
             ..ExecConfig::default()
         };
-        let id = match engine.docker.create_exec(container, config).await {
+        let mut given_up = pin!(given_up);
+        let created = tokio::select! {
+            created = engine.docker.create_exec(container, config) => created,
+            () = &mut given_up => return Err(EngineError::GivenUp),
+        };
+        let id = match created {
             Ok(created) => created.id,
             Err(Error::DockerResponseServerError { status_code: 404 | 409, .. }) => {
                 return Err(EngineError::NotRunning);
@@ -79,10 +85,22 @@ impl Exec {
             how["ConsoleSize"] = json!([rows, cols]);
         }
         let path = format!("/v{}/exec/{id}/start", engine.docker.client_version());
-        let (reader, writer) = stream::open(&engine.address, &path, how.to_string()).await?;
         let processes = Processes::new(container, Whose::Job { job, exec: id.clone() });
         let exec = Self { id, container: container.to_owned(), processes };
-        Ok((exec, Streams::of(reader, stdin.then_some(writer), tty)))
+        let opened = tokio::select! {
+            opened = stream::open(&engine.address, &path, how.to_string(), ANSWER_WITHIN) => opened,
+            () = &mut given_up => Err(EngineError::GivenUp),
+        };
+        match opened {
+            Ok((reader, writer)) => Ok((exec, Streams::of(reader, stdin.then_some(writer), tty))),
+            Err(error) => {
+                // The engine may have started it without a word.
+                if matches!(error, EngineError::GivenUp | EngineError::Gone(_)) {
+                    exec.kill(engine).await;
+                }
+                Err(error)
+            }
+        }
     }
 
     /// How it ends; `words` are its streams.

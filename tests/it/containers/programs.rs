@@ -135,6 +135,21 @@ async fn a_program_that_sheds_its_environment_ends_when_it_must() {
 }
 
 #[tokio::test]
+async fn a_program_that_a_silent_engine_does_not_start_can_be_cancelled() {
+    let engine = TestEngine::private();
+    let mut site = Site::with(engine.address(), &[]).await;
+    let (id, _) = site.create(json!({"command": "sleep 1000"})).await;
+    let frozen = engine.freeze();
+    let job = site.exec(&id, json!({"command": "echo never"})).await;
+    site.user.get("job", &json!({"opt": "cancel", "jobId": job}), "ok").await;
+    assert_eq!(site.outcome().await.reason(), ("cancelled", None));
+    drop(frozen);
+    site.exec(&id, json!({"command": "echo now"})).await;
+    assert_eq!(site.outcome().await.stdout, "now\n");
+    site.do_it("remove", &id).await;
+}
+
+#[tokio::test]
 async fn what_a_killed_worker_ran_in_a_container_goes_and_the_container_stays() {
     let mut site = Site::start().await;
     // A worker in the container may have jobs of its own.
