@@ -12,8 +12,7 @@ use super::agent::Agent;
 use super::ending::Ending;
 use super::engine::container::Contained;
 use super::engine::recipe::{JobRecipe, WORKSPACE};
-use super::engine::{Engine, EngineError, Kind};
-use super::executor::Process;
+use super::engine::{EngineError, Kind};
 use super::held::Held;
 use super::job::{Assignment, given_environment, stopped_before_start};
 use super::services;
@@ -41,12 +40,18 @@ pub(super) async fn run(
         provided = engine.provide(image, |line| tell(agent, held, line)) => provided,
         ended = stopped_before_start(held, overdue) => return ended,
     };
-    let process = match provided {
-        Ok(()) => start(agent, &engine, held, assignment, image, workspace, dir).await,
+    let given_up = async { drop(stopped_before_start(held, overdue).await) };
+    let started = match provided {
+        Ok(()) => {
+            let recipe = recipe(agent, held, assignment, image, workspace, dir);
+            let (name, body, tty) = (recipe.name(), recipe.body(&engine), assignment.spec.tty);
+            Contained::start(&engine, &name, body, Kind::Job, tty, |_| Ok(()), given_up).await
+        }
         Err(error) => Err(error),
     };
-    let ending = match process {
-        Ok(process) => supervisor::supervise(agent, held, process, overdue).await,
+    let ending = match started {
+        Ok(started) => supervisor::supervise(agent, held, started.into(), overdue).await,
+        Err(EngineError::GivenUp) => stopped_before_start(held, overdue).await,
         Err(error) => Ending::spawn_error(error.exit_code(), error.to_string()),
     };
     if matches!(ending.reason, Reason::Signal | Reason::SpawnError) {
@@ -56,22 +61,20 @@ pub(super) async fn run(
     ending
 }
 
-async fn start(
-    agent: &Agent,
-    engine: &Arc<Engine>,
+fn recipe<'a>(
+    agent: &'a Agent,
     held: &Held,
-    assignment: &Assignment,
-    image: &str,
-    workspace: &Path,
-    dir: &Path,
-) -> Result<Process, EngineError> {
-    let spec = &assignment.spec;
+    assignment: &'a Assignment,
+    image: &'a str,
+    workspace: &'a Path,
+    dir: &'a Path,
+) -> JobRecipe<'a> {
     let mut env = environment(agent, held, assignment);
     env.push(format!("GANGLINE_WORKSPACE={WORKSPACE}"));
-    let recipe = JobRecipe {
+    JobRecipe {
         job: held.key.0,
         attempt: held.key.1,
-        spec,
+        spec: &assignment.spec,
         image,
         workspace,
         cwd: dir.strip_prefix(workspace).unwrap_or(Path::new("")),
@@ -79,29 +82,28 @@ async fn start(
         gpus: agent.devices(&assignment.gpu_ids),
         labels: agent.container_labels(),
         settings: &agent.containers,
-    };
-    let body = recipe.body(engine);
-    let started = Contained::start(engine, &recipe.name(), body, Kind::Job, spec.tty, |_| Ok(())).await?;
-    Ok(started.into())
+    }
 }
 
 /// Runs a job inside the running container `id`.
 pub(super) async fn run_inside(agent: &Agent, held: &Arc<Held>, assignment: &Assignment, id: ContainerId) -> Ending {
     let spec = &assignment.spec;
     let overdue = Instant::now() + spec.timeout_ms.map_or(FOREVER, Duration::from_millis);
+    let given_up = async { drop(stopped_before_start(held, overdue).await) };
     let started = match (agent.engine.now(), services::docker_id(agent, id)) {
         (Some(engine), Some(container)) => {
             // The container's GPUs are its own, and not for the job to choose.
             let own = spec.env.iter().filter(|(name, _)| *name != VISIBLE_GPUS);
             let own = own.map(|(name, value)| format!("{name}={value}"));
             let given = given_environment(agent, held).map(|(name, value)| format!("{name}={value}"));
-            Contained::exec(&engine, &container, spec, own.chain(given).collect(), held.key.0).await
+            Contained::exec(&engine, &container, spec, own.chain(given).collect(), held.key.0, given_up).await
         }
         (Some(_), None) => Err(EngineError::NotRunning),
         (None, _) => Err(EngineError::Gone("there is none now".to_owned())),
     };
     match started {
         Ok(started) => supervisor::supervise(agent, held, started.into(), overdue).await,
+        Err(EngineError::GivenUp) => stopped_before_start(held, overdue).await,
         Err(error) => Ending::spawn_error(error.exit_code(), error.to_string()),
     }
 }

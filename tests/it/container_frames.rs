@@ -413,6 +413,10 @@ async fn watchers_and_those_who_look_hear_of_containers() {
     watcher.get("container", &about("stats", &id), "ok").await;
     assert_eq!(worker.peer.until("container", "measure").await["containerId"], json!(id));
     let usage = json!({"opt": "usage", "containerId": id, "usage": {"cpu": 0.5, "memoryBytes": 7}});
+    // A worker has no say on another's.
+    let mut other = node(&server, "other", &json!({})).await;
+    other.peer.say("container", &json!({"opt": "usage", "containerId": id, "usage": {"cpu": 9.0}})).await;
+    other.beat(&[]).await;
     worker.peer.say("container", &usage).await;
     let stats = watcher.until("container", "stats").await;
     assert_eq!((&stats["cpu"], &stats["memoryBytes"]), (&json!(0.5), &json!(7)));

@@ -41,7 +41,10 @@ impl Dispatcher {
                 self.note(container_id, failed).await
             }
             AgentContainerReport::Usage(report) => {
-                self.container_uses(&report);
+                // One that ended just now is no mistake, and another's is not shown.
+                if agent.held(report.container_id.job()).is_some() {
+                    self.container_uses(&report);
+                }
                 Ok(())
             }
         }

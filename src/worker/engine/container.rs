@@ -20,7 +20,7 @@ use super::exit::{self, AGAIN_AFTER, Exit};
 use super::kernel_log::KernelLog;
 use super::log::Kept;
 use super::stream::{self, Reader, Writer};
-use super::{Engine, EngineError, Kind};
+use super::{ANSWER_WITHIN, Engine, EngineError, Kind};
 use crate::model::JobSpec;
 use crate::protocol::JobId;
 
@@ -76,10 +76,10 @@ impl std::fmt::Debug for Contained {
 
 impl Contained {
     /// Makes and starts a container whose streams are attached before it runs. `made` is told its name in the engine before
-    /// it is started.
+    /// it is started, which is not waited for any more once `given_up` resolves.
     ///
     /// # Errors
-    /// It does not run, and nothing of it is left.
+    /// It does not run, and nothing of it is left, unless the engine does not answer any more.
     pub(crate) async fn start(
         engine: &Arc<Engine>,
         name: &str,
@@ -87,12 +87,16 @@ impl Contained {
         kind: Kind,
         tty: Option<(u16, u16)>,
         made: impl FnOnce(&str) -> std::io::Result<()>,
+        given_up: impl Future<Output = ()>,
     ) -> Result<(Self, Streams), EngineError> {
         let program = body.entrypoint.as_ref().and_then(|argv| argv.first().cloned());
         let id = engine.create(name, body.clone()).await?;
         let kernel_log = exit::kernel_log(body.host_config.as_ref());
         let started = match made(&id) {
-            Ok(()) => engine.attach_and_start(&id, &body, program).await,
+            Ok(()) => tokio::select! {
+                started = engine.attach_and_start(&id, &body, program) => started,
+                () = given_up => Err(EngineError::GivenUp),
+            },
             Err(error) => Err(EngineError::Refused(format!("cannot remember the container: {error}"))),
         };
         match started {
@@ -130,7 +134,7 @@ impl Contained {
         Ok((Self::new(engine, Target::Service(id.to_owned()), &streams, None, kernel_log), streams, kept))
     }
 
-    /// Starts a program in the running container `id`.
+    /// Starts a program in the running container `id`, which is not waited for any more once `given_up` resolves.
     ///
     /// # Errors
     /// It does not run.
@@ -140,8 +144,9 @@ impl Contained {
         spec: &JobSpec,
         env: Vec<String>,
         job: JobId,
+        given_up: impl Future<Output = ()>,
     ) -> Result<(Self, Streams), EngineError> {
-        let (exec, streams) = Exec::start(engine, id, spec, env, job).await?;
+        let (exec, streams) = Exec::start(engine, id, spec, env, job, given_up).await?;
         Ok((Self::new(engine, Target::Exec(exec), &streams, spec.tty, None), streams))
     }
 
@@ -314,7 +319,7 @@ impl Engine {
     async fn attach(&self, id: &str, which: &str) -> Result<(Reader, Writer), EngineError> {
         let version = self.docker.client_version();
         let path = format!("/v{version}/containers/{id}/attach?stream=1&{which}&detachKeys={DETACH_KEYS}");
-        stream::open(&self.address, &path, String::new()).await
+        stream::open(&self.address, &path, String::new(), ANSWER_WITHIN).await
     }
 }
 

@@ -12,14 +12,14 @@ use bollard::query_parameters::{EventsOptionsBuilder, ResizeExecOptionsBuilder};
 use futures_util::{Stream, StreamExt};
 use nix::sys::signal::Signal;
 use serde_json::json;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until};
 
 use super::console::FirstWords;
 use super::container::{Order, Streams};
-use super::exit::Exit;
+use super::exit::{AGAIN_AFTER, Exit};
 use super::processes::{Processes, Whose};
 use super::recipe::{self, TERM};
-use super::{Engine, EngineError, stream};
+use super::{ANSWER_WITHIN, Engine, EngineError, stream};
 use crate::base::clock::Clock;
 use crate::model::JobSpec;
 use crate::protocol::JobId;
@@ -29,6 +29,9 @@ const ASK_EVERY: Duration = Duration::from_secs(5);
 
 /// How soon it is asked again once a program's streams have ended; then after twice that, and so on.
 const ASK_AGAIN: Duration = Duration::from_millis(100);
+
+/// Longest pause before a program that must end is looked for once more: its engine may not have been there to ask.
+const KILL_AGAIN_MOST: Duration = Duration::from_secs(60);
 
 /// How far back the engine's word is asked for, in seconds: the program may be over before anybody listens.
 const LOOK_BACK_SECS: i64 = 60;
@@ -48,6 +51,7 @@ impl Exec {
         spec: &JobSpec,
         mut env: Vec<String>,
         job: JobId,
+        given_up: impl Future<Output = ()>,
     ) -> Result<(Self, Streams), EngineError> {
         if spec.tty.is_some() && !spec.env.contains_key("TERM") {
             env.push(format!("TERM={TERM}"));
@@ -64,7 +68,12 @@ impl Exec {
             attach_stderr: Some(true),
             ..ExecConfig::default()
         };
-        let id = match engine.docker.create_exec(container, config).await {
+        let mut given_up = pin!(given_up);
+        let created = tokio::select! {
+            created = engine.docker.create_exec(container, config) => created,
+            () = &mut given_up => return Err(EngineError::GivenUp),
+        };
+        let id = match created {
             Ok(created) => created.id,
             Err(Error::DockerResponseServerError { status_code: 404 | 409, .. }) => {
                 return Err(EngineError::NotRunning);
@@ -76,10 +85,22 @@ impl Exec {
             how["ConsoleSize"] = json!([rows, cols]);
         }
         let path = format!("/v{}/exec/{id}/start", engine.docker.client_version());
-        let (reader, writer) = stream::open(&engine.address, &path, how.to_string()).await?;
-        let processes = Processes::new(container, Whose::Job(job));
+        let processes = Processes::new(container, Whose::Job { job, exec: id.clone() });
         let exec = Self { id, container: container.to_owned(), processes };
-        Ok((exec, Streams::of(reader, stdin.then_some(writer), tty)))
+        let opened = tokio::select! {
+            opened = stream::open(&engine.address, &path, how.to_string(), ANSWER_WITHIN) => opened,
+            () = &mut given_up => Err(EngineError::GivenUp),
+        };
+        match opened {
+            Ok((reader, writer)) => Ok((exec, Streams::of(reader, stdin.then_some(writer), tty))),
+            Err(error) => {
+                // The engine may have started it without a word.
+                if matches!(error, EngineError::GivenUp | EngineError::Gone(_)) {
+                    exec.kill(engine).await;
+                }
+                Err(error)
+            }
+        }
     }
 
     /// How it ends; `words` are its streams.
@@ -121,7 +142,15 @@ impl Exec {
             Order::Terminate => {
                 self.processes.signal(engine, Signal::SIGTERM).await;
             }
-            Order::Kill => self.kill(engine).await,
+            Order::Kill => {
+                let mut wait = AGAIN_AFTER;
+                // Its end ends this, too.
+                loop {
+                    self.kill(engine).await;
+                    sleep(wait).await;
+                    wait = (wait * 2).min(KILL_AGAIN_MOST);
+                }
+            }
             Order::Resize(cols, rows) => {
                 let size = ResizeExecOptionsBuilder::default().w(cols.into()).h(rows.into()).build();
                 if let Err(error) = engine.docker.resize_exec(&self.id, size).await {

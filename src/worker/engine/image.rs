@@ -65,6 +65,7 @@ fn not_had(image: &str, error: Error) -> EngineError {
         | EngineError::NoProgram { .. }
         | EngineError::NoNetwork
         | EngineError::NotRunning
+        | EngineError::GivenUp
         | EngineError::Gone(_)) => other,
     }
 }

@@ -16,7 +16,7 @@ use tokio_util::io::StreamReader;
 
 use super::console::HEADER;
 use super::stream::{self as connection, Reader};
-use super::{Engine, EngineError};
+use super::{ANSWER_WITHIN, Engine, EngineError};
 
 /// Size of one file of a log, and how many of them are kept. Uncompressed: it is written once, and rarely read.
 pub(super) const DRIVER: &str = "local";
@@ -44,13 +44,14 @@ pub(crate) struct Kept {
 impl Engine {
     /// Looks through the log as it is now.
     pub(super) async fn kept(&self, id: &str, tty: bool) -> Result<Kept, EngineError> {
-        let mut log = connection::get(&self.address, &self.log_path(id, "follow=0")).await?;
+        let mut log = connection::get(&self.address, &self.log_path(id, "follow=0"), ANSWER_WITHIN).await?;
         let mut size = 0;
         let failed = |error: io::Error| EngineError::Gone(error.to_string());
         if tty {
             let mut buffer = vec![0; PIECE_MOST];
             loop {
-                let count = log.read(&mut buffer).await.map_err(failed)?;
+                let count =
+                    connection::in_time(ANSWER_WITHIN, async { log.read(&mut buffer).await.map_err(failed) }).await?;
                 if count == 0 {
                     break;
                 }
@@ -58,7 +59,9 @@ impl Engine {
                 size += (count + count / PIECE_BYTES) as u64 + lines as u64 * PIECE_OVERHEAD;
             }
         } else {
-            while let Some((_, piece)) = next_piece(&mut log).await.map_err(failed)? {
+            while let Some((_, piece)) =
+                connection::in_time(ANSWER_WITHIN, async { next_piece(&mut log).await.map_err(failed) }).await?
+            {
                 size += piece.len() as u64 + PIECE_OVERHEAD;
             }
         }
@@ -68,13 +71,13 @@ impl Engine {
     /// Reads the log after so many bytes of each stream, and goes on with what is written, as the container's own streams
     /// would.
     pub(super) async fn log_after(&self, id: &str, tty: bool, skip: (u64, u64)) -> Result<Reader, EngineError> {
-        let log = connection::get(&self.address, &self.log_path(id, "follow=1")).await?;
+        let log = connection::get(&self.address, &self.log_path(id, "follow=1"), ANSWER_WITHIN).await?;
         Ok(if tty { skip_bytes(log, skip.0) } else { mended(log, skip) })
     }
 
     /// Reads what is written from now on.
     pub(super) async fn log_from_now(&self, id: &str, tty: bool) -> Result<Reader, EngineError> {
-        let log = connection::get(&self.address, &self.log_path(id, "follow=1&tail=0")).await?;
+        let log = connection::get(&self.address, &self.log_path(id, "follow=1&tail=0"), ANSWER_WITHIN).await?;
         Ok(if tty { log } else { mended(log, (0, 0)) })
     }
 

@@ -36,7 +36,7 @@ use crate::protocol::container::spec::Protocol;
 use crate::protocol::{Attempt, JobId, WorkerId};
 
 /// How long the engine may take to answer anything: it may be unpacking an image for someone else on a slow disk.
-const ANSWER_WITHIN_SECS: u64 = 60;
+const ANSWER_WITHIN: Duration = Duration::from_secs(60);
 
 /// Images that a worker tells of: its `register` must fit into a frame, and dispatchers only ask whether there are any.
 const IMAGES_MOST: usize = 1_000;
@@ -98,6 +98,9 @@ pub(crate) enum EngineError {
     /// The container that a program was to be started in does not run.
     #[error("the container does not run")]
     NotRunning,
+    /// Nobody waits for it any more.
+    #[error("nobody waits for it any more")]
+    GivenUp,
     /// Nothing answers.
     #[error("the container engine does not answer: {0}")]
     Gone(String),
@@ -148,6 +151,7 @@ impl EngineError {
             | Self::PortTaken(_)
             | Self::NoNetwork
             | Self::NotRunning
+            | Self::GivenUp
             | Self::Gone(_)
             | Self::Refused(_) => None,
         }
@@ -236,8 +240,8 @@ impl Engine {
 
     async fn at(address: &str) -> Result<Self, Error> {
         let docker = match address.strip_prefix("unix://") {
-            Some(_) => Docker::connect_with_unix(address, ANSWER_WITHIN_SECS, bollard::API_DEFAULT_VERSION)?,
-            None => Docker::connect_with_http(address, ANSWER_WITHIN_SECS, bollard::API_DEFAULT_VERSION)?,
+            Some(_) => Docker::connect_with_unix(address, ANSWER_WITHIN.as_secs(), bollard::API_DEFAULT_VERSION)?,
+            None => Docker::connect_with_http(address, ANSWER_WITHIN.as_secs(), bollard::API_DEFAULT_VERSION)?,
         };
         let docker = docker.negotiate_version().await?;
         let info = docker.info().await?;

@@ -1,16 +1,21 @@
 //! Processes in a container that it did not start itself, and that the engine cannot end.
 //!
 //! They are found by the variables that they carry: among this machine's processes, or, where those cannot be looked into,
-//! by a shell in the container.
+//! by a shell in the container. A program may shed its variables, so what the engine itself started is found by the id that
+//! the engine has for it, too; and what any of them started goes with it.
+//!
+//! Guards: an id is the engine's word of now, and its process is in the container, or nothing is sent to it.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use bollard::models::ExecConfig;
+use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
-use super::Engine;
+use super::{Engine, FOUND_WITHIN};
 use crate::protocol::{JobId, WorkerId};
 use crate::worker::executor::proc;
 
@@ -28,8 +33,8 @@ pub(crate) struct Processes {
 /// Whose they are. What the container itself runs has its own id for a job's, and is nobody's here.
 #[derive(Debug, Clone)]
 pub(crate) enum Whose {
-    /// What this job started.
-    Job(JobId),
+    /// What this job started, by this exec of the engine.
+    Job { job: JobId, exec: String },
     /// What jobs of this worker started, but for those that it still runs. Another worker may run in the container.
     Left { worker: WorkerId, kept: Vec<JobId> },
 }
@@ -50,28 +55,49 @@ impl Processes {
         tracing::warn!(container = self.container, "processes in a container cannot be killed");
     }
 
-    /// Sends a signal to all of them; says whether any was found here.
+    /// Sends a signal to all of them; says whether any was reached from here.
     pub(crate) async fn signal(&self, engine: &Engine, signal: Signal) -> bool {
-        let looked = self.clone();
-        let found = tokio::task::spawn_blocking(move || looked.find()).await.unwrap_or(Found::Hidden);
-        match found {
-            Found::Here(processes) => {
-                for &pid in &processes {
-                    // Gone already.
-                    let _ = kill(pid, signal);
-                }
-                !processes.is_empty()
+        // What carries its mark need not wait for an engine that may be slow to answer.
+        let marked = match self.look(Self::marked).await {
+            Some(Found::Here(marked)) => marked,
+            Some(Found::Hidden) | None => {
+                self.run_inside(engine, self.whose.script(signal)).await;
+                BTreeSet::new()
             }
-            Found::Hidden => {
-                self.signal_inside(engine, signal).await;
-                false
-            }
+        };
+        let mut sent = send(&marked, signal);
+        if let Some(root) = self.root(engine).await {
+            let tree = self.look(move |own| own.tree(root)).await.unwrap_or_default();
+            let more = send(&tree.difference(&marked).copied().collect(), signal);
+            sent.reached |= more.reached;
+            sent.refused.extend(more.refused);
         }
+        let inside: Vec<String> = sent.refused.into_iter().filter_map(pid_inside).collect();
+        if !inside.is_empty() {
+            self.run_inside(engine, script_for(signal, inside)).await;
+        }
+        sent.reached
     }
 
-    /// The same from within, by a shell of the container's image.
-    async fn signal_inside(&self, engine: &Engine, signal: Signal) {
-        let argv = self.whose.script(signal);
+    /// Looks at this machine's processes, which blocks.
+    async fn look<T: Send + 'static>(&self, look: impl FnOnce(&Self) -> T + Send + 'static) -> Option<T> {
+        let own = self.clone();
+        tokio::task::spawn_blocking(move || look(&own)).await.ok()
+    }
+
+    /// The process that the engine started, while the engine says that it runs: its id is another's afterwards.
+    async fn root(&self, engine: &Engine) -> Option<Pid> {
+        let exec = match &self.whose {
+            Whose::Job { exec, .. } => exec,
+            Whose::Left { .. } => return None,
+        };
+        let now = timeout(FOUND_WITHIN, engine.docker.inspect_exec(exec)).await.ok()?.ok()?;
+        let pid = now.pid.filter(|&pid| now.running == Some(true) && pid > 0)?;
+        i32::try_from(pid).ok().map(Pid::from_raw)
+    }
+
+    /// Runs a shell's script in the container, as its root, and does not wait for its end.
+    async fn run_inside(&self, engine: &Engine, argv: Vec<String>) {
         let config = ExecConfig { cmd: Some(argv), user: Some("0".to_owned()), ..ExecConfig::default() };
         let done = async {
             let made = engine.docker.create_exec(&self.container, config).await?;
@@ -83,24 +109,70 @@ impl Processes {
         }
     }
 
-    /// Blocks.
-    fn find(&self) -> Found {
-        let is_inside = |pid: &Pid| {
-            std::fs::read_to_string(format!("/proc/{pid}/cgroup")).is_ok_and(|groups| groups.contains(&self.container))
-        };
-        let inside: Vec<Pid> = proc::all().into_iter().filter(is_inside).collect();
-        let environs: Vec<(Pid, Vec<u8>)> = inside.into_iter().map(|pid| (pid, proc::environ(pid))).collect();
+    fn is_inside(&self, pid: Pid) -> bool {
+        std::fs::read_to_string(format!("/proc/{pid}/cgroup")).is_ok_and(|groups| groups.contains(&self.container))
+    }
+
+    /// What carries the mark, with all that it started.
+    fn marked(&self) -> Found {
+        let inside = proc::all().into_iter().filter(|&pid| self.is_inside(pid));
+        let environs: Vec<(Pid, Vec<u8>)> = inside.map(|pid| (pid, proc::environ(pid))).collect();
         // One whose environment cannot be read has an empty one.
         if environs.iter().all(|(_, environ)| environ.is_empty()) {
             return Found::Hidden;
         }
-        let own = environs.into_iter().filter(|(_, environ)| self.whose.has(environ));
-        Found::Here(own.map(|(pid, _)| pid).collect())
+        let mut found = BTreeSet::new();
+        for (pid, environ) in environs {
+            if !found.contains(&pid) && self.whose.has(&environ) {
+                found.extend(proc::tree(pid));
+            }
+        }
+        Found::Here(found)
+    }
+
+    /// `root` with all that it started; nothing where the engine counts processes otherwise than this machine does.
+    fn tree(&self, root: Pid) -> BTreeSet<Pid> {
+        if self.is_inside(root) { proc::tree(root).into_iter().collect() } else { BTreeSet::new() }
     }
 }
 
+/// What came of a signal.
+#[derive(Debug, Default)]
+struct Sent {
+    /// Somebody got it.
+    reached: bool,
+    /// Those who are not ours to signal.
+    refused: Vec<Pid>,
+}
+
+fn send(to: &BTreeSet<Pid>, signal: Signal) -> Sent {
+    let mut sent = Sent::default();
+    for &pid in to {
+        match kill(pid, signal) {
+            Ok(()) => sent.reached = true,
+            Err(Errno::EPERM) => sent.refused.push(pid),
+            // Gone already.
+            Err(_) => (),
+        }
+    }
+    sent
+}
+
+/// What the container itself calls the process `pid` of this machine.
+fn pid_inside(pid: Pid) -> Option<String> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let ids = status.lines().find_map(|line| line.strip_prefix("NSpid:"))?;
+    ids.split_ascii_whitespace().next_back().map(str::to_owned)
+}
+
+/// What a shell in the container does to send a signal to `pids`, as the container calls them.
+fn script_for(signal: Signal, pids: Vec<String>) -> Vec<String> {
+    let script = ["/bin/sh".to_owned(), "-c".to_owned(), r#"kill -"$0" "$@""#.to_owned()];
+    script.into_iter().chain([(signal as i32).to_string()]).chain(pids).collect()
+}
+
 enum Found {
-    Here(Vec<Pid>),
+    Here(BTreeSet<Pid>),
     /// The container's processes are not this machine's, or not ours to look into.
     Hidden,
 }
@@ -115,7 +187,7 @@ impl Whose {
         };
         let of_job = variable("GANGLINE_JOB_ID");
         match self {
-            Self::Job(job) => of_job == Some(job.to_string().as_bytes()),
+            Self::Job { job, .. } => of_job == Some(job.to_string().as_bytes()),
             Self::Left { worker, kept } => {
                 let is_kept = |id: &[u8]| kept.iter().any(|job| job.to_string().as_bytes() == id);
                 variable("GANGLINE_WORKER_ID") == Some(worker.to_string().as_bytes())
@@ -139,7 +211,7 @@ impl Whose {
         let signal = (signal as i32).to_string();
         let shell = |wanted: &str| ["/bin/sh".to_owned(), "-c".to_owned(), all(wanted)];
         match self {
-            Self::Job(job) => {
+            Self::Job { job, .. } => {
                 let script = shell(r#"[ "$job" = "$0" ]"#);
                 script.into_iter().chain([job.to_string(), signal]).collect()
             }
@@ -201,7 +273,15 @@ mod tests {
         let job = |number: u32| format!("job-{number}-{unique}");
         let mut others = [start(&worker, &job(2)), start(&worker, &format!("ctr-3-{unique}")), start("other", &job(1))];
         killed(left_by(&worker, &job(2)), start(&worker, &job(1)), &mut others);
-        killed(Whose::Job(job(4).parse().unwrap()), start("other", &job(4)), &mut others);
+        let fourth = Whose::Job { job: job(4).parse().unwrap(), exec: String::new() };
+        killed(fourth, start("other", &job(4)), &mut others);
+        let own = start(&worker, &job(5));
+        let pid = Pid::from_raw(i32::try_from(own.id()).unwrap());
+        let [shell, args @ ..] = &*script_for(Signal::SIGKILL, vec![pid_inside(pid).unwrap()]) else {
+            panic!("nothing to run")
+        };
+        assert!(Command::new(shell).args(args).status().unwrap().success());
+        assert_eq!(own.wait_with_output().unwrap().status.code(), None);
         for mut other in others {
             other.kill().unwrap();
             other.wait().unwrap();

@@ -1,10 +1,12 @@
 //! A connection to the engine that carries a container's streams: an HTTP request that is taken over, or one whose answer
 //! goes on.
 //!
+//! Guards: an engine that does not take the connection, or does not begin to answer, is gone in time.
 //! What is read is what the engine wrote, to the byte, and what is not read, the engine does not write.
 
 use std::pin::{Pin, pin};
 use std::task::{Poll, ready};
+use std::time::Duration;
 
 use bytes::Bytes;
 use hyper::body::{Body, Incoming};
@@ -14,6 +16,7 @@ use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
+use tokio::time::timeout;
 use tokio_util::io::StreamReader;
 
 use super::EngineError;
@@ -29,35 +32,61 @@ pub(super) type Writer = Box<dyn AsyncWrite + Send + Unpin>;
 /// Posts `body` to `path` of the engine at `address`, and takes the connection over.
 ///
 /// # Errors
-/// The engine refuses, or is not there. Nothing is left open.
-pub(super) async fn open(address: &str, path: &str, body: String) -> Result<(Reader, Writer), EngineError> {
-    match address.strip_prefix("unix://") {
-        Some(socket) => {
-            let (stream, early) = take_over(UnixStream::connect(socket).await.map_err(gone)?, path, body).await?;
-            let (reader, writer) = stream.into_split();
-            Ok((after(early, reader), Box::new(writer)))
+/// The engine refuses, does not answer in time, or is not there. Nothing is left open.
+pub(super) async fn open(
+    address: &str,
+    path: &str,
+    body: String,
+    within: Duration,
+) -> Result<(Reader, Writer), EngineError> {
+    in_time(within, async {
+        match address.strip_prefix("unix://") {
+            Some(socket) => {
+                let (stream, early) = take_over(UnixStream::connect(socket).await.map_err(gone)?, path, body).await?;
+                let (reader, writer) = stream.into_split();
+                Ok((after(early, reader), Box::new(writer) as Writer))
+            }
+            None => {
+                let (stream, early) =
+                    take_over(TcpStream::connect(host(address)).await.map_err(gone)?, path, body).await?;
+                let (reader, writer) = stream.into_split();
+                Ok((after(early, reader), Box::new(writer) as Writer))
+            }
         }
-        None => {
-            let host = address.split_once("://").map_or(address, |(_, host)| host);
-            let (stream, early) = take_over(TcpStream::connect(host).await.map_err(gone)?, path, body).await?;
-            let (reader, writer) = stream.into_split();
-            Ok((after(early, reader), Box::new(writer)))
+    })
+    .await
+}
+
+/// Gets `path` of the engine at `address`, as it comes: what follows the head of the answer may take any time.
+///
+/// # Errors
+/// The engine refuses, does not answer in time, or is not there.
+pub(super) async fn get(address: &str, path: &str, within: Duration) -> Result<Reader, EngineError> {
+    in_time(within, async {
+        match address.strip_prefix("unix://") {
+            Some(socket) => download(UnixStream::connect(socket).await.map_err(gone)?, path).await,
+            None => download(TcpStream::connect(host(address)).await.map_err(gone)?, path).await,
         }
+    })
+    .await
+}
+
+/// What the engine says, if it does so `within` this time.
+///
+/// # Errors
+/// It does not, or `answer` is an error.
+pub(super) async fn in_time<T>(
+    within: Duration,
+    answer: impl Future<Output = Result<T, EngineError>>,
+) -> Result<T, EngineError> {
+    match timeout(within, answer).await {
+        Ok(answer) => answer,
+        Err(_) => Err(gone(format!("nothing came from it in {within:?}"))),
     }
 }
 
-/// Gets `path` of the engine at `address`, as it comes.
-///
-/// # Errors
-/// The engine refuses, or is not there.
-pub(super) async fn get(address: &str, path: &str) -> Result<Reader, EngineError> {
-    match address.strip_prefix("unix://") {
-        Some(socket) => download(UnixStream::connect(socket).await.map_err(gone)?, path).await,
-        None => {
-            let host = address.split_once("://").map_or(address, |(_, host)| host);
-            download(TcpStream::connect(host).await.map_err(gone)?, path).await
-        }
-    }
+fn host(address: &str) -> &str {
+    address.split_once("://").map_or(address, |(_, host)| host)
 }
 
 async fn download<S>(stream: S, path: &str) -> Result<Reader, EngineError>
@@ -150,4 +179,27 @@ async fn words(response: Response<Incoming>) -> String {
         .ok()
         .and_then(|said| Some(said.get("message")?.as_str()?.to_owned()));
     said.unwrap_or_else(|| format!("{status} {}", String::from_utf8_lossy(&bytes)))
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::UnixListener;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn an_engine_that_never_answers_is_gone_in_time() {
+        let dir = tempfile::tempdir().unwrap();
+        let socket = dir.path().join("engine.sock");
+        // It takes connections, as one that was stopped does.
+        let _engine = UnixListener::bind(&socket).unwrap();
+        let address = format!("unix://{}", socket.display());
+        let within = Duration::from_millis(50);
+        for words in [
+            open(&address, "/attach", String::new(), within).await.err().map(|error| error.to_string()),
+            get(&address, "/logs", within).await.err().map(|error| error.to_string()),
+        ] {
+            assert_eq!(words.as_deref(), Some("the container engine does not answer: nothing came from it in 50ms"));
+        }
+    }
 }

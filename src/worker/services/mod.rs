@@ -109,10 +109,11 @@ pub(crate) async fn run(agent: &Agent, held: &Arc<Held>, assignment: &Assignment
             // What was stored of the start before is not told again.
             let stored = if adopt.attempt == start.attempt { (adopt.stdout_bytes, adopt.stderr_bytes) } else { (0, 0) };
             let start = start.taken_over(held.key.1, stored);
-            match Place::of(&agent.home, id).keep(&start) {
-                Ok(()) => Ok(Begun::Before(start)),
-                Err(error) => Err(Failure::Engine(EngineError::Refused(error.to_string()))),
+            if let Err(error) = Place::of(&agent.home, id).keep(&start) {
+                // It goes on whether that is known or not. At the worst, a later agent tells some of its log again.
+                tracing::warn!(%error, container = %id, "cannot write down that a container was taken over");
             }
+            Ok(Begun::Before(start))
         }
         _ => service.start(assignment).await,
     };
@@ -208,7 +209,14 @@ impl Service<'_> {
         };
         let mut begin = async |recipe: &ServiceRecipe<'_>| {
             let body = recipe.body(&engine);
-            Contained::start(&engine, &recipe.name(), body, Kind::Service, spec.tty, &mut made).await
+            let given_up = async {
+                drop(stopped_before_start(held, overdue).await);
+                if held.is_forgotten() {
+                    // Nobody ends it: it goes on once it runs.
+                    std::future::pending::<()>().await;
+                }
+            };
+            Contained::start(&engine, &recipe.name(), body, Kind::Service, spec.tty, &mut made, given_up).await
         };
         let begun = match begin(&recipe).await {
             // Somebody has taken a port meanwhile that was only chosen: any other will do.
@@ -218,7 +226,11 @@ impl Service<'_> {
             }
             begun => begun,
         };
-        let (container, streams) = begun?;
+        let (container, streams) = match begun {
+            Ok(begun) => begun,
+            Err(EngineError::GivenUp) => return Err(Failure::Stopped(stopped_before_start(held, overdue).await)),
+            Err(error) => return Err(error.into()),
+        };
         let first_words = streams.first_words.clone();
         Ok(Begun::Now(Box::new((container, streams).into()), start, first_words))
     }
@@ -294,7 +306,11 @@ impl Service<'_> {
             start.own.push((held.written().1, words.len() as u64 + 1));
             match Place::of(&agent.home, id).keep(start) {
                 Ok(()) => insist(agent, held, words),
-                Err(error) => tracing::warn!(%error, container = %id, "cannot write down what is said of a container"),
+                Err(error) => {
+                    // It is not said, so nothing of it must be skipped.
+                    start.own.pop();
+                    tracing::warn!(%error, container = %id, "cannot write down what is said of a container");
+                }
             }
         }
     }
@@ -334,7 +350,7 @@ impl From<&EngineError> for WireError {
             EngineError::PortTaken(_) => (ErrorCode::Conflict, Some("ports")),
             EngineError::NoNetwork => (ErrorCode::Unsatisfiable, Some("ports")),
             EngineError::NoSpace(_) => (ErrorCode::LimitExceeded, None),
-            EngineError::Gone(_) => (ErrorCode::Unsatisfiable, None),
+            EngineError::Gone(_) | EngineError::GivenUp => (ErrorCode::Unsatisfiable, None),
             EngineError::NoProgram { .. } | EngineError::NotRunning | EngineError::Refused(_) => {
                 (ErrorCode::Conflict, None)
             }

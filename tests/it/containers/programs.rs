@@ -107,6 +107,49 @@ async fn a_program_that_closes_its_output_goes_on_to_its_end() {
 }
 
 #[tokio::test]
+async fn a_program_that_sheds_its_environment_ends_when_it_must() {
+    let mut site = Site::start().await;
+    let (id, _) = site.create(json!({"command": "sleep 1000"})).await;
+    let bare = |script: &str| json!({"args": ["env", "-i", "/bin/sh", "-c", script]});
+
+    let job = site.exec(&id, bare("echo ready; exec sleep 8881")).await;
+    site.until_said("ready").await;
+    site.user.get("job", &json!({"opt": "cancel", "jobId": job, "graceSecs": 600}), "ok").await;
+    assert_eq!(site.outcome().await.reason(), ("cancelled", Some(143)), "it is asked to end, and does");
+
+    let stubborn = "trap '' TERM; sleep 8882 & echo ready; while :; do sleep 1; done";
+    let job = site.exec(&id, bare(stubborn)).await;
+    site.until_said("ready").await;
+    site.user.get("job", &json!({"opt": "cancel", "jobId": job, "graceSecs": 0.3}), "ok").await;
+    assert_eq!(site.outcome().await.reason(), ("cancelled", Some(137)));
+
+    let mut slow = bare(stubborn);
+    slow["timeoutSecs"] = json!(0.5);
+    slow["graceSecs"] = json!(0.3);
+    site.exec(&id, slow).await;
+    assert_eq!(site.outcome().await.reason(), ("timeout", Some(137)));
+
+    let left = site.processes();
+    assert!(!left.contains("888") && left.contains("sleep 1000"), "what it started goes, and nothing else: {left}");
+    site.remove_all(&[id]).await;
+}
+
+#[tokio::test]
+async fn a_program_that_a_silent_engine_does_not_start_can_be_cancelled() {
+    let engine = TestEngine::private();
+    let mut site = Site::with(engine.address(), &[]).await;
+    let (id, _) = site.create(json!({"command": "sleep 1000"})).await;
+    let frozen = engine.freeze();
+    let job = site.exec(&id, json!({"command": "echo never"})).await;
+    site.user.get("job", &json!({"opt": "cancel", "jobId": job}), "ok").await;
+    assert_eq!(site.outcome().await.reason(), ("cancelled", None));
+    drop(frozen);
+    site.exec(&id, json!({"command": "echo now"})).await;
+    assert_eq!(site.outcome().await.stdout, "now\n");
+    site.do_it("remove", &id).await;
+}
+
+#[tokio::test]
 async fn what_a_killed_worker_ran_in_a_container_goes_and_the_container_stays() {
     let mut site = Site::start().await;
     // A worker in the container may have jobs of its own.

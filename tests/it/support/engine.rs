@@ -8,6 +8,8 @@ use std::process::{Child, Command, Stdio};
 use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use tempfile::TempDir;
 
 /// The image that there is. Its programs are busybox's; it has no command of its own.
@@ -23,6 +25,15 @@ pub(crate) struct TestEngine {
     flags: Vec<String>,
     /// Ends the engine when it is closed, which the end of this process does.
     leash: Option<Child>,
+}
+
+/// An engine that does nothing.
+pub(crate) struct Frozen(Pid);
+
+impl Drop for Frozen {
+    fn drop(&mut self) {
+        let _ = kill(self.0, Signal::SIGCONT);
+    }
 }
 
 static SHARED: LazyLock<TestEngine> = LazyLock::new(|| {
@@ -86,6 +97,14 @@ impl TestEngine {
             }
             let _ = leash.wait();
         }
+    }
+
+    /// Has it answer nobody until what is returned is dropped.
+    pub(crate) fn freeze(&self) -> Frozen {
+        let pid = std::fs::read_to_string(self.dir.path().join("pid")).expect("the engine's process id");
+        let pid = Pid::from_raw(pid.trim().parse().expect("a number"));
+        kill(pid, Signal::SIGSTOP).expect("it runs");
+        Frozen(pid)
     }
 
     /// Starts it again.
