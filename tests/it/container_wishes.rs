@@ -10,11 +10,10 @@ use gangline::store::error::AppendError;
 use gangline::store::jobs::{Change, Claim};
 use gangline::store::{Store, StoreError};
 use serde_json::{Value, json};
-use tokio::sync::Semaphore;
 
 use crate::container_frames::{about, comes_to, done, node, record, running, starts};
 use crate::support::server::Stage;
-use crate::support::store::{Fault, faulty};
+use crate::support::store::{Fault, Gate, faulty};
 use crate::support::{Assigned, Peer, TestServer, Worker, eventually};
 
 /// The worker is told to end a start, and does.
@@ -212,31 +211,6 @@ async fn does_as_told(worker: &mut Worker) {
             Some("cancel") => worker.say(&cancelled(&Assigned::of(data))).await,
             _ => (),
         }
-    }
-}
-
-/// Holds what is asked of the store until it is let through.
-struct Gate {
-    reached: Semaphore,
-    open: Semaphore,
-}
-
-impl Gate {
-    fn new() -> Arc<Self> {
-        Arc::new(Self { reached: Semaphore::new(0), open: Semaphore::new(0) })
-    }
-
-    async fn pass(&self) {
-        self.reached.add_permits(1);
-        self.open.acquire().await.expect("it is never closed").forget();
-    }
-
-    async fn is_reached(&self) {
-        self.reached.acquire().await.expect("it is never closed").forget();
-    }
-
-    fn open(&self) {
-        self.open.add_permits(1);
     }
 }
 
