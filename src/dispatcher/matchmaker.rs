@@ -19,6 +19,7 @@ use crate::metrics::{Metrics, Operation};
 use crate::model::{Job, Requires};
 use crate::protocol::WorkerId;
 use crate::protocol::agent::{AgentJobOrder, Assign};
+use crate::store::StoreError;
 use crate::store::jobs::Claim;
 
 /// Wait after the store failed to answer a claim.
@@ -177,6 +178,9 @@ impl Dispatcher {
     pub(super) async fn hand_over(&self, agent: &Arc<Agent>, job: &Job) {
         let adopt = match self.to_take_over(job).await {
             Ok(adopt) => adopt,
+            Err(StoreError::Corrupt(_)) => {
+                return warn!(job = %job.id, "the record of a container cannot be read; it is not started");
+            }
             Err(error) => {
                 warn!(%error, job = %job.id, "whether it runs already cannot be told; its worker is asked to come again");
                 return agent.close(crate::protocol::CloseCode::StoreUnavailable);

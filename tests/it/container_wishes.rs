@@ -6,6 +6,7 @@ use async_trait::async_trait;
 use gangline::model::Job;
 use gangline::protocol::job::{Reason, Status};
 use gangline::protocol::{Attempt, ContainerId, JobId};
+use gangline::store::documents::{Collection, DocumentWrite};
 use gangline::store::error::AppendError;
 use gangline::store::jobs::{Change, Claim};
 use gangline::store::{Store, StoreError};
@@ -212,6 +213,35 @@ async fn does_as_told(worker: &mut Worker) {
             _ => (),
         }
     }
+}
+
+#[tokio::test]
+async fn a_record_that_cannot_be_read_keeps_nobody_from_the_others() {
+    let server = TestServer::start().await;
+    let (mut peer, mut admin) = (server.user("ada").await, server.admin().await);
+    let mut worker = node(&server, "w", &json!({})).await;
+    let (broken, _) = running(&mut peer, &mut worker, &json!({})).await;
+    let (id, start) = running(&mut peer, &mut worker, &json!({"restart": "always"})).await;
+    let store = server.dispatcher.store();
+    let document = store.document(Collection::Containers, &broken).await.expect("the store answers");
+    let breaks = DocumentWrite {
+        collection: Collection::Containers,
+        key: broken.clone(),
+        expected: document.map(|document| document.version),
+        value: Some(r#"{"id":"#.to_owned()),
+        expires_at: None,
+    };
+    assert!(store.write_documents(vec![breaks]).await.expect("the store answers"));
+    worker.peer.vanish();
+
+    // The same process, which does not know of the broken one's start any more.
+    let resume = [start.resume(0, "running")];
+    let mut worker = node(&server, "w", &json!({"resume": resume, "containers": [broken, id]})).await;
+    tokio::join!(done(&mut peer, about("stop", &id)), ends(&mut worker, &start));
+    tokio::join!(done(&mut peer, about("start", &id)), starts(&mut worker, json!([])));
+    assert_eq!(record(&mut peer, &id).await["status"], "running");
+    let list = admin.get("container", &json!({"opt": "list"}), "containers").await;
+    assert_eq!(list["containers"].as_array().map(Vec::len), Some(1), "{list}");
 }
 
 /// Before a container goes back into the queue.
