@@ -33,6 +33,8 @@ export default defineConfig({
     emptyOutDir: true,
     assetsInlineLimit: 0,
     modulePreload: { polyfill: false },
+    // One style sheet, which comes with the page: one that failed to come with a part of it is not asked for again.
+    cssCodeSplit: false,
     target: "es2023",
   },
   // `npx vite` beside a dispatcher that listens where it does by default and allows this origin.

@@ -50,6 +50,32 @@ test("a line is shared by its address, and the first error is found", async ({ p
   await expect(other.locator(".xterm-decoration")).toHaveCount(1);
 });
 
+test("a link to another line is gone to on the page that is open, and what was put there oneself is not", async ({
+  page,
+  server,
+  admin,
+}) => {
+  const job = await admin.submit(LONG);
+  await admin.output(job);
+  await visit(page, server.adminToken, `/jobs/${job}`);
+  await expect(rows(page)).toContainText("line 300000");
+  const { entries } = await admin.ask("job", { opt: "read", jobId: job, after: "0", maxBytes: 4096 });
+  const { at } = entries.find(({ opt }: { opt: string }) => opt === "output");
+  const goTo = (line: number) => page.evaluate((place) => (location.hash = place), `#/jobs/${job}?at=${at}.${line}`);
+  for (const line of [99, 300]) {
+    await goTo(line);
+    await expect(rows(page).getByText(`line ${line + 1}`, { exact: true })).toBeVisible();
+    await expect(page.locator(".xterm-decoration")).toHaveCount(1);
+  }
+  // A link to the line at the top leaves it there.
+  const first = await top(page).textContent();
+  await page.context().grantPermissions(["clipboard-write"]);
+  await page.getByRole("button", { name: "Copy a link to this line" }).click();
+  await expect(page.getByText("Copied a link to this line.")).toBeVisible();
+  await expect(page).not.toHaveURL(/\.300$/);
+  await expect(top(page)).toHaveText(first ?? "");
+});
+
 test("what is older than the terminal holds is searched by the dispatcher", async ({ page, server, admin }) => {
   const job = await admin.submit(LONG);
   await admin.output(job);

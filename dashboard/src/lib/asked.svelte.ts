@@ -26,7 +26,7 @@ export class Asked<T> {
       if (turn !== this.#turn) return;
       this.value = value;
       this.failed = null;
-      this.isFresh = true;
+      this.isFresh = link.state === "live";
     } catch (error) {
       if (turn !== this.#turn) return;
       this.failed = error instanceof Refusal ? error : new Refusal({ code: "internal", message: String(error) });

@@ -24,6 +24,8 @@ const GATHER_MS = 200;
 /** Something that is kept while it is looked at. */
 abstract class Feed<N extends "job" | "worker" | "container"> implements Watcher<N> {
   isFresh = $state(false);
+  /** Whether there was an answer, be it an old one by now. */
+  isKnown = $state(false);
   failed = $state.raw<Refusal | null>(null);
   /** Goes up whenever what was pushed may have left something out, so that who keeps more than this asks anew, too. */
   turn = $state(0);
@@ -51,7 +53,10 @@ abstract class Feed<N extends "job" | "worker" | "container"> implements Watcher
   }
 
   /** Another person may look next. */
-  abstract forget(): void;
+  forget(): void {
+    this.isKnown = false;
+  }
+
   abstract event(event: Parameters<Watcher<N>["event"]>[0]): void;
   protected abstract load(): Promise<void>;
 
@@ -81,6 +86,7 @@ abstract class Feed<N extends "job" | "worker" | "container"> implements Watcher
         await this.load();
       } while (this.#again);
       this.failed = null;
+      this.isKnown = true;
       // What nobody looks at is not kept true.
       this.isFresh = link.state === "live" && this.#lookers > 0;
     } catch (error) {
@@ -106,6 +112,7 @@ class Workers extends Feed<"worker"> {
   readonly all = $derived([...this.byId.values()].sort((a, b) => a.workerId.localeCompare(b.workerId)));
 
   override forget(): void {
+    super.forget();
     this.byId.clear();
   }
 
@@ -153,6 +160,7 @@ class Containers extends Feed<"container"> {
   readonly all = $derived([...this.byId.values()].sort((a, b) => b.createdAt - a.createdAt));
 
   override forget(): void {
+    super.forget();
     this.byId.clear();
   }
 
@@ -190,6 +198,7 @@ class JobCounts extends Feed<"job"> {
   }
 
   override forget(): void {
+    super.forget();
     this.counts = null;
   }
 

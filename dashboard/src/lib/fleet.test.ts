@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import type { ContainerRecord, JobRecord, WorkerRecord } from "../protocol/frames.ts";
-import { countStates, gpuOwners, matches, stateOf, tasksOf, waits, type ForeignTask } from "./fleet.ts";
+import { countStates, freeGpus, gpuOwners, matches, stateOf, tasksOf, waits, type ForeignTask } from "./fleet.ts";
 
 const worker = (change: Partial<WorkerRecord>): WorkerRecord => ({
   workerId: "gpu-box-1",
@@ -37,6 +37,16 @@ const job = (taskId: number, change: Partial<JobRecord> = {}): JobRecord => ({
   startedAt: taskId,
   ...change,
 });
+describe("free GPUs", () => {
+  const gpus = [{ index: 0 }, { index: 2 }];
+  it("are those that nobody has", () => {
+    expect(freeGpus(worker({ gpus }), (index) => index === 2)).toBe(1);
+  });
+  it("are none where the machine is not there", () => {
+    expect(freeGpus(worker({ gpus, status: "offline" }), () => false)).toBe(0);
+  });
+});
+
 const container: ContainerRecord = {
   account: "ada",
   attempt: 1,

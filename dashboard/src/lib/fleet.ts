@@ -105,6 +105,12 @@ export function gpuOwners(tasks: readonly Task[]): Map<number, Task> {
   return new Map(tasks.flatMap((task) => task.gpuIds.map((index) => [index, task] as const)));
 }
 
+/** How many of its GPUs a machine could give: none while it is not there. */
+export function freeGpus(worker: WorkerRecord, isTaken: (index: number) => boolean): number {
+  if (worker.status === "offline") return 0;
+  return worker.gpus.filter(({ index }) => !isTaken(index)).length;
+}
+
 /** Jobs that wait for the same thing. */
 export interface Wait {
   reason: string;

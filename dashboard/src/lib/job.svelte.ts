@@ -2,6 +2,7 @@
 import type { JobEvent, JobRecord } from "../protocol/frames.ts";
 import { withStatus } from "./jobs.svelte.ts";
 import { link, type Refusal, type Watcher } from "./link.svelte.ts";
+import { Until } from "./time.svelte.ts";
 
 /** Why a job waits changes without a word: it is asked for again so often. */
 const WAITING_MS = 5000;
@@ -9,7 +10,7 @@ const WAITING_MS = 5000;
 export class OneJob implements Watcher<"job"> {
   job = $state.raw<JobRecord | null>(null);
   failed = $state.raw<Refusal | null>(null);
-  isFresh = $state(false);
+  readonly #until = new Until();
   readonly #id: string;
   #isAsking = false;
   #again = false;
@@ -25,6 +26,15 @@ export class OneJob implements Watcher<"job"> {
     });
   }
 
+  get isFresh(): boolean {
+    return this.#until.isNow;
+  }
+
+  /** The server's time up to which it is known. */
+  get now(): number {
+    return this.#until.time;
+  }
+
   event(event: JobEvent): void {
     if (event.opt !== "status" || !this.job || event.jobId !== this.job.jobId) return;
     this.job = withStatus(this.job, event);
@@ -36,7 +46,7 @@ export class OneJob implements Watcher<"job"> {
   }
 
   stale(): void {
-    this.isFresh = false;
+    this.#until.isNow = false;
   }
 
   async #ask(): Promise<void> {
@@ -47,7 +57,7 @@ export class OneJob implements Watcher<"job"> {
     try {
       this.job = (await link.ask("job", { opt: "get", jobId: this.#id }, "job")).job;
       this.failed = null;
-      this.isFresh = true;
+      this.#until.isNow = link.state === "live";
     } catch (error) {
       this.failed = error as Refusal;
     } finally {

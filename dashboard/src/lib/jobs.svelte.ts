@@ -4,6 +4,7 @@
 // newest first. Not here: which jobs a filter means, which the dispatcher alone says.
 import type { JobEvent, JobRecord, Status, StatusEvent } from "../protocol/frames.ts";
 import { link, type Refusal, type Watcher } from "./link.svelte.ts";
+import { Until } from "./time.svelte.ts";
 
 /** Which jobs. */
 export interface Filter {
@@ -34,9 +35,8 @@ export class JobList implements Watcher<"job"> {
   /** Whether there are older ones. */
   more = $state(true);
   loading = $state(true);
-  /** Whether it shows how things stand now. */
-  isFresh = $state(false);
   failed = $state.raw<Refusal | null>(null);
+  readonly #until = new Until();
   #filter: Filter;
   #next: string | null = null;
   /** Counts the filters: what was asked for an earlier one is void. */
@@ -59,6 +59,16 @@ export class JobList implements Watcher<"job"> {
     });
   }
 
+  /** Whether it shows how things stand now. */
+  get isFresh(): boolean {
+    return this.#until.isNow;
+  }
+
+  /** The server's time up to which it is known. */
+  get now(): number {
+    return this.#until.time;
+  }
+
   event(event: JobEvent): void {
     if (event.opt !== "status" || typeof event.taskId !== "number") return;
     this.#changed.set(event.taskId, event);
@@ -71,7 +81,7 @@ export class JobList implements Watcher<"job"> {
   }
 
   stale(): void {
-    this.isFresh = false;
+    this.#until.isNow = false;
   }
 
   filter(filter: Filter): void {
@@ -147,7 +157,7 @@ export class JobList implements Watcher<"job"> {
       if (next === null || found.length >= wanted) break;
     }
     this.#shown(found, next);
-    this.isFresh = link.state === "live";
+    this.#until.isNow = link.state === "live";
   }
 
   async #apply(turn: number): Promise<void> {

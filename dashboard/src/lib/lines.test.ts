@@ -41,6 +41,11 @@ describe("pieces", () => {
     expect(words(began("2-0", 2), true)).toEqual(["start 2"]);
     expect(words(ended, false)).toEqual([]);
     expect(words(ended, true)).toEqual(["ended: exit code 1"]);
+    expect(words({ ...ended, exitCode: null, reason: "worker_lost" }, true)).toEqual(["ended: its worker was lost"]);
+  });
+  it("say why a job went back into the queue, in the timeline's words", () => {
+    const rule: Entry = { kind: "requeued", at: "1-9", time: 0, reason: "worker_lost" };
+    expect(piecesOf(rule, false).map((piece) => piece.text)).toEqual(["back in the queue: its worker was lost"]);
   });
 });
 
@@ -87,6 +92,15 @@ describe("a finder", () => {
       at: "1-1",
       line: 1,
     });
+  });
+  it("sees a line as it is read: without colours, and without what was written over", () => {
+    const first = (text: string, matches: (line: string) => boolean) =>
+      new Finder(matches).first([output("1-1", "fine\n"), ...[...text].map((part, k) => output(`1-${k + 2}`, part))]);
+    const says = (words: string) => (line: string) => line.includes(words);
+    expect(first("\x1b[1;31merror[E0308]\x1b[0m: mismatched types\n", looksLikeError)).toEqual({ at: "1-2", line: 0 });
+    expect(first("needle \x1b[31mred\x1b[0m\n", says("needle red"))).toEqual({ at: "1-2", line: 0 });
+    expect(first("error so far\r\x1b[2Kall is well\n", looksLikeError)).toBeNull();
+    expect(first("\x1b]0;error\x07all is well\n", looksLikeError)).toBeNull();
   });
   it("tells what went wrong from a count of what did not", () => {
     expect(looksLikeError("error[E0308]: mismatched types")).toBe(true);

@@ -1,6 +1,8 @@
 // A log as lines: pieces small enough for a terminal, places that can be named, and what is looked for.
 import { attemptOf, compare, type Entry } from "./log.ts";
+import { seenOf } from "./plain.ts";
 import { clockTime } from "./time.svelte.ts";
+import { reasonInWords } from "./timeline.ts";
 
 /** A place in a log: an entry, and how many lines further on in it. */
 export interface Anchor {
@@ -70,12 +72,12 @@ function ruleOf(entry: Exclude<Entry, { kind: "output" }>, isContainer: boolean)
       if (attemptOf(entry.at) <= 1) return null;
       return isContainer ? `start ${entry.attempt}` : `attempt ${entry.attempt} on ${entry.workerId ?? "a worker"}`;
     case "requeued":
-      return entry.reason ? `back in the queue: ${entry.reason}` : "back in the queue";
+      return entry.reason ? `back in the queue: ${reasonInWords(entry.reason, null)}` : "back in the queue";
     case "gone":
       return `${entry.from} to ${entry.at} are no longer kept`;
     case "ended":
       if (!isContainer) return null;
-      return entry.exitCode === null ? `ended: ${entry.reason}` : `ended: exit code ${entry.exitCode}`;
+      return `ended: ${entry.exitCode === null ? reasonInWords(entry.reason, null) : `exit code ${entry.exitCode}`}`;
   }
 }
 
@@ -121,13 +123,13 @@ interface Open extends Anchor {
 /** Longer lines are looked at in parts. */
 const LINE_MOST = 64 * 1024;
 
-/** Looks for lines that match. A line may reach over several entries; its place is where it begins. */
+/** Looks for lines that match, as they are seen. A line may reach over several entries; its place is where it begins. */
 export class Finder {
-  readonly #matches: (line: string) => boolean;
+  readonly #matches: (written: string) => boolean;
   #open: Open | null = null;
 
   constructor(matches: (line: string) => boolean) {
-    this.#matches = matches;
+    this.#matches = (written) => matches(seenOf(written));
   }
 
   /** The first line that ends in these entries; they go on where those of the call before ended. */

@@ -21,6 +21,8 @@ export class Tasks {
   readonly all: Task[] = $derived.by(() =>
     tasksOf(this.#workerId, this.#running.jobs ?? [], containers.all, this.#foreign),
   );
+  /** Whether there was an answer. */
+  readonly isKnown: boolean = $derived.by(() => this.#running.jobs !== null);
   readonly failed: Refusal | null = $derived.by(() => this.#running.failed ?? this.#refused);
 
   /** Called while a component is set up that also looks at `workers` and `containers`. */

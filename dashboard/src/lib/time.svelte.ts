@@ -12,6 +12,26 @@ class Ticker {
 
 export const ticker = new Ticker();
 
+/** Up to when something is known: its time goes on for as long as that is now, and then stands still. */
+export class Until {
+  #isNow = $state(false);
+  #last = 0;
+
+  get isNow(): boolean {
+    return this.#isNow;
+  }
+
+  set isNow(isNow: boolean) {
+    if (this.#isNow && !isNow) this.#last = link.now();
+    this.#isNow = isNow;
+  }
+
+  /** In milliseconds of the server's clock. */
+  get time(): number {
+    return this.#isNow ? ticker.now : this.#last;
+  }
+}
+
 const UNITS: readonly [Intl.RelativeTimeFormatUnit, number][] = [
   ["day", 86_400],
   ["hour", 3600],

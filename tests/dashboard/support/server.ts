@@ -21,7 +21,7 @@ export class Server {
   readonly #flags: string[];
   #port = 0;
   #serving: ChildProcess | null = null;
-  readonly #workers: ChildProcess[] = [];
+  readonly #workers = new Map<string, ChildProcess>();
 
   constructor(...flags: string[]) {
     this.#flags = flags;
@@ -65,13 +65,19 @@ export class Server {
   async worker(id: string, ...flags: string[]): Promise<void> {
     const args = ["worker", "--url", `${this.origin.replace("http", "ws")}/ws`, "--id", id];
     args.push("--data-dir", join(this.#home, id), "--token-file", join(this.#home, "data/worker.token"), ...flags);
-    this.#workers.push(this.#spawn(id, args));
+    this.#workers.set(id, this.#spawn(id, args));
     const admin = await this.admin();
     await eventually(`worker ${id}`, async () => {
       const { workers } = await admin.ask("worker", { opt: "list" });
       return workers.some((worker: { workerId: string }) => worker.workerId === id);
     });
     admin.close();
+  }
+
+  /** SIGKILL for a worker, and waits until it is gone. */
+  async killWorker(id: string): Promise<void> {
+    const worker = this.#workers.get(id);
+    if (worker) await gone(worker);
   }
 
   /** Puts a program where the shells of jobs find it. */
@@ -108,7 +114,7 @@ export class Server {
   async end(): Promise<void> {
     // Workers last: with their dispatcher there, they would first wait for what runs.
     await this.kill();
-    await Promise.all(this.#workers.map(gone));
+    await Promise.all([...this.#workers.values()].map(gone));
     rmSync(this.#home, { recursive: true, force: true });
   }
 
