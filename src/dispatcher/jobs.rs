@@ -200,11 +200,12 @@ impl Dispatcher {
 
     /// Tells the worker that holds `job` to end it. One that is away hears it when it is back.
     pub(super) async fn order_cancel(&self, job: &Job) -> Result<(), DispatchError> {
-        let grace_ms = job.cancel_grace_ms.unwrap_or_else(|| crate::base::clock::millis(job.spec.grace()));
-        #[expect(clippy::cast_precision_loss, reason = "at most 10¹² milliseconds")]
-        let grace_secs = grace_ms as f64 / 1000.0;
-        let cancel = AgentJobOrder::Cancel(CancelAttempt { job_id: job.id, attempt: job.attempt, grace_secs });
-        self.order_worker(job, &cancel).await.map(|_| ())
+        let cancel = cancel_of(job);
+        if self.0.handing.cancel(cancel, || self.0.fleet.holder(job.id)) {
+            return Ok(());
+        }
+        // It may be on its way here, or be held by a worker that is connected elsewhere.
+        self.order_worker(job, &AgentJobOrder::Cancel(cancel)).await.map(|_| ())
     }
 
     /// Writes to a running job's standard input.
@@ -283,6 +284,14 @@ impl Dispatcher {
             Vec::new()
         }
     }
+}
+
+/// What tells a worker to end the current attempt of `job`.
+pub(super) fn cancel_of(job: &Job) -> CancelAttempt {
+    let grace_ms = job.cancel_grace_ms.unwrap_or_else(|| crate::base::clock::millis(job.spec.grace()));
+    #[expect(clippy::cast_precision_loss, reason = "at most 10¹² milliseconds")]
+    let grace_secs = grace_ms as f64 / 1000.0;
+    CancelAttempt { job_id: job.id, attempt: job.attempt, grace_secs }
 }
 
 /// `limit` of a list as asked for.

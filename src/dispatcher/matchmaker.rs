@@ -14,10 +14,12 @@ use tracing::{debug, warn};
 
 use super::Dispatcher;
 use super::fleet::Agent;
+use super::jobs::cancel_of;
 use crate::metrics::{Metrics, Operation};
 use crate::model::{Job, Requires};
 use crate::protocol::WorkerId;
 use crate::protocol::agent::{AgentJobOrder, Assign};
+use crate::store::StoreError;
 use crate::store::jobs::Claim;
 
 /// Wait after the store failed to answer a claim.
@@ -121,6 +123,7 @@ async fn round(dispatcher: &Dispatcher) -> bool {
         };
         let metrics = dispatcher.metrics();
         let asked = Instant::now();
+        let _under_way = dispatcher.0.handing.begin();
         let claimed_now = dispatcher.0.store.claim(claim).await;
         metrics.claim_seconds.observe(asked.elapsed().as_secs_f64());
         match claimed_now {
@@ -169,18 +172,21 @@ pub(super) fn count_claim(metrics: &Metrics, job: &Job, worker: &WorkerId) {
 }
 
 impl Dispatcher {
-    /// Sends a job to the worker that it was claimed for. Harmless to repeat: a worker starts an
-    /// attempt once.
+    /// Sends a job to the worker that it was claimed for, and its cancel where there is one already. Harmless to repeat: a
+    /// worker starts an attempt once. Called while [`Handing::begin`](super::handing::Handing::begin) holds, since before
+    /// the job was read.
     pub(super) async fn hand_over(&self, agent: &Arc<Agent>, job: &Job) {
         let adopt = match self.to_take_over(job).await {
             Ok(adopt) => adopt,
+            Err(StoreError::Corrupt(_)) => {
+                return warn!(job = %job.id, "the record of a container cannot be read; it is not started");
+            }
             Err(error) => {
                 warn!(%error, job = %job.id, "whether it runs already cannot be told; its worker is asked to come again");
                 return agent.close(crate::protocol::CloseCode::StoreUnavailable);
             }
         };
-        self.0.fleet.place(agent, job, self.0.clock.now());
-        agent.order_job(&AgentJobOrder::Assign(Box::new(Assign {
+        let assign = AgentJobOrder::Assign(Box::new(Assign {
             job_id: job.id,
             attempt: job.attempt,
             spec: (&*job.spec).into(),
@@ -188,8 +194,15 @@ impl Dispatcher {
             lease_secs: self.0.settings.lease.as_secs(),
             window_bytes: self.0.settings.limits.window_bytes,
             adopt,
-        })));
-        if job.id.is_container()
+        }));
+        let cancel = self.0.handing.hand_over(job.id, job.attempt, || {
+            self.0.fleet.place(agent, job, self.0.clock.now());
+            agent.order_job(&assign);
+        });
+        let known = || job.cancel_grace_ms.is_some().then(|| cancel_of(job));
+        if let Some(cancel) = cancel.or_else(known) {
+            agent.order_job(&AgentJobOrder::Cancel(cancel));
+        } else if job.id.is_container()
             && let Err(error) = self.order_early_end(job).await
         {
             debug!(%error, job = %job.id, "whether it is to end already cannot be told; its worker is told when it is back");
@@ -198,6 +211,7 @@ impl Dispatcher {
 
     /// Assigns what a claim whose answer was lost may have claimed.
     pub(super) async fn recover_claims(&self, agent: &Arc<Agent>) {
+        let _under_way = self.0.handing.begin();
         match self.0.store.running_on(&agent.id).await {
             Ok(jobs) => {
                 for job in jobs.iter().filter(|job| agent.held(job.id).is_none()) {

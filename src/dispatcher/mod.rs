@@ -17,6 +17,7 @@ mod error;
 mod excerpt;
 mod fleet;
 mod follow;
+mod handing;
 mod history;
 mod intake;
 mod introduction;
@@ -101,6 +102,7 @@ struct Inner {
     settings: ServerSettings,
     instance: String,
     fleet: fleet::Fleet,
+    handing: handing::Handing,
     queue: matchmaker::Queue,
     introductions: introduction::Introductions,
     looks: standing::Looks,
@@ -189,6 +191,7 @@ impl Dispatcher {
             settings,
             instance,
             fleet,
+            handing: handing::Handing::default(),
             queue,
             introductions: introduction::Introductions::default(),
             looks: standing::Looks::default(),

@@ -7,6 +7,7 @@
 //! One loop. Not here: how doorbells travel (`store::redis::bus`).
 
 use std::collections::{BTreeSet, HashSet};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -22,7 +23,7 @@ use crate::auth::Revoked;
 use crate::hub::Sendable;
 use crate::model::{AccountName, Entry, Job, Requires, Worker};
 use crate::protocol::agent::{AgentJobOrder, AgentOrder, ContainerUsageReport, Usage};
-use crate::protocol::codec::encode;
+use crate::protocol::codec::{ToAgent, encode, read_at_agent};
 use crate::protocol::job::Status;
 use crate::protocol::{CloseCode, Cursor, JobId, WorkerId};
 use crate::store::redis::bus::{Bus, Heard};
@@ -287,7 +288,16 @@ impl Looking<'_> {
     async fn pass_orders_on(&self, worker: &WorkerId) -> Result<(), StoreError> {
         let Some(agent) = self.dispatcher.0.fleet.agent(worker) else { return Ok(()) };
         for frame in self.peers.store.take_orders(worker).await? {
-            agent.pass_on(frame);
+            let cancelled = match read_at_agent(&frame) {
+                // Its job may be on its way to the worker just now.
+                Ok((ToAgent::Job(AgentJobOrder::Cancel(cancel)), _)) => {
+                    self.dispatcher.0.handing.cancel(cancel, || Some(Arc::clone(&agent)))
+                }
+                Ok(_) | Err(_) => false,
+            };
+            if !cancelled {
+                agent.pass_on(frame);
+            }
         }
         Ok(())
     }

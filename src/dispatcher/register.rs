@@ -34,8 +34,6 @@ pub struct Registration {
     /// that it is registered expects no orders.
     pub reply: Registered,
     worker: Worker,
-    /// Running jobs whose cancel it may not have heard of.
-    cancels: Vec<Arc<Job>>,
     /// Containers of which it has data.
     has: Vec<ContainerId>,
 }
@@ -85,7 +83,6 @@ impl Dispatcher {
             },
             agent: Arc::clone(&agent),
             worker,
-            cancels: Vec::new(),
             has,
         };
         let running = self.0.store.running_on(&agent.id).await?;
@@ -102,9 +99,6 @@ impl Dispatcher {
             let resumed = resume.iter().any(|held| held.job_id == job.id && held.attempt == job.attempt);
             if resumed {
                 agent.take(&job, now);
-                if job.cancel_grace_ms.is_some() {
-                    registration.cancels.push(job);
-                }
             } else if restarted {
                 // The process that ran it is gone, and nobody can say how far it came.
                 self.give_up(job.id, job.attempt).await?;
@@ -118,7 +112,7 @@ impl Dispatcher {
     /// # Errors
     /// The store; the worker must come again.
     pub async fn registered(&self, registration: Registration) -> Result<(), DispatchError> {
-        let Registration { agent, reply, worker, cancels, has } = registration;
+        let Registration { agent, reply, worker, has } = registration;
         let draining = worker.draining;
         self.0.shutdown.spawn(intake::run(self.clone(), Arc::clone(&agent)));
         let older = self.noting_presence(&agent.id, || self.0.fleet.join(Arc::clone(&agent), worker));
@@ -133,13 +127,15 @@ impl Dispatcher {
         self.worker_changed(&agent.id);
         // Looked up once this connection can be found: a claim that was under way for the older
         // one is either seen here, or sees this connection when it is answered.
-        let mut again = self.0.store.running_on(&agent.id).await?;
-        again.retain(|job| agent.held(job.id).is_none());
+        let under_way = self.0.handing.begin();
+        let running = self.0.store.running_on(&agent.id).await?;
+        let (resumed, again): (Vec<_>, Vec<_>) = running.into_iter().partition(|job| agent.held(job.id).is_some());
         info!(worker = %agent.id, resumed = reply.resume.len(), again = again.len(), "worker registered");
         for job in &again {
             self.hand_over(&agent, job).await;
         }
-        for job in again.iter().filter(|job| job.cancel_grace_ms.is_some()).chain(&cancels) {
+        drop(under_way);
+        for job in resumed.iter().filter(|job| job.cancel_grace_ms.is_some()) {
             self.order_cancel(job).await?;
         }
         self.0.queue.poke();

@@ -26,6 +26,9 @@ const LONGEST_SECS: f64 = 1e9;
 /// Longest name of an image: as registries have it.
 const IMAGE_MOST: usize = 255;
 
+/// Most ports of a container, and most volumes: each port is a process on its worker, each volume a directory.
+const SERVICE_MOST: usize = 128;
+
 /// What to run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Program {
@@ -522,8 +525,14 @@ fn program(command: Option<String>, args: Option<Vec<String>>, image: bool) -> R
     }
 }
 
-/// Volumes have names that are no paths, each is mounted once, and `/data` is taken.
+/// Not too many; volumes have names that are no paths, each is mounted once, and `/data` is taken.
 fn check_service(service: &Service) -> Result<(), InvalidSpec> {
+    for (field, count) in [("ports", service.ports.len()), ("mounts", service.mounts.len())] {
+        if count > SERVICE_MOST {
+            let message = format!("a container has {SERVICE_MOST} {field} at the most, not {count}");
+            return Err(WireError::bad_field(field, message));
+        }
+    }
     let mut seen = BTreeSet::new();
     for (index, Mount { volume, path, read_only: _ }) in service.mounts.iter().enumerate() {
         let named = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');

@@ -194,6 +194,8 @@ async fn wrong_fields_are_named() {
         (json!({"port": 0}), "port"),
         (json!({"ports": [8080, "http"]}), "ports[1]"),
         (json!({"ports": ["80:8080", "80:9090"]}), "ports[1]"),
+        (json!({"ports": (1..=129).collect::<Vec<_>>()}), "ports"),
+        (json!({"mounts": vec![json!({"volume": "up", "path": "/a"}); 129]}), "mounts"),
         (json!({"mounts": [{"volume": "../up", "path": "/a"}]}), "mounts[0].volume"),
         (json!({"mounts": [{"volume": "up", "path": "a"}]}), "mounts[0].path"),
         (json!({"mounts": [{"volume": "up", "path": "/data/"}]}), "mounts[0].path"),

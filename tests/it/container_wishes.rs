@@ -6,15 +6,15 @@ use async_trait::async_trait;
 use gangline::model::Job;
 use gangline::protocol::job::{Reason, Status};
 use gangline::protocol::{Attempt, ContainerId, JobId};
+use gangline::store::documents::{Collection, DocumentWrite};
 use gangline::store::error::AppendError;
 use gangline::store::jobs::{Change, Claim};
 use gangline::store::{Store, StoreError};
 use serde_json::{Value, json};
-use tokio::sync::Semaphore;
 
 use crate::container_frames::{about, comes_to, done, node, record, running, starts};
 use crate::support::server::Stage;
-use crate::support::store::{Fault, faulty};
+use crate::support::store::{Fault, Gate, faulty};
 use crate::support::{Assigned, Peer, TestServer, Worker, eventually};
 
 /// The worker is told to end a start, and does.
@@ -215,29 +215,33 @@ async fn does_as_told(worker: &mut Worker) {
     }
 }
 
-/// Holds what is asked of the store until it is let through.
-struct Gate {
-    reached: Semaphore,
-    open: Semaphore,
-}
+#[tokio::test]
+async fn a_record_that_cannot_be_read_keeps_nobody_from_the_others() {
+    let server = TestServer::start().await;
+    let (mut peer, mut admin) = (server.user("ada").await, server.admin().await);
+    let mut worker = node(&server, "w", &json!({})).await;
+    let (broken, _) = running(&mut peer, &mut worker, &json!({})).await;
+    let (id, start) = running(&mut peer, &mut worker, &json!({"restart": "always"})).await;
+    let store = server.dispatcher.store();
+    let document = store.document(Collection::Containers, &broken).await.expect("the store answers");
+    let breaks = DocumentWrite {
+        collection: Collection::Containers,
+        key: broken.clone(),
+        expected: document.map(|document| document.version),
+        value: Some(r#"{"id":"#.to_owned()),
+        expires_at: None,
+    };
+    assert!(store.write_documents(vec![breaks]).await.expect("the store answers"));
+    worker.peer.vanish();
 
-impl Gate {
-    fn new() -> Arc<Self> {
-        Arc::new(Self { reached: Semaphore::new(0), open: Semaphore::new(0) })
-    }
-
-    async fn pass(&self) {
-        self.reached.add_permits(1);
-        self.open.acquire().await.expect("it is never closed").forget();
-    }
-
-    async fn is_reached(&self) {
-        self.reached.acquire().await.expect("it is never closed").forget();
-    }
-
-    fn open(&self) {
-        self.open.add_permits(1);
-    }
+    // The same process, which does not know of the broken one's start any more.
+    let resume = [start.resume(0, "running")];
+    let mut worker = node(&server, "w", &json!({"resume": resume, "containers": [broken, id]})).await;
+    tokio::join!(done(&mut peer, about("stop", &id)), ends(&mut worker, &start));
+    tokio::join!(done(&mut peer, about("start", &id)), starts(&mut worker, json!([])));
+    assert_eq!(record(&mut peer, &id).await["status"], "running");
+    let list = admin.get("container", &json!({"opt": "list"}), "containers").await;
+    assert_eq!(list["containers"].as_array().map(Vec::len), Some(1), "{list}");
 }
 
 /// Before a container goes back into the queue.

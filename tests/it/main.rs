@@ -2,7 +2,7 @@
 //!
 //! `floors` and `golden` hold the source and the wire to what is written down; `protocol_docs`
 //! and `readme` hold the documents to the code; `fuzz` throws at the codec what no sane peer sends. `connections`,
-//! `jobs`, `paging`, `listing` and `workers` try the contract sentence by sentence, with peers that speak it by hand;
+//! `jobs`, `cancels`, `paging`, `listing` and `workers` try the contract sentence by sentence, with peers that speak it by hand;
 //! `cli` uses the binary as people do, `start` and `redis_start` try what must not start, `tls` with certificates, `wscat` types what
 //! `protocol.md` says. `compat` replays the documents of the five older systems, `openapi` holds the server to the document that
 //! it gives of itself, `dashboard` to what a browser needs. `metrics` holds what is counted to its list, `files` keeps what jobs leave in every place where it can
@@ -12,6 +12,7 @@
 #![cfg(test)]
 
 mod audit;
+mod cancels;
 mod cli;
 mod compat;
 mod connections;

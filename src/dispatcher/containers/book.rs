@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use serde::de::DeserializeOwned;
+use tracing::warn;
 
 use crate::dispatcher::DispatchError;
 use crate::model::{AccountName, Container};
@@ -36,9 +37,18 @@ impl Book {
         document.as_ref().map(read).transpose()
     }
 
-    /// All of them, in no order. There are few: [`super::create`] bounds them by account.
+    /// All of them that can be read, in no order. There are few: [`super::create`] bounds them by account.
     pub(super) async fn all(&self) -> Result<Vec<Container>, StoreError> {
-        self.store.documents(Collection::Containers).await?.iter().map(read).collect()
+        let documents = self.store.documents(Collection::Containers).await?;
+        // One that is broken is no reason to look after none.
+        let readable = documents.iter().filter_map(|document| {
+            let container = read(document).ok();
+            if container.is_none() {
+                warn!(container = %document.key, "the record of a container cannot be read; it is passed over");
+            }
+            container
+        });
+        Ok(readable.collect())
     }
 
     /// The container of this account that goes by `name`.

@@ -138,26 +138,35 @@ impl Dispatcher {
     /// # Errors
     /// The store; the next sweep goes on.
     pub(in crate::dispatcher) async fn sweep_containers(&self) -> Result<(), DispatchError> {
-        let now = self.0.clock.now();
         for container in self.0.book.all().await? {
-            let Some(job) = self.0.store.job(container.id.job().into()).await? else {
-                // Its job went with what the store lost.
-                self.discard_at(container.id, &container.worker).await?;
-                continue;
-            };
-            let rested_ms = now.saturating_sub(job.completed_at.unwrap_or(now));
-            match container.next(&job) {
-                Next::End => drop(self.have_end(container.id, None).await?),
-                Next::Start(at) if at <= now => self.reopen_if_due(container.id).await?,
-                Next::TakeOver(adopt) if self.is_online(&container.worker) => {
-                    self.reopen(&container, &job, container.short_lived, Some(adopt)).await?;
-                }
-                Next::Discard if rested_ms > DISCARD_AFTER_MS => self.discard(container.id).await?,
-                // Its time comes, or its worker does.
-                Next::Rest | Next::Start(_) | Next::TakeOver(_) | Next::Discard => (),
+            match self.see_to(&container).await {
+                Ok(()) => (),
+                Err(error @ DispatchError::Store(StoreError::Unavailable(_))) => return Err(error),
+                // It is no reason to leave the others undone.
+                Err(error) => warn!(%error, container = %container.id, "what it needs is left to the next sweep"),
             }
         }
         Ok(())
+    }
+
+    /// Does what was left undone of a container.
+    async fn see_to(&self, container: &Container) -> Result<(), DispatchError> {
+        let now = self.0.clock.now();
+        let Some(job) = self.0.store.job(container.id.job().into()).await? else {
+            // Its job went with what the store lost.
+            return self.discard_at(container.id, &container.worker).await;
+        };
+        let rested_ms = now.saturating_sub(job.completed_at.unwrap_or(now));
+        match container.next(&job) {
+            Next::End => self.have_end(container.id, None).await.map(|_| ()),
+            Next::Start(at) if at <= now => self.reopen_if_due(container.id).await,
+            Next::TakeOver(adopt) if self.is_online(&container.worker) => {
+                self.reopen(container, &job, container.short_lived, Some(adopt)).await
+            }
+            Next::Discard if rested_ms > DISCARD_AFTER_MS => self.discard(container.id).await,
+            // Its time comes, or its worker does.
+            Next::Rest | Next::Start(_) | Next::TakeOver(_) | Next::Discard => Ok(()),
+        }
     }
 
     /// A worker has come: what it has of containers that are not to be goes.
@@ -168,7 +177,12 @@ impl Dispatcher {
     ) -> Result<(), DispatchError> {
         for &container_id in has {
             let job = self.0.store.job(container_id.job().into()).await?;
-            let container = self.0.book.get(container_id).await?.filter(|container| container.worker == *worker);
+            let container = match self.0.book.get(container_id).await {
+                Ok(container) => container.filter(|container| container.worker == *worker),
+                // Nobody can say what is wanted of it: it stays as it is, and the worker has others.
+                Err(StoreError::Corrupt(_)) => continue,
+                Err(error) => return Err(error.into()),
+            };
             let only = ContainerOnly { container_id };
             match (container, job) {
                 (None, Some(job)) if !is_over(job.status) && job.worker.as_ref() == Some(worker) => {

@@ -13,6 +13,7 @@ use gangline::store::jobs::{
 };
 use gangline::store::log::{Appended, AttemptWrite, Gone, LogPage};
 use gangline::store::{AccountStore, DocumentStore, HealthStore, JobStore, LogStore, Store, WorkerStore};
+use tokio::sync::Semaphore;
 
 /// The results of one append.
 pub(crate) type AppendResults = Vec<Result<Appended, AppendError>>;
@@ -255,5 +256,30 @@ impl<F: Fault> DocumentStore for Faulty<F> {
 
     async fn write_documents(&self, writes: Vec<DocumentWrite>) -> Result<bool, StoreError> {
         self.fault.write_documents(&*self.store, writes).await
+    }
+}
+
+/// Holds what is asked of the store until it is let through.
+pub(crate) struct Gate {
+    reached: Semaphore,
+    open: Semaphore,
+}
+
+impl Gate {
+    pub(crate) fn new() -> Arc<Self> {
+        Arc::new(Self { reached: Semaphore::new(0), open: Semaphore::new(0) })
+    }
+
+    pub(crate) async fn pass(&self) {
+        self.reached.add_permits(1);
+        self.open.acquire().await.expect("it is never closed").forget();
+    }
+
+    pub(crate) async fn is_reached(&self) {
+        self.reached.acquire().await.expect("it is never closed").forget();
+    }
+
+    pub(crate) fn open(&self) {
+        self.open.add_permits(1);
     }
 }
