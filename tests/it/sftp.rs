@@ -323,7 +323,7 @@ async fn nothing_leads_out_of_the_workspace() {
     let script = format!(
         "mkdir inner; echo inside > inner/file; ln -s {outside} absolute; ln -s ../../../../.. up; ln -s inner within
          ln -s {outside}/secret secret-link; ln -s /proc/self/root/etc/hostname proc; ln -s absolute/secret twice; ln -s loop loop
-         mkfifo pipe"
+         mkfifo pipe; mknod device c 1 3"
     );
     let (job, workspace) = scene.job("ada", &script).await;
     // A token, because this takes more logins than an account has in a minute.
@@ -341,7 +341,7 @@ async fn nothing_leads_out_of_the_workspace() {
     // A link within is followed, one that leads out is shown, and can be removed.
     client.does(&["get within/file stolen"]).await;
     assert!(client.does(&["ls -l"]).await.lines().any(|line| line.starts_with('l') && line.ends_with("absolute")));
-    for path in ["absolute/secret", "up/etc/hostname", "secret-link", "proc", "twice", "loop", "pipe"] {
+    for path in ["absolute/secret", "up/etc/hostname", "secret-link", "proc", "twice", "loop", "pipe", "device"] {
         client.fails(&[&format!("get {path} stolen")], "").await;
     }
     for command in [
@@ -351,6 +351,7 @@ async fn nothing_leads_out_of_the_workspace() {
         "put planted absolute/planted",
         "put planted secret-link",
         "put planted pipe",
+        "put planted device",
         "mkdir absolute/made",
         "rmdir absolute/elsewhere",
         "rm absolute/secret",

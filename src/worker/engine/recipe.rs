@@ -181,6 +181,8 @@ impl ServiceRecipe<'_> {
             host_config: Some(HostConfig {
                 mounts: Some([own].into_iter().chain(volumes).collect()),
                 network_mode: Some(settings.service_network.clone()),
+                // What it would make in its data directory, the machine's own programs could open.
+                cap_drop: Some(vec!["MKNOD".to_owned()]),
                 port_bindings: Some(bindings),
                 log_config: engine
                     .is_docker

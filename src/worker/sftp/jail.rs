@@ -8,6 +8,7 @@
 use std::ffi::OsString;
 use std::fs::File;
 use std::io;
+use std::os::fd::AsRawFd;
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
@@ -55,31 +56,33 @@ impl Jail {
         if inside == Path::new(".") { "/".to_owned() } else { format!("/{}", inside.display()) }
     }
 
-    /// Opens a file.
+    /// Opens a file. What is there is held by a handle that can do nothing before it is looked at, and opened through that
+    /// handle: a program that swaps it for a device meanwhile gains nothing.
     pub(super) fn open(&self, path: &str, flags: OpenFlags, attrs: &FileAttributes) -> io::Result<File> {
         let path = inside(path);
-        match self.root.metadata(&path) {
-            Ok(found) if !found.is_file() => {
-                return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
-            }
-            Ok(_) => (),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => (),
-            Err(error) => return Err(error),
-        }
-        let mut options = OpenOptions::new();
         let [write, append, create, new, truncate] =
             [OpenFlags::WRITE, OpenFlags::APPEND, OpenFlags::CREATE, OpenFlags::EXCLUDE, OpenFlags::TRUNCATE]
                 .map(|flag| flags.contains(flag));
-        options
-            .read(flags.contains(OpenFlags::READ) || !(write || append))
-            .write(write)
-            .append(append)
-            .create(create && !new)
-            .create_new(create && new)
-            .truncate(truncate)
-            .mode(attrs.permissions.unwrap_or(NEW_FILE) & PERMISSIONS)
-            // Should it have become a pipe since: do not wait for the other end.
-            .custom_flags((OFlag::O_NONBLOCK | OFlag::O_NOCTTY).bits());
+        let read = flags.contains(OpenFlags::READ) || !(write || append);
+        if !(create && new) {
+            let mut handle = OpenOptions::new();
+            handle.read(true).custom_flags(OFlag::O_PATH.bits());
+            match self.root.open_with(&path, &handle) {
+                Ok(found) if !found.metadata()?.is_file() => {
+                    return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
+                }
+                Ok(found) => {
+                    let mut options = File::options();
+                    options.read(read).write(write).append(append).truncate(truncate);
+                    return options.open(format!("/proc/self/fd/{}", found.as_raw_fd()));
+                }
+                Err(error) if create && error.kind() == io::ErrorKind::NotFound => (),
+                Err(error) => return Err(error),
+            }
+        }
+        let mut options = OpenOptions::new();
+        options.read(read).write(write).append(append).create_new(true);
+        options.mode(attrs.permissions.unwrap_or(NEW_FILE) & PERMISSIONS);
         Ok(self.root.open_with(path, &options)?.into_std())
     }
 
