@@ -11,7 +11,7 @@ use nix::sys::signal::Signal;
 use serde_json::json;
 use tempfile::TempDir;
 use tokio::io::AsyncWriteExt;
-use tokio::process::Command;
+use tokio::process::{Child, ChildStdin, Command};
 
 use crate::support::process::{Process, free_address, gangline};
 use crate::support::{Peer, TestServer, eventually, soon};
@@ -136,6 +136,15 @@ impl Client<'_> {
         stdin.write_all((commands.join("\n") + "\n").as_bytes()).await.expect("it reads");
         drop(stdin);
         soon("sftp to end", child.wait_with_output()).await.expect("sftp ends")
+    }
+
+    /// `sftp` that has been told this, and waits for more.
+    async fn visit(&self, command: &[u8]) -> (Child, ChildStdin) {
+        let mut sftp = self.command("sftp", "-P");
+        let mut visit = sftp.args(["-b", "-"]).arg(self.at("")).stdin(Stdio::piped()).spawn().expect("sftp starts");
+        let mut stdin = visit.stdin.take().expect("it is piped");
+        stdin.write_all(command).await.expect("it reads");
+        (visit, stdin)
     }
 
     /// The same, where all of it must succeed; returns what it says.
@@ -474,7 +483,14 @@ async fn the_data_of_a_container_is_there_until_it_is_removed() {
     scene.client("admin", &id).with(scene.server.admin_token()).does(&["pwd"]).await;
     scene.client("ada", &id).is_refused().await;
 
+    let (visit, mut stdin) = client.visit(b"get volumes/world/level-1 in\n").await;
+    eventually("the file", async || fs::metadata(scene.path("in")).ok()).await;
     peer.get("container", &json!({"opt": "remove", "containerId": id}), "ok").await;
+    eventually("its data to go", async || (!data.exists()).then_some(())).await;
+    // It only notices when it has something to do.
+    let _ = stdin.write_all(b"get volumes/world/level-1 in\n").await;
+    let output = soon("the visit to end", visit.wait_with_output()).await.unwrap();
+    assert!(!output.status.success() && words(&output).contains("the container removed"), "{}", words(&output));
     client.is_refused().await;
 }
 
@@ -513,11 +529,7 @@ async fn a_visit_ends_with_the_job() {
     let scene = Scene::start().await;
     let (job, workspace) = scene.job("ada", "echo hello > greeting").await;
     let client = scene.client("ada", &job);
-    let mut command = client.command("sftp", "-P");
-    command.args(["-b", "-"]).arg(client.at("")).stdin(Stdio::piped());
-    let mut visit = command.spawn().unwrap();
-    let mut stdin = visit.stdin.take().unwrap();
-    stdin.write_all(b"get greeting\n").await.unwrap();
+    let (visit, mut stdin) = client.visit(b"get greeting\n").await;
     eventually("the file", async || fs::metadata(scene.path("greeting")).ok()).await;
 
     let mut ada = scene.account("ada").await;

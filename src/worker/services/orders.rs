@@ -100,7 +100,10 @@ async fn end(agent: Arc<Agent>, id: ContainerId, how: End) {
     }
     if how == End::Forget {
         let place = Place::of(&agent.home, id);
+        agent.places.remove(id.job());
         let removed = tokio::task::spawn_blocking(move || workspace::remove(&place.0)).await;
+        // Somebody may have come in meanwhile.
+        agent.places.remove(id.job());
         match removed.map_err(io::Error::other).and_then(|removed| removed) {
             Ok(()) => tracing::info!(container = %id, "removed a container"),
             Err(error) => tracing::warn!(%error, container = %id, "cannot remove the data of a container"),

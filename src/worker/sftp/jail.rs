@@ -9,16 +9,15 @@ use std::ffi::OsString;
 use std::fs::File;
 use std::io;
 use std::os::fd::AsRawFd;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
-use cap_fs_ext::{DirExt, SystemTimeSpec};
-use cap_std::fs::{
-    Dir, DirBuilder, DirBuilderExt, Metadata, MetadataExt, OpenOptions, OpenOptionsExt, Permissions, PermissionsExt,
-    ReadDir,
-};
-use nix::fcntl::OFlag;
+use cap_std::fs::{Dir, DirBuilder, DirBuilderExt, Metadata, MetadataExt, OpenOptions, OpenOptionsExt, ReadDir};
+use nix::fcntl::{AT_FDCWD, OFlag};
+use nix::sys::stat::{UtimensatFlags, utimensat};
+use nix::sys::time::TimeSpec;
 use russh_sftp::protocol::{FileAttributes, OpenFlags};
 
 /// Where the data of a container has its volumes, each in a directory of its name.
@@ -44,6 +43,19 @@ struct Entry {
     name: OsString,
 }
 
+/// Something that stays the same whatever is put in its place meanwhile, a device for a file above all. By itself it can
+/// neither be read nor written.
+struct Held {
+    file: File,
+}
+
+impl Held {
+    /// A path that leads to it and nowhere else.
+    fn path(&self) -> PathBuf {
+        format!("/proc/self/fd/{}", self.file.as_raw_fd()).into()
+    }
+}
+
 impl Jail {
     /// Everything below `root`.
     pub(super) fn new(root: Arc<Dir>, volumes_stay: bool) -> Self {
@@ -56,8 +68,7 @@ impl Jail {
         if inside == Path::new(".") { "/".to_owned() } else { format!("/{}", inside.display()) }
     }
 
-    /// Opens a file. What is there is held by a handle that can do nothing before it is looked at, and opened through that
-    /// handle: a program that swaps it for a device meanwhile gains nothing.
+    /// Opens a file. What is there is held before it is looked at, and opened by what holds it.
     pub(super) fn open(&self, path: &str, flags: OpenFlags, attrs: &FileAttributes) -> io::Result<File> {
         let path = inside(path);
         let [write, append, create, new, truncate] =
@@ -65,16 +76,14 @@ impl Jail {
                 .map(|flag| flags.contains(flag));
         let read = flags.contains(OpenFlags::READ) || !(write || append);
         if !(create && new) {
-            let mut handle = OpenOptions::new();
-            handle.read(true).custom_flags(OFlag::O_PATH.bits());
-            match self.root.open_with(&path, &handle) {
-                Ok(found) if !found.metadata()?.is_file() => {
+            match self.hold(&path) {
+                Ok(held) if !held.file.metadata()?.is_file() => {
                     return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
                 }
-                Ok(found) => {
+                Ok(held) => {
                     let mut options = File::options();
                     options.read(read).write(write).append(append).truncate(truncate);
-                    return options.open(format!("/proc/self/fd/{}", found.as_raw_fd()));
+                    return options.open(held.path());
                 }
                 Err(error) if create && error.kind() == io::ErrorKind::NotFound => (),
                 Err(error) => return Err(error),
@@ -104,16 +113,16 @@ impl Jail {
     /// Changes length, permissions and times.
     pub(super) fn set(&self, path: &str, attrs: &FileAttributes) -> io::Result<()> {
         let Change { size, mode, times } = Change::of(attrs)?;
-        let name = inside(path);
         if let Some(size) = size {
             self.open(path, OpenFlags::WRITE, &FileAttributes::empty())?.set_len(size)?;
         }
         if let Some(mode) = mode {
-            self.root.set_permissions(&name, Permissions::from_mode(mode))?;
+            std::fs::set_permissions(self.hold(&inside(path))?.path(), PermissionsExt::from_mode(mode))?;
         }
         if let Some([accessed, modified]) = times {
-            let spec = |time| Some(SystemTimeSpec::Absolute(cap_std::time::SystemTime::from_std(time)));
-            self.root.set_times(&name, spec(accessed), spec(modified))?;
+            let [accessed, modified] = [accessed, modified].map(TimeSpec::from_duration);
+            let held = self.hold(&inside(path))?;
+            utimensat(AT_FDCWD, &held.path(), &accessed, &modified, UtimensatFlags::FollowSymlink)?;
         }
         Ok(())
     }
@@ -129,6 +138,13 @@ impl Jail {
             return Err(io::ErrorKind::AlreadyExists.into());
         }
         from.dir.rename(from.name, &to.dir, to.name)
+    }
+
+    /// Takes hold of whatever a path leads to, without opening it.
+    fn hold(&self, path: &Path) -> io::Result<Held> {
+        let mut options = OpenOptions::new();
+        options.read(true).custom_flags(OFlag::O_PATH.bits());
+        Ok(Held { file: self.root.open_with(path, &options)?.into_std() })
     }
 
     /// The last part of a path, and the directory that the rest leads to.
@@ -186,10 +202,12 @@ pub(super) fn set(file: &File, attrs: &FileAttributes) -> io::Result<()> {
         file.set_len(size)?;
     }
     if let Some(mode) = mode {
-        file.set_permissions(std::os::unix::fs::PermissionsExt::from_mode(mode))?;
+        file.set_permissions(PermissionsExt::from_mode(mode))?;
     }
     if let Some([accessed, modified]) = times {
-        file.set_times(std::fs::FileTimes::new().set_accessed(accessed).set_modified(modified))?;
+        file.set_times(
+            std::fs::FileTimes::new().set_accessed(UNIX_EPOCH + accessed).set_modified(UNIX_EPOCH + modified),
+        )?;
     }
     Ok(())
 }
@@ -213,7 +231,8 @@ pub(super) fn attributes(of: &Metadata) -> FileAttributes {
 struct Change {
     size: Option<u64>,
     mode: Option<u32>,
-    times: Option<[std::time::SystemTime; 2]>,
+    /// Of the last access and the last change, since the epoch.
+    times: Option<[Duration; 2]>,
 }
 
 impl Change {
@@ -222,11 +241,12 @@ impl Change {
         if uid.is_some() || gid.is_some() {
             return Err(io::Error::new(io::ErrorKind::PermissionDenied, "files do not change hands"));
         }
-        let time = |seconds: u32| UNIX_EPOCH + Duration::from_secs(seconds.into());
         Ok(Self {
             size: *size,
             mode: permissions.map(|mode| mode & PERMISSIONS),
-            times: atime.zip(*mtime).map(|(accessed, modified)| [accessed, modified].map(time)),
+            times: atime
+                .zip(*mtime)
+                .map(|times| <[u32; 2]>::from(times).map(|seconds| Duration::from_secs(seconds.into()))),
         })
     }
 }

@@ -210,5 +210,5 @@ async fn must_end(mut visits: watch::Receiver<Option<Visit>>) -> &'static str {
         // The connection is gone, which is noticed elsewhere.
         None => std::future::pending().await,
     }
-    "the job is over"
+    "the job is over, or the container removed"
 }

@@ -4,7 +4,7 @@
 //! a place until its run ends; visitors that are in it are told, and a directory that had one is not given to the next job.
 //! The data of a container is one whether it runs or not, until it is removed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -26,6 +26,8 @@ pub(crate) struct Places {
     /// Below which each container has a directory of its name.
     containers: PathBuf,
     runs: Mutex<BTreeMap<Key, Place>>,
+    /// Containers that were visited, until they are removed.
+    visited: Mutex<HashMap<JobId, CancellationToken>>,
 }
 
 /// A workspace.
@@ -50,7 +52,7 @@ pub(crate) struct Visit {
 impl Places {
     /// None but those of containers, which are below `containers`.
     pub(crate) fn new(containers: PathBuf) -> Self {
-        Self { containers, runs: Mutex::default() }
+        Self { containers, runs: Mutex::default(), visited: Mutex::default() }
     }
 
     /// A run begins in this directory.
@@ -67,6 +69,13 @@ impl Places {
         })
     }
 
+    /// A container is removed: who is in goes.
+    pub(crate) fn remove(&self, container: JobId) {
+        if let Some(over) = self.visited.lock().remove(&container) {
+            over.cancel();
+        }
+    }
+
     /// Lets a visitor in. Nothing: there are no files of this job or container here.
     ///
     /// # Errors
@@ -74,7 +83,10 @@ impl Places {
     pub(crate) fn enter(&self, id: JobId) -> io::Result<Option<Visit>> {
         if id.is_container() {
             return match root(&self.containers.join(id.to_string()).join(CONTAINER_DATA)) {
-                Ok(root) => Ok(Some(Visit { root, volumes_stay: true, over: CancellationToken::new() })),
+                Ok(root) => {
+                    let over = self.visited.lock().entry(id).or_default().clone();
+                    Ok(Some(Visit { root, volumes_stay: true, over }))
+                }
                 Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
                 Err(error) => Err(error),
             };
@@ -138,5 +150,9 @@ mod tests {
         std::fs::create_dir_all(dir.path().join(id.to_string()).join("data/volumes")).unwrap();
         let visit = places.enter(id).unwrap().unwrap();
         assert!(visit.root.is_dir("volumes"));
+        places.remove(JobId { number: 8, ..id });
+        assert!(!visit.over.is_cancelled());
+        places.remove(id);
+        assert!(visit.over.is_cancelled());
     }
 }

@@ -108,6 +108,20 @@ fn files_are_appended_to_made_anew_or_cut_as_asked() {
 }
 
 #[test]
+fn a_pipe_is_changed_and_never_opened() {
+    let mut client = Client::new();
+    let path = client.root.path().join("pipe");
+    nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRUSR).unwrap();
+    let changed =
+        FileAttributes { permissions: Some(0o640), atime: Some(1), mtime: Some(2), ..FileAttributes::empty() };
+    assert_eq!(client.status(SetStat { id: 5, path: "pipe".to_owned(), attrs: changed }), StatusCode::Ok);
+    let found = fs::metadata(&path).unwrap();
+    assert_eq!((found.mode() & 0o7777, found.atime(), found.mtime()), (0o640, 1, 2));
+    assert_eq!(client.open("pipe", OpenFlags::READ), Err(StatusCode::Failure));
+    assert_eq!(client.open("pipe", OpenFlags::WRITE | OpenFlags::CREATE), Err(StatusCode::Failure));
+}
+
+#[test]
 fn nobody_becomes_anybody_else_by_a_file() {
     let mut client = Client::new();
     let path = client.root.path().join("file");
