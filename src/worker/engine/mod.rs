@@ -296,7 +296,6 @@ impl Engine {
         let mut bound: Vec<BoundPort> =
             ports.iter().flat_map(|(name, bindings)| bound(name, bindings.as_deref())).collect();
         bound.sort_by_key(|port| (port.container, port.protocol.as_str(), port.host));
-        // One for each version of the internet protocol.
         bound.dedup();
         Ok(bound)
     }
@@ -321,11 +320,15 @@ impl Engine {
     }
 }
 
-/// The bindings of the port `name`, `80/tcp`.
+/// The bindings of the port `name`, `80/tcp`. Where there are some of IPv4, those of IPv6 are left out: beside other
+/// containers they may have another number, on which nobody is reached over IPv4, or somebody else.
 fn bound<'a>(name: &'a str, bindings: Option<&'a [PortBinding]>) -> impl Iterator<Item = BoundPort> {
     let (port, protocol) = name.split_once('/').unwrap_or((name, "tcp"));
     let protocol = if protocol == "udp" { Protocol::Udp } else { Protocol::Tcp };
-    bindings.unwrap_or_default().iter().filter_map(move |binding| {
+    let bindings = bindings.unwrap_or_default();
+    let is_ipv6 = |binding: &PortBinding| binding.host_ip.as_ref().is_some_and(|address| address.contains(':'));
+    let has_ipv4 = !bindings.iter().all(is_ipv6);
+    bindings.iter().filter(move |binding| !(has_ipv4 && is_ipv6(binding))).filter_map(move |binding| {
         let (container, host) = (port.parse().ok()?, binding.host_port.as_deref()?.parse().ok()?);
         Some(BoundPort { container, host, address: String::new(), protocol })
     })

@@ -4,6 +4,7 @@
 //! `/tmp` alone, unless the worker's settings say otherwise; what the job says cannot change that.
 
 use std::collections::HashMap;
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 
 use bollard::models::{
@@ -127,6 +128,8 @@ pub(crate) struct ServiceRecipe<'a> {
     pub(crate) service: &'a Service,
     /// Its ports: those of `service`, or [`same_ports`].
     pub(crate) ports: Vec<Port>,
+    /// Whether ports that are only the [`same_ports`] are asked for over IPv4 alone.
+    pub(crate) same_over_ipv4: bool,
     pub(crate) image: &'a str,
     /// Its data directory on this machine.
     pub(crate) data: &'a Path,
@@ -147,7 +150,7 @@ impl ServiceRecipe<'_> {
     /// In the engine's words. What it may do is what the engine lets containers do, but for the privileges that it could
     /// gain.
     pub(crate) fn body(&self, engine: &Engine) -> ContainerCreateBody {
-        let Self { id, attempt, spec, service, ports, image, data, env, gpus, labels, settings } = self;
+        let Self { id, attempt, spec, service, ports, same_over_ipv4, image, data, env, gpus, labels, settings } = self;
         let (entrypoint, cmd) = program(&spec.program, spec.tty.filter(|_| !engine.sizes_terminals));
         let mut env = env.clone();
         if spec.tty.is_some() && !spec.env.contains_key("TERM") {
@@ -163,7 +166,8 @@ impl ServiceRecipe<'_> {
         let mut bindings: PortMap = HashMap::new();
         for port in ports {
             let host_port = port.host.map(|port| port.to_string()).unwrap_or_default();
-            let binding = PortBinding { host_ip: None, host_port: Some(host_port) };
+            let host_ip = (*same_over_ipv4 && !service.ports.contains(port)).then(|| Ipv4Addr::UNSPECIFIED.to_string());
+            let binding = PortBinding { host_ip, host_port: Some(host_port) };
             let name = format!("{}/{}", port.container, port.protocol.as_str());
             bindings.entry(name).or_default().get_or_insert_default().push(binding);
         }

@@ -154,6 +154,16 @@ fn ports_that_were_chosen_are_asked_for_again_and_those_that_were_asked_for_stay
 }
 
 #[test]
+fn a_port_is_told_as_it_is_reached_over_ipv4() {
+    let binding =
+        |address: &str, port: &str| PortBinding { host_ip: Some(address.to_owned()), host_port: Some(port.to_owned()) };
+    let hosts = |bindings: &[PortBinding]| bound("80/tcp", Some(bindings)).map(|port| port.host).collect::<Vec<_>>();
+    assert_eq!(hosts(&[binding("0.0.0.0", "32771"), binding("::", "32770")]), [32_771]);
+    assert_eq!(hosts(&[binding("::", "32770")]), [32_770]);
+    assert_eq!(hosts(&[binding("", "32769")]), [32_769]);
+}
+
+#[test]
 fn the_engines_words_are_understood() {
     assert!(matches!(EngineError::said("write /x: no space left on device"), EngineError::NoSpace(_)));
     let taken = "driver failed: Bind for 0.0.0.0:80 failed: port is already allocated";

@@ -195,6 +195,7 @@ impl Service<'_> {
             spec,
             service,
             ports: same_ports(&service.ports, &before),
+            same_over_ipv4: false,
             image,
             data: &data,
             env: contained::environment(agent, held, assignment),
@@ -218,13 +219,18 @@ impl Service<'_> {
             };
             Contained::start(&engine, &recipe.name(), body, Kind::Service, spec.tty, &mut made, given_up).await
         };
-        let begun = match begin(&recipe).await {
-            // Somebody has taken a port meanwhile that was only chosen: any other will do.
-            Err(EngineError::PortTaken(_)) if recipe.ports != service.ports => {
-                recipe.ports.clone_from(&service.ports);
-                begin(&recipe).await
+        let begun = loop {
+            match begin(&recipe).await {
+                // Somebody has taken a port meanwhile that was only chosen. If that was over IPv6, its address stays good.
+                Err(EngineError::PortTaken(_)) if recipe.ports != service.ports && !recipe.same_over_ipv4 => {
+                    recipe.same_over_ipv4 = true;
+                }
+                // Any other will do.
+                Err(EngineError::PortTaken(_)) if recipe.ports != service.ports => {
+                    recipe.ports.clone_from(&service.ports);
+                }
+                begun => break begun,
             }
-            begun => begun,
         };
         let (container, streams) = match begun {
             Ok(begun) => begun,
