@@ -36,6 +36,9 @@ describe("what is seen of a line", () => {
     for (const part of ["\x1b]", "\x1b[", "x\r", "\x1b[1;", "\x1b[99999999G.", "\x1b[1K", "\x1bP\x1b"]) {
       seenOf(part.repeat(Math.ceil((64 * 1024) / part.length)));
     }
+    seenOf("x".repeat(32_000) + "\x1b[1K".repeat(8_000));
+    seenOf("\x1b[65536Gx\x1b[2K".repeat(4_000));
+    seenOf("x".repeat(500_000) + "\x1b[1K".repeat(125_000));
     expect(performance.now() - begun).toBeLessThan(2000);
   });
 });

@@ -1,6 +1,6 @@
 // A line of output as somebody reads it: without what only steers the terminal, and with what was written over gone.
 //
-// Guards: takes time in proportion to the line, whatever a program wrote. Not here: lines that are reached by moving the
+// Guards: takes a fraction of a second, whatever a program wrote. Not here: lines that are reached by moving the
 // cursor up or down, which are no longer the line that was written.
 
 /** What steers a terminal (ECMA-48): CSI sequences, strings such as OSC with their end, other escapes, and what is alone. */
@@ -17,12 +17,14 @@ const IS_CONTROL = /[\0-\x08\n-\x1f\x7f-\x9f]/;
 const OVERWRITES = /[\r\x08]|(?:\x1b\[|\x9b)\d*[GK]/;
 
 /** A terminal's rows end somewhere; a column that is asked for beyond is not gone to. */
-const COLUMNS_MOST = 64 * 1024;
+const COLUMNS_MOST = 1000;
+/** Of longer lines nothing is taken for overwritten: each erasure costs as much as the line is long. */
+const OVERWRITTEN_MOST = 64 * 1024;
 
 /** What is seen of a line once it is written. */
 export function seenOf(line: string): string {
   if (!IS_CONTROL.test(line)) return line;
-  return OVERWRITES.test(line) ? overwritten(line) : line.replace(CONTROL, "");
+  return line.length <= OVERWRITTEN_MOST && OVERWRITES.test(line) ? overwritten(line) : line.replace(CONTROL, "");
 }
 
 function overwritten(line: string): string {
