@@ -1,5 +1,6 @@
 // Copying, in a page that came without TLS from another machine: such a page has no clipboard of its own.
 import { expect, test, visit, type Page } from "./support/story";
+import { rows } from "./support/terminal";
 
 test.use({ host: "box.lan" });
 
@@ -29,7 +30,7 @@ test("what says that it was copied was: a token in its dialog, a link to a line"
   const job = await admin.submit("echo hello");
   await admin.output(job);
   await page.goto(`/#/jobs/${job}`);
-  await expect(page.locator(".xterm-rows")).toContainText("hello");
+  await expect(rows(page)).toContainText("hello");
   await page.getByRole("button", { name: "Copy a link to this line" }).click();
   await expect(page.getByText("Copied a link to this line.")).toBeVisible();
   expect(await pasted(page)).toMatch(new RegExp(`^${baseURL}/#/jobs/${job}\\?at=1-`));
@@ -50,7 +51,7 @@ test("what cannot be copied is said, and selected for the keys that can", async 
   const job = await admin.submit("echo hello");
   await admin.output(job);
   await page.goto(`/#/jobs/${job}`);
-  await expect(page.locator(".xterm-rows")).toContainText("hello");
+  await expect(rows(page)).toContainText("hello");
   await page.getByRole("button", { name: "Copy a link to this line" }).click();
   await expect(page.getByRole("alert")).toContainText("It is selected: press Ctrl C.");
   await page.keyboard.press("Control+c");

@@ -1,6 +1,7 @@
 // The dispatcher is away: what was true when it was last heard is not shown as if it were true now.
 import { Server } from "./support/server";
 import { expect, test, visit, type Page } from "./support/story";
+import { rows } from "./support/terminal";
 
 /** What may be out of date is greyed: all of it that is found. */
 async function allStale(page: Page, selector: string): Promise<void> {
@@ -124,7 +125,7 @@ test("a page that could not come does so with the connection", async ({ page, se
   await expect(page.getByText("The terminal comes with the connection.")).toBeVisible();
   await page.unroute(/\/Terminal-/);
   await server.start();
-  await expect(page.locator(".xterm-rows")).toContainText("begun");
+  await expect(rows(page)).toContainText("begun");
   await expect(page.locator(".xterm-screen")).toHaveCSS("position", "relative");
 });
 

@@ -5,6 +5,20 @@ import { rows } from "./support/terminal";
 /** Lines with their numbers, and what went wrong in one of them. */
 const LONG = "seq -f 'line %.0f' 150000; echo 'error: out of luck'; seq -f 'line %.0f' 150001 300000";
 
+/** From now on: the numbers of the lines at the top, whenever something else is drawn. */
+async function tops(page: Page): Promise<() => Promise<number[]>> {
+  await page.evaluate(() => {
+    const tops: number[] = ((window as { tops?: number[] }).tops = []);
+    const look = () => {
+      const rows = [...document.querySelectorAll(".xterm-rows")].at(-1);
+      tops.push(Number(/\d+/.exec(rows?.firstElementChild?.textContent ?? "")?.[0]));
+    };
+    look();
+    new MutationObserver(look).observe(document.querySelector(".xterm-screen")!, { childList: true, subtree: true });
+  });
+  return () => page.evaluate(() => (window as { tops?: number[] }).tops ?? []);
+}
+
 const top = (page: Page) => rows(page).locator("> div").first();
 
 test("one scrolls up from the end without a hole, and comes to the beginning and back", async ({
@@ -12,25 +26,35 @@ test("one scrolls up from the end without a hole, and comes to the beginning and
   server,
   admin,
 }) => {
+  // Long pages: fewer keys to the beginning of what the terminal holds.
+  await page.setViewportSize({ width: 1280, height: 2000 });
   const job = await admin.submit(LONG);
   await admin.output(job);
   await visit(page, server.adminToken, `/jobs/${job}`);
   await expect(rows(page)).toContainText("line 300000");
   await page.getByRole("textbox", { name: /^Output of job/ }).focus();
   const numbers = async () => [...(await rows(page).innerText()).matchAll(/line (\d+)/g)].map(([, n]) => Number(n));
-  let before = (await numbers())[0]!;
-  const from = before;
+  const isWhole = (seen: number[]) => expect(seen).toEqual(seen.map((_, k) => seen[0]! + k));
+  let before = await numbers();
+  isWhole(before);
+  const from = before[0]!;
+  const drawn = await tops(page);
   // Further than the terminal holds.
-  while (from - before < 12_000) {
-    // At the top it takes what is older to come before a key does something.
-    await expect(async () => {
-      await page.keyboard.press("PageUp");
-      expect((await numbers())[0]).toBeLessThan(before);
-    }).toPass();
-    const seen = await numbers();
-    expect(seen).toEqual(seen.map((_, k) => seen[0]! + k));
-    before = seen[0]!;
+  while (from - before[0]! < 12_000) {
+    // At the top a key does nothing until what is older is there.
+    await expect(page.getByRole("button", { name: "Older output" })).toHaveCount(0);
+    await page.keyboard.press("PageUp");
+    let seen = before;
+    await expect.poll(async () => (seen = await numbers())[0]).toBeLessThan(before[0]!);
+    isWhole(seen);
+    // By a page each time, and never elsewhere.
+    expect(seen.at(-1)).toBeGreaterThanOrEqual(before[0]!);
+    before = seen;
   }
+  // Nor was anything else seen for a moment.
+  const seen = await drawn();
+  const isNext = (line: number, k: number) => k === 0 || (line <= seen[k - 1]! && line > seen[k - 1]! - before.length);
+  expect(seen.filter((line, k) => !isNext(line, k))).toEqual([]);
   await page.keyboard.press("Home");
   await expect(top(page)).toHaveText("line 1");
   await page.keyboard.press("End");

@@ -10,6 +10,7 @@ import type { Refusal } from "./link.svelte.ts";
 import { START, type Entry, type Log } from "./log.ts";
 import { Places } from "./places.ts";
 import { Reader, type Window } from "./reader.ts";
+import { still } from "./still.ts";
 
 /** Rows that can be scrolled back without asking the dispatcher. */
 export const SCROLLBACK = 10_000;
@@ -28,11 +29,8 @@ const BATCH_LINES = 512;
 const QUEUE_MOST = 2 * 1024 * 1024;
 /** down to so many. */
 const QUEUE_LEFT = 256 * 1024;
-/** The terminal draws nothing between these two, so that nobody sees how a window is made: for a second at the most. */
-const HOLD = "\x1b[?2026h";
-const RELEASE = "\x1b[?2026l";
-/** Begins a control sequence that ends in what follows. */
-const UNFINISHED = /\x1b(?:\[[0-?]*[ -/]*|[\]PX^_][^\x07\x1b]*)?$/;
+/** Empties the terminal. */
+const RESET = "\x1bc";
 
 /** A place that is shown so many rows below the top. */
 interface Target {
@@ -66,14 +64,17 @@ export class Screen {
   #queue: Piece[] = [];
   #queued = 0;
   #inFlight = 0;
-  /** What was written last. */
-  #written = "";
   #isLooking = false;
   /** The last entry that was handed to the queue. */
   #last = START;
   /** Whether older output may be read because one scrolled: not before the window is drawn. */
   #isSettled = false;
   #settledAt = 0;
+  /** Rows that somebody scrolled by while the window was drawn. */
+  #moved = 0;
+  /** What is made while nobody is to see how, and what shows it then. */
+  #making: Promise<void> | null = null;
+  #uncover: (() => void) | null = null;
   /** Counts the windows: what was begun for an earlier one is void. */
   #window = 0;
   /** Counts where somebody turned to: the latest counts. */
@@ -139,6 +140,12 @@ export class Screen {
         if (anchor && window === this.#window && viewportY < ROWS_EARLY) await this.#show(found, { anchor, above: 0 });
       },
     );
+  }
+
+  /** Scrolls by so many rows: down, or up when there are less than none. */
+  scroll(rows: number): void {
+    if (this.#isSettled) this.#term.scrollLines(rows);
+    else this.#moved += rows;
   }
 
   /** Tries again what failed. */
@@ -221,11 +228,13 @@ export class Screen {
   /** Shows a window of the log: its end, which is followed then, or a place in it. */
   async #show(window: Window, target: Target | null): Promise<void> {
     this.#detach();
+    this.#moved = 0;
     this.paused = false;
     this.following = target === null;
     this.atStart = window.isFirst;
     this.#last = window.last;
     const drawn = this.#replace(window.pieces, target);
+    this.#cover(drawn);
     if (window.isLast) this.#attach();
     await drawn;
   }
@@ -289,28 +298,40 @@ export class Screen {
     this.#isSettled = false;
     this.#places.clear();
     this.#writer = new Writer(this.#stamps);
-    this.#written = "";
     // In its turn: what is on its way into the terminal comes before it.
-    this.#term.write(`\x1bc${HOLD}`, () => isNow() && this.#mark(0));
+    this.#term.write(RESET, () => isNow() && this.#mark(0));
     for (let below = 0; this.#queue.length > 0 && below < ROWS_AHEAD;) {
       const written = this.#write();
       if (target) below += this.#rowsBehind(written, target.anchor);
     }
-    this.#term.write("", () => {
-      const row = target && isNow() ? (this.rowOf(target.anchor) ?? 0) : null;
-      if (row !== null) this.#scrollTo(Math.max(0, row - (target?.above ?? 0)));
-    });
     return new Promise((resolve) =>
-      this.#term.write(RELEASE, () => {
-        if (isNow()) {
-          this.#isSettled = true;
-          this.#settledAt = this.#term.buffer.normal.viewportY;
-          this.#soon();
-          this.#draw();
-        }
+      this.#term.write("", () => {
+        if (isNow()) this.#settle(target);
         resolve();
       }),
     );
+  }
+
+  /** The window is drawn: what it is for is looked at. */
+  #settle(target: Target | null): void {
+    if (target) this.#scrollTo(Math.max(0, (this.rowOf(target.anchor) ?? 0) - target.above));
+    this.#isSettled = true;
+    this.#settledAt = this.#term.buffer.normal.viewportY;
+    this.scroll(this.#moved);
+    this.#moved = 0;
+    this.#soon();
+    this.#draw();
+  }
+
+  /** Goes on showing what is seen now until something is made. */
+  #cover(made: Promise<void>): void {
+    this.#uncover ??= still(this.#term);
+    this.#making = made;
+    void made.then(() => {
+      if (this.#making !== made) return;
+      this.#uncover?.();
+      this.#uncover = null;
+    });
   }
 
   #rowsBehind(pieces: readonly Piece[], anchor: Anchor): number {
@@ -336,18 +357,17 @@ export class Screen {
     } else if (!this.paused) {
       // At its end the terminal moves along, which nobody asked for.
       const top = this.#term.registerMarker(viewportY - baseY - cursorY);
-      this.#term.write(HOLD);
       this.#write();
-      this.#term.write(RELEASE, () => {
+      const moved = () => {
         if (top && !top.isDisposed) this.#scrollTo(top.line);
         top?.dispose();
-      });
+      };
+      this.#cover(new Promise((resolve) => this.#term.write("", () => resolve(moved()))));
     }
   }
 
   #write(): Piece[] {
-    // On a busy machine a window takes longer than the terminal holds: it is asked anew, but not amid a sequence.
-    let text = this.#isSettled || UNFINISHED.test(this.#written) ? "" : RELEASE + HOLD;
+    let text = "";
     let size = 0;
     let sent = 0;
     const begin = this.#places.lines;
@@ -363,7 +383,6 @@ export class Screen {
     this.#inFlight += size;
     const window = this.#window;
     const line = this.#places.lines;
-    this.#written = text;
     this.#term.write(text, () => {
       if (window !== this.#window) return;
       this.#inFlight -= size;

@@ -188,6 +188,21 @@ describe("a screen", { timeout: 60_000 }, () => {
     expect(first()).toBeLessThan(oldest);
   });
 
+  it("scrolls on from where it goes to when somebody scrolls before it is there", async () => {
+    script.write(30_000, 500);
+    await screen.toEnd();
+    const place = script.entries[170]!;
+    const meanwhile = term.onLineFeed(() => {
+      meanwhile.dispose();
+      screen.scroll(-100);
+    });
+    await screen.goTo({ at: place.at, line: 0 });
+    const row = screen.rowOf({ at: place.at, line: 0 })!;
+    expect(term.buffer.active.viewportY).toBe(row - Math.floor(term.rows / 3) - 100);
+    await settled();
+    expectContiguous();
+  });
+
   it("holds still while it is paused, and goes on without a hole", async () => {
     script.write(200, 50);
     await screen.toEnd();

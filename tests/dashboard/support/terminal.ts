@@ -1,8 +1,8 @@
 // The terminal as somebody uses it.
 import { expect, type Page } from "@playwright/test";
 
-/** The rows that are on the screen. */
-export const rows = (page: Page) => page.locator(".xterm-rows");
+/** The rows that are on the screen. While the terminal makes others, a picture of what was there lies above its own. */
+export const rows = (page: Page) => page.locator(".xterm-rows").last();
 
 /** All that the terminal holds, by selecting from its first row to its last and copying that. */
 export async function wholeText(page: Page): Promise<string> {
