@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { bringsFiles, dropped, isZip, withoutTop, type Picked } from "./files.ts";
+import { bringsFiles, dropped, isZip, shared, withoutTop, type Picked } from "./files.ts";
 
 const files = (...paths: string[]): Picked[] => paths.map((path) => ({ path, file: new File([], path) }));
 const paths = (picked: readonly Picked[]) => picked.map(({ path }) => path);
@@ -33,6 +33,11 @@ describe("files for a job", () => {
     expect(bringsFiles({ dataTransfer: transfer } as DragEvent)).toBe(true);
     const text = { items: [], types: ["text/plain"] } as unknown as DataTransfer;
     expect(bringsFiles({ dataTransfer: text } as DragEvent)).toBe(false);
+  });
+
+  it("are not taken if two would be one", () => {
+    expect(shared(files("a.py", "src/a.py"))).toBeNull();
+    expect(shared(files("a.py", "b.py", "a.py"))).toBe("a.py");
   });
 
   it("go as they are if they are one ZIP", () => {

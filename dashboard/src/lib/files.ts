@@ -66,6 +66,12 @@ export function withoutTop(picked: readonly Picked[]): { picked: Picked[]; top: 
   return { picked: picked.map(({ path, file }) => ({ path: path.slice(top.length + 1), file })), top };
 }
 
+/** A path that several files have: only one of them could be unpacked. */
+export function shared(picked: readonly Picked[]): string | null {
+  const seen = new Set<string>();
+  return picked.find(({ path }) => seen.size === seen.add(path).size)?.path ?? null;
+}
+
 /** Whether it goes as it is. */
 export function isZip(picked: readonly Picked[]): boolean {
   return picked.length === 1 && /\.zip$/i.test(picked[0]?.path ?? "");

@@ -64,6 +64,7 @@ fn not_had(image: &str, error: Error) -> EngineError {
         | EngineError::PortTaken(_)
         | EngineError::NoProgram { .. }
         | EngineError::NoNetwork
+        | EngineError::HostNetwork(_)
         | EngineError::NotRunning
         | EngineError::GivenUp
         | EngineError::Gone(_)) => other,

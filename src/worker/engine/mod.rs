@@ -85,6 +85,11 @@ pub(crate) enum EngineError {
         "its worker gives containers no network (--container-service-network none), so no port of it can be reached"
     )]
     NoNetwork,
+    /// A port that should get another number, of a container that has none of its own.
+    #[error(
+        "its worker gives containers its own network (--container-service-network host), where port {0} is reached as {0}"
+    )]
+    HostNetwork(u16),
     /// The program of the container cannot be started.
     #[error("cannot start {program:?}: {message}")]
     NoProgram {
@@ -150,6 +155,7 @@ impl EngineError {
             | Self::NoSpace(_)
             | Self::PortTaken(_)
             | Self::NoNetwork
+            | Self::HostNetwork(_)
             | Self::NotRunning
             | Self::GivenUp
             | Self::Gone(_)
@@ -292,12 +298,16 @@ impl Engine {
     /// How the ports of a running container are reached on this machine.
     pub(crate) async fn ports(&self, id: &str) -> Result<Vec<BoundPort>, EngineError> {
         let container = self.docker.inspect_container(id, None::<InspectContainerOptions>).await?;
+        let host = container.host_config.unwrap_or_default();
+        if host.network_mode.as_deref() == Some(recipe::HOST_NETWORK) {
+            let asked = host.port_bindings.unwrap_or_default();
+            return Ok(sorted(asked.keys().filter_map(|name| {
+                let (port, protocol) = numbered(name)?;
+                Some(BoundPort { container: port, host: port, address: String::new(), protocol })
+            })));
+        }
         let ports = container.network_settings.and_then(|network| network.ports).unwrap_or_default();
-        let mut bound: Vec<BoundPort> =
-            ports.iter().flat_map(|(name, bindings)| bound(name, bindings.as_deref())).collect();
-        bound.sort_by_key(|port| (port.container, port.protocol.as_str(), port.host));
-        bound.dedup();
-        Ok(bound)
+        Ok(sorted(ports.iter().flat_map(|(name, bindings)| bound(name, bindings.as_deref()))))
     }
 
     /// Has a container end, with so many seconds to do so. One that does not run is no error.
@@ -320,16 +330,29 @@ impl Engine {
     }
 }
 
+fn sorted(ports: impl Iterator<Item = BoundPort>) -> Vec<BoundPort> {
+    let mut ports: Vec<_> = ports.collect();
+    ports.sort_by_key(|port| (port.container, port.protocol.as_str(), port.host));
+    ports.dedup();
+    ports
+}
+
+/// What the engine calls `80/tcp`.
+fn numbered(name: &str) -> Option<(u16, Protocol)> {
+    let (port, protocol) = name.split_once('/').unwrap_or((name, "tcp"));
+    let protocol = if protocol == "udp" { Protocol::Udp } else { Protocol::Tcp };
+    Some((port.parse().ok()?, protocol))
+}
+
 /// The bindings of the port `name`, `80/tcp`. Where there are some of IPv4, those of IPv6 are left out: beside other
 /// containers they may have another number, on which nobody is reached over IPv4, or somebody else.
 fn bound<'a>(name: &'a str, bindings: Option<&'a [PortBinding]>) -> impl Iterator<Item = BoundPort> {
-    let (port, protocol) = name.split_once('/').unwrap_or((name, "tcp"));
-    let protocol = if protocol == "udp" { Protocol::Udp } else { Protocol::Tcp };
+    let port = numbered(name);
     let bindings = bindings.unwrap_or_default();
     let is_ipv6 = |binding: &PortBinding| binding.host_ip.as_ref().is_some_and(|address| address.contains(':'));
     let has_ipv4 = !bindings.iter().all(is_ipv6);
     bindings.iter().filter(move |binding| !(has_ipv4 && is_ipv6(binding))).filter_map(move |binding| {
-        let (container, host) = (port.parse().ok()?, binding.host_port.as_deref()?.parse().ok()?);
+        let ((container, protocol), host) = (port?, binding.host_port.as_deref()?.parse().ok()?);
         Some(BoundPort { container, host, address: String::new(), protocol })
     })
 }

@@ -21,6 +21,8 @@ use crate::protocol::{Attempt, ContainerId, JobId};
 
 /// The network of which nothing is reached.
 pub(crate) const NO_NETWORK: &str = "none";
+/// The machine's own network, where nothing is published.
+pub(crate) const HOST_NETWORK: &str = "host";
 
 /// Where a job finds its workspace.
 pub(crate) const WORKSPACE: &str = "/workspace";

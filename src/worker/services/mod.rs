@@ -26,7 +26,7 @@ use super::contained::{self, insist, tell};
 use super::ending::Ending;
 use super::engine::console::FirstWords;
 use super::engine::container::{Contained, Streams};
-use super::engine::recipe::{NO_NETWORK, ServiceRecipe, same_ports, volume};
+use super::engine::recipe::{HOST_NETWORK, NO_NETWORK, ServiceRecipe, same_ports, volume};
 use super::engine::{Engine, EngineError, Kind};
 use super::executor::Process;
 use super::held::Held;
@@ -36,6 +36,7 @@ use super::supervisor::{self, FOREVER, Outcome};
 use crate::model::spec::DEFAULT_GRACE;
 use crate::protocol::agent::{AgentContainerReport, ContainerFailed, ContainerStarted};
 use crate::protocol::codec::encode;
+use crate::protocol::container::spec::Port;
 use crate::protocol::limits::WINDOW_BYTES;
 use crate::protocol::{Attempt, ContainerId, ErrorCode, WireError};
 
@@ -171,9 +172,7 @@ impl Service<'_> {
         let (Some(image), Some(service)) = (&spec.image, &spec.service) else {
             return Err(EngineError::Refused("it has no image".to_owned()).into());
         };
-        if agent.containers.service_network == NO_NETWORK && !service.ports.is_empty() {
-            return Err(EngineError::NoNetwork.into());
-        }
+        check_network(&agent.containers.service_network, &service.ports)?;
         let engine = self.engine()?;
         let overdue = Instant::now() + FOREVER;
         let provided = tokio::select! {
@@ -348,13 +347,25 @@ impl Service<'_> {
     }
 }
 
+/// Whether ports can be reached as they are asked for.
+fn check_network(network: &str, ports: &[Port]) -> Result<(), EngineError> {
+    match network {
+        NO_NETWORK if !ports.is_empty() => Err(EngineError::NoNetwork),
+        HOST_NETWORK => match ports.iter().find(|port| port.host.is_some_and(|host| host != port.container)) {
+            Some(port) => Err(EngineError::HostNetwork(port.container)),
+            None => Ok(()),
+        },
+        _ => Ok(()),
+    }
+}
+
 /// What whoever asked for a container is told.
 impl From<&EngineError> for WireError {
     fn from(error: &EngineError) -> Self {
         let (code, field) = match error {
             EngineError::NoImage { .. } => (ErrorCode::NotFound, Some("imageId")),
             EngineError::PortTaken(_) => (ErrorCode::Conflict, Some("ports")),
-            EngineError::NoNetwork => (ErrorCode::Unsatisfiable, Some("ports")),
+            EngineError::NoNetwork | EngineError::HostNetwork(_) => (ErrorCode::Unsatisfiable, Some("ports")),
             EngineError::NoSpace(_) => (ErrorCode::LimitExceeded, None),
             EngineError::Gone(_) | EngineError::GivenUp => (ErrorCode::Unsatisfiable, None),
             EngineError::NoProgram { .. } | EngineError::NotRunning | EngineError::Refused(_) => {

@@ -143,6 +143,13 @@ impl TestEngine {
         String::from_utf8_lossy(&output.stdout).trim_end().to_owned()
     }
 
+    /// What the engine has kept of what a container wrote to stdout and stderr.
+    pub(crate) fn logs(&self, container: &str) -> [String; 2] {
+        let output = self.command(&["logs", container]).output().expect("a docker command");
+        assert!(output.status.success(), "docker logs: {}", String::from_utf8_lossy(&output.stderr));
+        [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+    }
+
     /// Makes the images, from this machine's own busybox.
     fn import(&self) {
         let script = r#"set -e
