@@ -6,7 +6,8 @@ import type { Terminal } from "@xterm/xterm";
 
 /** Keeps the rows that are seen as they are until one lets go: then what the terminal draws next is seen. */
 export function still(term: Terminal): () => void {
-  const rows = term.element?.querySelector(".xterm-rows");
+  // The last is seen: a picture that has not gone yet lies above the terminal's own.
+  const rows = [...(term.element?.querySelectorAll(".xterm-rows") ?? [])].at(-1);
   if (!rows) return () => {};
   const picture = rows.cloneNode(true) as HTMLElement;
   Object.assign(picture.style, {
