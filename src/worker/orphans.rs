@@ -44,7 +44,7 @@ pub(crate) fn kill_processes(workspaces: &Path) {
 fn find(workspaces: &Path) -> Vec<Pid> {
     let mark = [b"GANGLINE_WORKSPACE=".as_slice(), workspaces.as_os_str().as_encoded_bytes(), b"/"].concat();
     let own = Pid::this();
-    let marked = |pid: &Pid| proc::environ(*pid).split(|&byte| byte == 0).any(|piece| piece.starts_with(&mark));
+    let marked = |pid: &Pid| proc::settled_environ(*pid).split(|&byte| byte == 0).any(|piece| piece.starts_with(&mark));
     proc::all().into_iter().filter(|&pid| pid != own).filter(marked).collect()
 }
 

@@ -116,7 +116,7 @@ impl Processes {
     /// What carries the mark, with all that it started.
     fn marked(&self) -> Found {
         let inside = proc::all().into_iter().filter(|&pid| self.is_inside(pid));
-        let environs: Vec<(Pid, Vec<u8>)> = inside.map(|pid| (pid, proc::environ(pid))).collect();
+        let environs: Vec<(Pid, Vec<u8>)> = inside.map(|pid| (pid, proc::settled_environ(pid))).collect();
         // One whose environment cannot be read has an empty one.
         if environs.iter().all(|(_, environ)| environ.is_empty()) {
             return Found::Hidden;

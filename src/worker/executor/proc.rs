@@ -5,6 +5,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::io::Read;
+use std::time::Duration;
 
 use nix::unistd::Pid;
 
@@ -14,6 +15,14 @@ const TICKS_PER_SEC: u64 = 100;
 
 /// Largest environment that is looked at; more than the kernel gives to a program by default.
 const MAX_ENVIRON: u64 = 8 * 1024 * 1024;
+
+/// How often a process is asked for its environment, and how far apart: a program is in place within well below a
+/// millisecond, or as soon as the disk has given it.
+const SETTLE_TRIES: u32 = 1_000;
+const SETTLE_EVERY: Duration = Duration::from_micros(200);
+
+/// Among the flags in `/proc/PID/stat`: `PF_KTHREAD` in the kernel's `sched.h`.
+const KERNEL_THREAD: u64 = 0x0020_0000;
 
 /// What `/proc/PID/stat` says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,20 +49,66 @@ pub(crate) fn stat(pid: Pid) -> Option<Stat> {
 }
 
 fn parse_stat(text: &str) -> Option<Stat> {
-    // The program's name stands in brackets and may hold any character, brackets included.
-    let fields: Vec<&str> = text.rsplit_once(')')?.1.split_ascii_whitespace().collect();
+    let fields = fields(text)?;
     let pid = |index: usize| fields.get(index)?.parse().ok().map(Pid::from_raw);
     Some(Stat { group: pid(2)?, session: pid(3)?, started: fields.get(19)?.parse().ok()? })
 }
 
-/// The environment that `pid` was started with, as `NAME=value` pieces with NULs between them.
-pub(crate) fn environ(pid: Pid) -> Vec<u8> {
+/// The fields after the program's name, which stands in brackets and may hold any character, brackets included.
+fn fields(text: &str) -> Option<Vec<&str>> {
+    Some(text.rsplit_once(')')?.1.split_ascii_whitespace().collect())
+}
+
+/// The environment that `pid` was started with, as `NAME=value` pieces with NULs between them; empty if that may not be
+/// read, or if it has ended. None: it is about to run another program, and shows none meanwhile. Ask again.
+pub(crate) fn environ(pid: Pid) -> Option<Vec<u8>> {
+    let Some(before) = image(pid) else { return Some(Vec::new()) };
     let mut bytes = Vec::new();
     if let Ok(file) = fs::File::open(format!("/proc/{pid}/environ")) {
         // What was read before an error is still true.
         let _ = file.take(MAX_ENVIRON).read_to_end(&mut bytes);
     }
-    bytes
+    (before.is_complete() && image(pid) == Some(before)).then_some(bytes)
+}
+
+/// As [`environ`], once it is known; empty if that takes too long. Blocks.
+pub(crate) fn settled_environ(pid: Pid) -> Vec<u8> {
+    for _ in 0..SETTLE_TRIES {
+        if let Some(environ) = environ(pid) {
+            return environ;
+        }
+        std::thread::sleep(SETTLE_EVERY);
+    }
+    Vec::new()
+}
+
+/// Where the kernel has put a program and its environment: elsewhere as soon as another runs in its place.
+#[derive(Debug, PartialEq, Eq)]
+struct Image {
+    code: u64,
+    stack: u64,
+    environ: [u64; 2],
+}
+
+impl Image {
+    /// Where the code begins is the last that the kernel sets, after the environment. Of somebody else's program it is 1,
+    /// and nothing is told of the others.
+    fn is_complete(&self) -> bool {
+        self.code != 0
+    }
+}
+
+/// None for what has ended, and for the kernel's own threads: they run no program.
+fn image(pid: Pid) -> Option<Image> {
+    parse_image(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
+}
+
+fn parse_image(text: &str) -> Option<Image> {
+    let fields = fields(text)?;
+    let number = |index: usize| fields.get(index)?.parse::<u64>().ok();
+    let ended = matches!(*fields.first()?, "Z" | "X");
+    let image = Image { code: number(23)?, stack: number(25)?, environ: [number(47)?, number(48)?] };
+    (!ended && number(6)? & KERNEL_THREAD == 0).then_some(image)
 }
 
 /// Path of the cgroup of `pid` in the unified hierarchy.
@@ -105,11 +160,13 @@ fn children_of_thread(pid: Pid, thread: Pid) -> Vec<Pid> {
 
 fn parent(pid: Pid) -> Option<Pid> {
     let text = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    text.rsplit_once(')')?.1.split_ascii_whitespace().nth(1)?.parse().ok().map(Pid::from_raw)
+    fields(&text)?.get(1)?.parse().ok().map(Pid::from_raw)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::process::Command;
+
     use super::*;
 
     #[test]
@@ -118,6 +175,37 @@ mod tests {
         let stat = parse_stat(text).unwrap();
         assert_eq!((stat.group, stat.session, stat.started), (Pid::from_raw(40), Pid::from_raw(30), 777));
         assert_eq!(parse_stat("42 (a"), None);
+    }
+
+    #[test]
+    fn a_program_that_runs_another_in_its_place_has_an_environment_or_none_yet() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("again"), "exec sh ./again").unwrap();
+        let mut command = Command::new("sh");
+        let mut child = command.arg("./again").current_dir(dir.path()).env("MARK", "here").spawn().unwrap();
+        let pid = Pid::from_raw(child.id().try_into().unwrap());
+        let mut told = 0;
+        // Three in a hundred showed nothing where this was written.
+        for _ in 0..10_000 {
+            if let Some(environ) = environ(pid) {
+                assert!(environ.split(|&byte| byte == 0).any(|variable| variable == b"MARK=here"));
+                told += 1;
+            }
+        }
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert!(told > 0);
+        assert_eq!(environ(pid), Some(Vec::new()), "it is gone");
+    }
+
+    #[test]
+    fn the_dead_and_the_kernels_own_threads_run_no_program() {
+        let kthreadd = "2 (kthreadd) S 0 0 0 0 -1 2129984 0 0 0 0 0 5 0 0 20 0 1 0 8 0 0 18446744073709551615 \
+            0 0 0 0 0 0 0 2147483647 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0";
+        assert_eq!(parse_image(kthreadd), None);
+        let replacing = kthreadd.replace("2129984", "4194304");
+        assert!(parse_image(&replacing).is_some_and(|image| !image.is_complete()));
+        assert_eq!(parse_image(&replacing.replace(") S ", ") Z ")), None);
     }
 
     #[test]

@@ -281,7 +281,7 @@ impl Drop for Companion {
 
 /// Goes through the adopted children: reaps the dead, kills those of the job of leader `job`,
 /// which has ended, or of jobs that ended before. Says how many were killed, or could not be
-/// told yet from leaders that are being started.
+/// told yet from leaders that are being started, or whose they are.
 fn sweep_orphans(leaders: &Leaders, job: Option<Pid>) -> usize {
     let mut left = 0;
     let settled_before = leaders.starting.iter().min().copied().unwrap_or(u64::MAX);
@@ -303,11 +303,15 @@ fn sweep_orphans(leaders: &Leaders, job: Option<Pid>) -> usize {
             }
         }
         let Some(stat) = proc::stat(child) else { continue };
-        if owner(leaders, child, stat, job) == Owner::Ended {
-            for pid in proc::tree(child) {
-                let _ = kill(pid, Signal::SIGKILL);
+        match owner(leaders, child, stat, job) {
+            Owner::Ended => {
+                for pid in proc::tree(child) {
+                    let _ = kill(pid, Signal::SIGKILL);
+                }
+                left += 1;
             }
-            left += 1;
+            Owner::Unknown => left += 1,
+            Owner::Other => (),
         }
     }
     left
@@ -319,6 +323,8 @@ enum Owner {
     Ended,
     /// A job that still runs, or none at all: a companion, or what is older than any job.
     Other,
+    /// It runs another program in its own place at this moment, and cannot be told from what has shed its variables.
+    Unknown,
 }
 
 /// Whose the orphan `pid` is, seen at the end of the job of leader `ended`, or between ends.
@@ -327,13 +333,14 @@ fn owner(leaders: &Leaders, pid: Pid, stat: Stat, ended: Option<Pid>) -> Owner {
     if let Some(leader) = [stat.group, stat.session].into_iter().find(|leader| leaders.living.contains_key(leader)) {
         return who(leader);
     }
-    let environ = proc::environ(pid);
+    if [stat.group, stat.session].into_iter().any(|leader| leaders.is_companion(leader)) {
+        return Owner::Other;
+    }
+    let Some(environ) = proc::environ(pid) else { return Owner::Unknown };
     if let Some((&leader, _)) = leaders.living.iter().find(|(_, leader)| leader.mark.is_in(&environ)) {
         return who(leader);
     }
-    let is_of_companion = [stat.group, stat.session].into_iter().any(|leader| leaders.is_companion(leader))
-        || leaders.companions.keys().any(|variable| has(&environ, variable));
-    if is_of_companion {
+    if leaders.companions.keys().any(|variable| has(&environ, variable)) {
         return Owner::Other;
     }
     // It has shed every mark. A contained job would hold it by its group, and a job cannot have
