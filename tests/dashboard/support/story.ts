@@ -1,9 +1,9 @@
 // What every story begins with: a dispatcher with a worker, and a browser that is watched.
-import { test as base, expect, type Page } from "@playwright/test";
+import { test as base, expect, type Locator, type Page } from "@playwright/test";
 import { Peer } from "./peer";
 import { Server } from "./server";
 
-export { expect, type Page };
+export { expect, type Locator, type Page };
 
 interface Fixtures {
   /** The name by which the browser knows the dispatcher. */

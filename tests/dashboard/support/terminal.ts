@@ -6,6 +6,9 @@ export const rows = (page: Page) => page.locator(".xterm-rows").last();
 
 /** All that the terminal holds, by selecting from its first row to its last and copying that. */
 export async function wholeText(page: Page): Promise<string> {
+  // Nothing lies over it, and it has the size that what went from beside it leaves to it: that is seen in the next frame.
+  await expect(page.getByText(/^Connected again\./)).toHaveCount(0);
+  await page.evaluate(() => new Promise((drawn) => requestAnimationFrame(() => requestAnimationFrame(drawn))));
   const box = await page.locator(".xterm-screen").boundingBox();
   if (!box) throw new Error("there is no terminal");
   await scrollTo(page, box, "top");
