@@ -31,6 +31,34 @@ test("a thousand jobs are scrolled through, and new ones do not move what one lo
   await expect(list.getByRole("link", { name: "new 49" })).toBeVisible();
 });
 
+test("who scrolls in the moment in which a new job comes gets there", async ({ page, server, admin }) => {
+  for (let i = 0; i < 100; i++) await admin.submit("true", { name: `old ${i}`, ...NOWHERE });
+  await page.addInitScript(() => {
+    // Hears that there is a new job before the page does.
+    window.WebSocket = class extends WebSocket {
+      constructor(address: string | URL, protocols?: string | string[]) {
+        super(address, protocols);
+        this.addEventListener("message", ({ data }) => {
+          const list = document.querySelector("[data-scroll]");
+          if (list && /"opt":"jobs".*"name":"new"/.test(String(data)))
+            list.scrollTop = Number(list.getAttribute("data-scroll"));
+        });
+      }
+    };
+  });
+  await visit(page, server.adminToken, "/jobs");
+  const list = page.getByRole("table", { name: "Jobs, newest first" });
+  await expect(list.getByRole("link", { name: "old 99", exact: true })).toBeVisible();
+  await list.evaluate((element) => (element.scrollTop = 1000));
+  const top = () => list.evaluate((element) => element.scrollTop);
+  await expect(list.getByRole("link", { name: "old 79", exact: true })).toBeVisible();
+  await list.evaluate((element) => element.setAttribute("data-scroll", "2000"));
+  await admin.submit("true", { name: "new", ...NOWHERE });
+  // By a row further, so that the same ones are seen.
+  await expect.poll(top).toBeGreaterThan(2000);
+  expect(await top()).toBeLessThan(2100);
+});
+
 test("jobs are filtered by what stands in the address, and found by keys alone", async ({ page, server, admin }) => {
   for (const name of ["train", "nightly", "train again"])
     await admin.submit("true", { name, tags: [name], ...NOWHERE });
