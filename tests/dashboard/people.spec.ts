@@ -1,5 +1,5 @@
 // Accounts: what people say of themselves, how they are signed in, what administrators do, and what is written down of it.
-import { expect, signIn, test, visit, type Page } from "./support/story";
+import { expect, signIn, test, visit, withhold, type Page } from "./support/story";
 
 const PASSWORD = "correct horse battery";
 const OTHER_PASSWORD = "battery staple correct";
@@ -85,6 +85,38 @@ test("tabs are signed in and out together, and a new password ends what is elsew
   await tab.getByRole("button", { name: "Sign out" }).click();
   await isOut(tab);
   await isOut(page);
+});
+
+test("a tab that is long in hearing of its new token is not signed out by another", async ({
+  page,
+  context,
+  server,
+}) => {
+  await server.user("ada", PASSWORD);
+  await page.clock.install();
+  await page.goto("/");
+  await page.getByLabel("Stay signed in on this device").check();
+  await page.getByLabel("Account or email").fill("ada");
+  await page.getByLabel("Password", { exact: true }).fill(PASSWORD);
+  await page.getByRole("button", { name: "Sign in" }).click();
+  await isIn(page);
+  const tab = await context.newPage();
+  const answer = await withhold(tab, /"opt":"ok".*"token":/);
+  await tab.goto("/#/account");
+  await tab.getByLabel("Present password").fill(PASSWORD);
+  await tab.getByLabel("New password", { exact: true }).fill(OTHER_PASSWORD);
+  await tab.getByLabel("New password again").fill(OTHER_PASSWORD);
+  await tab.getByRole("button", { name: "Change the password" }).click();
+  await answer.said(/"opt":"ok".*"token":/);
+  await isOut(page);
+  await page.clock.fastForward(5_000);
+  expect(await page.evaluate(() => localStorage.length), "it is the other tab's to replace").toBe(1);
+  answer.letGo();
+  for (const one of [page, tab]) {
+    await isIn(one);
+    await one.reload();
+    await isIn(one);
+  }
 });
 
 test("an administrator adds, raises and removes an account, and it is written down", async ({ page, admin }) => {

@@ -7,12 +7,11 @@ import { link, Refusal, type Credentials } from "./link.svelte.ts";
 import { traffic } from "./traffic.svelte.ts";
 
 const KEY = "gangline.token";
-/** What one tab writes down takes others a moment to see. */
-const NEWS_MS = 1000;
 
 class Session {
-  #token = $state<string | null>(localStorage.getItem(KEY) ?? sessionStorage.getItem(KEY));
-  #keep = localStorage.getItem(KEY) !== null;
+  /** The tab's own goes first: what tabs share may be of no use any more. */
+  #token = $state<string | null>(sessionStorage.getItem(KEY) ?? localStorage.getItem(KEY));
+  #keep = sessionStorage.getItem(KEY) === null && localStorage.getItem(KEY) !== null;
   #once: Credentials | null = null;
   /** What the connection rests on: another tab may have a newer one. */
   #used: string | null = null;
@@ -40,7 +39,7 @@ class Session {
       this.busy = false;
       this.error = typed ? error : null;
       this.#once = null;
-      if (!typed) void this.#refused();
+      if (!typed) this.#refused();
     };
     // What is there now counts: events come late, and what they tell of may have been replaced since.
     addEventListener("storage", ({ key }) => {
@@ -96,17 +95,17 @@ class Session {
   }
 
   /** What was kept is of no use any more, unless there is something newer. */
-  async #refused(): Promise<void> {
-    const used = this.#used;
-    // Another tab may just have changed the password.
-    if (this.#keep) await new Promise((resolve) => setTimeout(resolve, NEWS_MS));
-    if (link.state !== "signedOut") return;
+  #refused(): void {
     const newest = this.#keep ? localStorage.getItem(KEY) : this.#token;
-    if (newest !== null && newest !== used) {
+    if (newest !== null && newest !== this.#used) {
       this.#token = newest;
       return link.start();
     }
-    this.#forget();
+    // What tabs share stays: one of them may just have changed the password, and would be signed out with its old token
+    // before it has put the new one there. This tab hears of that one then.
+    this.#token = null;
+    sessionStorage.removeItem(KEY);
+    this.#forgetWhatWasSeen();
     // A token that is of no use any more is not needed there.
     if (link.hello?.auth === "open") link.start();
   }

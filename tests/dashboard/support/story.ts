@@ -66,6 +66,31 @@ export async function visit(page: Page, token: string, place: string): Promise<v
   await page.goto(`/#${place}`);
 }
 
+/** What a dispatcher says to a page is on its way in here. */
+interface Withheld {
+  /** Waits until the dispatcher has said something like this; it is there, or kept back. */
+  said(like: RegExp): Promise<void>;
+  /** Lets go what is kept back. */
+  letGo(): void;
+}
+
+/** Keeps from a page what is like this, until it is let go; what else is said goes past it. Before the page is opened. */
+export async function withhold(page: Page, like: RegExp): Promise<Withheld> {
+  let letGo = () => {};
+  const free = new Promise<void>((resolve) => (letGo = resolve));
+  const heard: string[] = [];
+  await page.routeWebSocket(/\/ws$/, (socket) => {
+    const dispatcher = socket.connectToServer();
+    dispatcher.onMessage(async (text) => {
+      heard.push(String(text));
+      if (like.test(String(text))) await free;
+      socket.send(text);
+    });
+  });
+  const said = (like: RegExp) => expect.poll(() => heard.some((text) => like.test(text))).toBe(true);
+  return { said, letGo };
+}
+
 /** Waits until a page has what it shows. */
 export async function settled(page: Page): Promise<void> {
   await expect(page.getByRole("main").getByRole("heading", { level: 1 })).toBeVisible();
