@@ -148,6 +148,25 @@ test("users are told that administration is not theirs", async ({ page, server }
   ada.close();
 });
 
+test("an answer that is cut off, and a picture that does not come, are told of", async ({ page, server }) => {
+  await server.user("ada", PASSWORD);
+  await signIn(page, "ada", PASSWORD);
+  await isIn(page);
+  await page.goto("/#/account");
+  await page.getByLabel("Picture").setInputFiles({ name: "me.png", mimeType: "image/png", buffer: PICTURE });
+  await expect(page.getByRole("img", { name: "You" })).toBeVisible();
+  const { photo } = await page.evaluate(async () => {
+    const token = sessionStorage.getItem("gangline.token");
+    return (await fetch("api/user/info", { headers: { Authorization: `Bearer ${token}` } })).json();
+  });
+  await page.route(new URL(photo, server.origin).href, (route) => route.fulfill({ status: 500 }));
+  await page.reload();
+  await expect(page.getByRole("alert")).toHaveText(/The dispatcher answered 500/);
+  await page.route("**/api/task/machine/*", (route) => route.fulfill({ body: "[" }));
+  await page.goto("/#/machines/lena");
+  await expect(page.getByRole("main").getByText(/JSON/)).toBeVisible();
+});
+
 test("the frames are shown without secrets, and what is typed is answered", async ({ page, server }) => {
   await server.user("ada", PASSWORD);
   await signIn(page, "ada", PASSWORD);

@@ -1,6 +1,6 @@
 // The dispatcher is away: what was true when it was last heard is not shown as if it were true now.
 import { Server } from "./support/server";
-import { expect, test, visit, type Locator, type Page } from "./support/story";
+import { expect, test, visit, withhold, type Locator, type Page } from "./support/story";
 import { rows } from "./support/terminal";
 
 /** What may be out of date is greyed: all of it that is found. */
@@ -145,21 +145,35 @@ test("a page that could not come does so with the connection", async ({ page, se
 
 test("the overview counts nothing before it was told", async ({ page, server }) => {
   // Everything comes but the first list of machines, until it may.
-  let release = () => {};
-  const held = new Promise<void>((resolve) => (release = resolve));
-  await page.routeWebSocket(/\/ws$/, (socket) => {
-    const dispatcher = socket.connectToServer();
-    dispatcher.onMessage(async (text) => {
-      if (/"opt":"workers"/.test(String(text))) await held;
-      socket.send(text);
-    });
-  });
+  const answer = await withhold(page, /"opt":"workers"/);
   await visit(page, server.adminToken, "/");
   const figures = page.getByRole("main");
   await expect(figures).toContainText(/Waiting\s*0/);
   await expect(figures).toContainText(/Machines\s*–\s*of – connected/);
-  release();
+  answer.letGo();
   await expect(figures).toContainText(/Machines\s*1\s*of 1 connected/);
+});
+
+test("what changes while it is asked for is shown as it is now", async ({ page, server, admin }) => {
+  const answers = await withhold(page, /"opt":"(job|workers)"/);
+  const job = await admin.submit("read go", { stdin: true });
+  await expect.poll(async () => (await admin.ask("job", { opt: "get", jobId: job })).job.status).toBe("running");
+  await visit(page, server.adminToken, `/jobs/${job}`);
+  await answers.said(/"opt":"job"/);
+  await admin.ask("job", { opt: "input", jobId: job, text: "go\n" });
+  await answers.said(/"opt":"status".*"completed"/);
+  // A machine that is not in the list that is on its way.
+  const other = await page.context().newPage();
+  const list = await withhold(other, /"opt":"workers"/);
+  await visit(other, server.adminToken, "/machines");
+  await list.said(/"opt":"workers"/);
+  await server.worker("mila");
+  await list.said(/"opt":"status".*"mila"/);
+  answers.letGo();
+  list.letGo();
+  await expect(page.getByText("completed", { exact: true })).toBeVisible();
+  await expect(other.getByRole("row").filter({ hasText: "lena" })).toBeVisible();
+  await expect(other.getByRole("row").filter({ hasText: "mila" })).toBeVisible();
 });
 
 const hasty = test.extend({

@@ -101,6 +101,8 @@ class Workers extends Feed<"worker"> {
   readonly byId = new SvelteMap<string, WorkerRecord>();
   /** Called with all that machines say they use. */
   readonly listeners = new Set<(event: UsageEvent) => void>();
+  /** Of which a change came since they were last asked for: the answer may be older. */
+  readonly #heard = new Set<string>();
   #used = new Map<string, UsageEvent>();
   #timer: ReturnType<typeof setTimeout> | undefined;
 
@@ -119,6 +121,7 @@ class Workers extends Feed<"worker"> {
   override event(event: WorkerEvent): void {
     if (event.opt === "status") {
       this.byId.set(event.worker.workerId, event.worker);
+      this.#heard.add(event.worker.workerId);
     } else if (event.opt === "usage") {
       for (const hear of this.listeners) hear(event);
       this.#used.set(event.workerId, event);
@@ -136,6 +139,7 @@ class Workers extends Feed<"worker"> {
   }
 
   protected override async load(): Promise<void> {
+    this.#heard.clear();
     const found = new Map<string, WorkerRecord>();
     let before: string | undefined;
     for (let page = 0; page < PAGES; page++) {
@@ -144,13 +148,15 @@ class Workers extends Feed<"worker"> {
       if (!next) break;
       before = next;
     }
-    for (const id of this.byId.keys()) if (!found.has(id)) this.byId.delete(id);
-    for (const [id, worker] of found) this.byId.set(id, worker);
+    for (const id of this.byId.keys()) if (!found.has(id) && !this.#heard.has(id)) this.byId.delete(id);
+    for (const [id, worker] of found) if (!this.#heard.has(id)) this.byId.set(id, worker);
   }
 }
 
 class Containers extends Feed<"container"> {
   readonly byId = new SvelteMap<string, ContainerRecord>();
+  /** Of which a change came since they were last asked for: the answer may be older. */
+  readonly #heard = new Set<string>();
 
   constructor() {
     super("container");
@@ -166,11 +172,13 @@ class Containers extends Feed<"container"> {
 
   override event(event: ContainerEvent): void {
     if (event.opt !== "status" || !event.container) return;
+    this.#heard.add(event.containerId);
     if (event.status === "removed") this.byId.delete(event.containerId);
     else this.byId.set(event.containerId, event.container);
   }
 
   protected override async load(): Promise<void> {
+    this.#heard.clear();
     const found = new Map<string, ContainerRecord>();
     let before: string | undefined;
     for (let page = 0; page < PAGES; page++) {
@@ -179,8 +187,8 @@ class Containers extends Feed<"container"> {
       if (!next) break;
       before = next;
     }
-    for (const id of this.byId.keys()) if (!found.has(id)) this.byId.delete(id);
-    for (const [id, container] of found) this.byId.set(id, container);
+    for (const id of this.byId.keys()) if (!found.has(id) && !this.#heard.has(id)) this.byId.delete(id);
+    for (const [id, container] of found) if (!this.#heard.has(id)) this.byId.set(id, container);
   }
 }
 

@@ -36,8 +36,12 @@ export class OneJob implements Watcher<"job"> {
   }
 
   event(event: JobEvent): void {
-    if (event.opt !== "status" || !this.job || event.jobId !== this.job.jobId) return;
-    this.job = withStatus(this.job, event);
+    if (event.opt !== "status") return;
+    if (this.job) {
+      if (event.jobId !== this.job.jobId) return;
+      this.job = withStatus(this.job, event);
+    } else if (event.jobId !== this.#id && String(event.taskId) !== this.#id) return;
+    // Also where it is being asked for: that answer may be older.
     this.fresh();
   }
 

@@ -3,7 +3,7 @@
 import { containers, workers } from "./feeds.svelte.ts";
 import { tasksOf, type ForeignTask, type Task } from "./fleet.ts";
 import { Glance } from "./glance.svelte.ts";
-import { link, Refusal } from "./link.svelte.ts";
+import { link, type Refusal } from "./link.svelte.ts";
 import { Paced } from "./paced.ts";
 import { session } from "./session.svelte.ts";
 
@@ -51,8 +51,8 @@ export class Tasks {
       this.#foreign = (await answer.json()) as ForeignTask[];
       this.#refused = null;
     } catch (error) {
-      if (error instanceof Refusal) this.#refused = error;
-      else throw error;
+      // Or it was cut off.
+      this.#refused = error as Refusal;
     }
   }
 }
