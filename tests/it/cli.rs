@@ -434,7 +434,7 @@ async fn a_reader_that_goes_away_ends_the_job() {
     assert_eq!(up.call(&["wait", "1"]).await.status.code(), Some(130));
 
     // So it does where the input is at its end.
-    let (run, stdout) = run_until_ready(&up, &["-i", "cat; echo ready; yes"]).await;
+    let (run, stdout) = run_until_ready(&up, &["-i", "cat; echo ready; while echo on; do sleep 0.1; done"]).await;
     drop(stdout);
     assert_eq!(status(run).await, Some(141));
     assert_eq!(up.call(&["wait", "2"]).await.status.code(), Some(130));
