@@ -57,6 +57,8 @@ struct State {
     facts: Facts,
     /// Whether an administrator drains it; kept in its record.
     drained: bool,
+    /// How often that was said.
+    drain_turns: u64,
     /// Whether it drains itself, which ends with its connection.
     leaving: bool,
     held: HashMap<JobId, Held>,
@@ -72,6 +74,37 @@ pub(super) struct Held {
     most: Option<Millis>,
     /// When that is.
     overdue_at: Option<Millis>,
+}
+
+/// One worker's connection, as it stood before the worker's record was read. A record that is older than the connection, or
+/// than what an administrator said since, is not to be followed.
+#[derive(Debug)]
+pub(super) struct BeforeALook {
+    agent: Arc<Agent>,
+    drain_turns: u64,
+}
+
+impl BeforeALook {
+    /// Whether this is still the worker's connection.
+    pub(super) fn is_of(&self, agent: &Arc<Agent>) -> bool {
+        Arc::ptr_eq(&self.agent, agent)
+    }
+
+    /// Notes what the record says of whether an administrator drains the worker.
+    pub(super) fn take_drained(&self, drained: bool) {
+        let mut state = self.agent.state.lock();
+        if state.drain_turns == self.drain_turns {
+            state.drain(drained);
+        }
+    }
+}
+
+impl State {
+    fn drain(&mut self, drained: bool) {
+        self.drained = drained;
+        self.drain_turns += 1;
+        self.facts.draining = drained || self.leaving;
+    }
 }
 
 impl Fleet {
@@ -199,6 +232,7 @@ impl Agent {
             state: Mutex::new(State {
                 facts: facts_of(worker, true),
                 drained: worker.draining,
+                drain_turns: 0,
                 leaving: false,
                 held: HashMap::new(),
                 usage: None,
@@ -270,9 +304,13 @@ impl Agent {
 
     /// Notes whether an administrator drains it.
     pub(super) fn set_drained(&self, drained: bool) {
-        let mut state = self.state.lock();
-        state.drained = drained;
-        state.facts.draining = drained || state.leaving;
+        self.state.lock().drain(drained);
+    }
+
+    /// How it stands before its record is read.
+    pub(super) fn before_a_look(self: Arc<Self>) -> BeforeALook {
+        let drain_turns = self.state.lock().drain_turns;
+        BeforeALook { agent: self, drain_turns }
     }
 
     /// Notes whether it drains itself.
@@ -416,5 +454,30 @@ fn facts_of(worker: &Worker, online: bool) -> Facts {
         draining: worker.draining,
         free: total.clone(),
         total,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_record_is_not_followed_where_it_is_older_than_the_connection_or_the_administrators_word() {
+        let worker: Worker = serde_json::from_value(serde_json::json!({
+            "id": "w", "boot": 1, "hostname": "w", "os": "linux", "arch": "x86_64", "version": "1", "cpu_count": 1,
+            "memory_bytes": 1, "disk_bytes": 1, "gpus": [], "slots": 1, "labels": {}, "containers": false,
+            "draining": false, "last_seen": 0,
+        }))
+        .unwrap();
+        let connection = || Arc::new(Agent::new(&worker, Arc::default(), 0));
+        let (older, newer) = (connection(), connection());
+        let before = Arc::clone(&older).before_a_look();
+        assert!(before.is_of(&older) && !before.is_of(&newer));
+
+        older.set_drained(true);
+        before.take_drained(false);
+        assert!(older.is_draining(), "it was drained after that was read");
+        older.before_a_look().take_drained(false);
+        assert!(!before.agent.is_draining(), "an administrator of another instance ended it");
     }
 }

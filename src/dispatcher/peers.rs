@@ -6,7 +6,7 @@
 //!
 //! One loop. Not here: how doorbells travel (`store::redis::bus`).
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -17,6 +17,7 @@ use tokio::sync::{Notify, mpsc};
 use tokio::time::{MissedTickBehavior, interval};
 use tracing::warn;
 
+use super::fleet::{Agent, BeforeALook};
 use super::history::Ear;
 use super::{DispatchError, Dispatcher};
 use crate::auth::Revoked;
@@ -197,8 +198,9 @@ impl Looking<'_> {
             News::Ready(classes) => classes.iter().for_each(|class| inner.queue.add(class)),
             News::Workers(ids) => {
                 for id in ids {
+                    let before = inner.fleet.agent(&id).map(Agent::before_a_look);
                     if let Some(worker) = inner.store.worker(&id).await? {
-                        self.dispatcher.learn(&worker);
+                        self.dispatcher.learn(&worker, before.as_ref());
                         self.show_worker(&id).await?;
                     }
                 }
@@ -243,8 +245,10 @@ impl Looking<'_> {
         for class in inner.store.ready().await? {
             inner.queue.add(&class.requires);
         }
+        let agents = inner.fleet.agents().into_iter();
+        let before: HashMap<_, _> = agents.map(|agent| (agent.id.clone(), agent.before_a_look())).collect();
         for worker in inner.store.workers().await? {
-            if self.dispatcher.learn(&worker) {
+            if self.dispatcher.learn(&worker, before.get(&worker.id)) {
                 self.show_worker(&worker.id).await?;
             }
         }
@@ -459,11 +463,16 @@ impl Dispatcher {
         self.0.peers.is_some()
     }
 
-    /// Takes over what the store says of a worker; says whether that is news.
-    fn learn(&self, worker: &Worker) -> bool {
+    /// Takes over what the store says of a worker; says whether that is news. `before`: its connection, if it had one, as it
+    /// stood before the store was asked.
+    fn learn(&self, worker: &Worker, before: Option<&BeforeALook>) -> bool {
         let inner = &self.0;
         let Some(agent) = inner.fleet.agent(&worker.id) else {
             return self.noting_presence(&worker.id, || inner.fleet.learn(worker, self.online_since()));
+        };
+        let Some(before) = before.filter(|before| before.is_of(&agent)) else {
+            // It has registered here since.
+            return false;
         };
         if worker.boot > agent.boot {
             agent.close(CloseCode::Superseded);
@@ -472,7 +481,7 @@ impl Dispatcher {
             // latest it comes again.
             agent.close(CloseCode::StoreUnavailable);
         }
-        agent.set_drained(worker.draining);
+        before.take_drained(worker.draining);
         false
     }
 }

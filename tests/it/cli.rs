@@ -16,6 +16,8 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::process::{Child, Command};
 use tokio::time::timeout;
 
+use crate::support::process::free_address;
+
 /// Far beyond what any step takes, so that a defect shows as a failure and not as a hang.
 const WITHIN: Duration = Duration::from_secs(60);
 
@@ -279,7 +281,8 @@ async fn ctrl_c_cancels_the_job_and_a_second_one_leaves_it() {
     assert_eq!(up.show("1").await["status"], "cancelled");
 
     // It says that it heard, and goes on: only a second Ctrl-C gets the prompt back.
-    let stubborn = "trap 'echo heard' TERM; echo ready; for i in $(seq 300); do sleep 0.1; done";
+    // The numbers are there before it is ready: a signal that met `seq` would leave none of them.
+    let stubborn = "trap 'echo heard' TERM; n=$(seq 300); echo ready; for i in $n; do sleep 0.1; done";
     let (mut run, mut stdout) = run_until_ready(&up, &["--grace", "60s", stubborn]).await;
     signal(&run, Signal::SIGINT);
     let mut line = String::new();
@@ -306,7 +309,8 @@ async fn one_signal_is_enough_where_the_jobs_end_never_comes() {
     stderr.read_to_string(&mut words).await.unwrap();
     assert!(words.contains("goes on; gangline logs -f job-1-"), "{words}");
     signal(&up.process, Signal::SIGCONT);
-    up.text(&["cancel", "1"]).await;
+    // The first cancel may have arrived by now; then this one is refused.
+    up.call(&["cancel", "1"]).await;
     assert_eq!(up.call(&["wait", "1"]).await.status.code(), Some(130));
     up.end().await;
 }
@@ -314,6 +318,7 @@ async fn one_signal_is_enough_where_the_jobs_end_never_comes() {
 #[tokio::test]
 async fn a_run_that_waits_says_what_for_and_when_that_changes() {
     let up = Up::start_with(&["--id", "here", "--slots", "1"]).await;
+    up.has_a_worker().await;
     up.text(&["run", "--detach", "--", "sleep", "60"]).await;
     let mut run = up.command(&["run", "--", "true"]).spawn().unwrap();
     let mut lines = BufReader::new(run.stderr.take().unwrap()).lines();
@@ -427,6 +432,12 @@ async fn a_reader_that_goes_away_ends_the_job() {
     drop(stdout);
     assert_eq!(status(run).await, Some(141));
     assert_eq!(up.call(&["wait", "1"]).await.status.code(), Some(130));
+
+    // So it does where the input is at its end.
+    let (run, stdout) = run_until_ready(&up, &["-i", "cat; echo ready; while echo on; do sleep 0.1; done"]).await;
+    drop(stdout);
+    assert_eq!(status(run).await, Some(141));
+    assert_eq!(up.call(&["wait", "2"]).await.status.code(), Some(130));
 
     // What only looks on goes quietly.
     let job = up.text(&["run", "--detach", "seq 100000"]).await;
@@ -655,8 +666,7 @@ async fn serve(home: &Home, address: &str) -> Child {
 #[tokio::test]
 async fn a_run_outlives_the_dispatchers_death() {
     let home = Home::new();
-    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let address = format!("127.0.0.1:{port}");
+    let address = free_address().to_string();
     let url = format!("ws://{address}/ws");
     let mut dispatcher = serve(&home, &address).await;
     let _worker = home.command(&["worker", "--url", &url]).stderr(Stdio::null()).spawn().unwrap();

@@ -42,6 +42,19 @@ impl Sender<'_> {
         self.asks("PATCH", place, &headers, body.to_vec()).await
     }
 
+    /// Sends all of a body before it reads, as the simplest programs do; returns the status.
+    async fn sends_all(&self, head: &str, body: &[u8]) -> String {
+        let mut socket = TcpStream::connect(self.server.address).await.expect("it listens");
+        let more = format!("Authorization: Bearer {}\r\nContent-Length: {}", self.token, body.len());
+        let head = format!("{head}\r\nHost: x\r\n{more}\r\nConnection: close\r\n\r\n");
+        socket.write_all(head.as_bytes()).await.expect("it reads");
+        socket.write_all(body).await.expect("it reads to the end");
+        let mut answer = String::new();
+        socket.read_to_string(&mut answer).await.expect("an answer");
+        let status = answer.lines().next().and_then(|line| line.strip_prefix("HTTP/1.1 "));
+        status.unwrap_or_else(|| panic!("no answer: {answer}")).to_owned()
+    }
+
     async fn looks(&self, place: &str) -> Reply {
         self.asks("HEAD", place, &[], Vec::new()).await
     }
@@ -164,6 +177,30 @@ async fn only_what_comes_next_is_taken_and_only_from_its_owner() {
     refused(&sender.asks("PATCH", &place, &text, b"6".to_vec()).await, 415, "bad_frame");
     let old = server.web().request("HEAD", &place).bearer_auth(&sender.token).header("Tus-Resumable", "0.2.2");
     assert_eq!(Reply::to(old).await.status, 412);
+}
+
+#[tokio::test]
+async fn whoever_still_sends_when_it_is_refused_gets_to_read_why() {
+    let server = TestServer::start().await;
+    let sender = Sender::admin(&server);
+    let place = sender.begins(10).await;
+    let patch = |offset: usize| {
+        let protocol = "Tus-Resumable: 1.0.0\r\nContent-Type: application/offset+octet-stream";
+        format!("PATCH {place} HTTP/1.1\r\n{protocol}\r\nUpload-Offset: {offset}")
+    };
+    let noise = noise();
+    assert_eq!(sender.sends_all(&patch(3), &noise).await, "409 Conflict");
+    assert_eq!(sender.sends_all(&patch(0), &noise).await, "413 Payload Too Large");
+
+    let form = |boundary: &str| {
+        format!("POST /api/uploads HTTP/1.1\r\nContent-Type: multipart/form-data; boundary={boundary}")
+    };
+    let file = "--XX\r\nContent-Disposition: form-data; name=\"file\"; filename=\"a\"\r\n\r\n";
+    let twice = [format!("{file}a\r\n{file}").as_bytes(), &noise, b"\r\n--XX--\r\n"].concat();
+    assert_eq!(sender.sends_all(&form("XX"), &twice).await, "400 Bad Request");
+    let endless = [b"--XX\r\nX: ", &[b'x'; 9_000_000][..]].concat();
+    assert_eq!(sender.sends_all(&form("XX"), &endless).await, "400 Bad Request");
+    assert_eq!(sender.sends_all(&form(""), &twice).await, "400 Bad Request");
 }
 
 #[tokio::test]

@@ -15,6 +15,7 @@ use uuid::Uuid;
 use super::HttpError;
 use super::caller::Caller;
 use super::openapi::{Problem, Refused};
+use super::uploads::refuse;
 use crate::dispatcher::{DispatchError, Dispatcher, Progress};
 use crate::protocol::{ErrorCode, WireError};
 
@@ -149,14 +150,16 @@ pub(super) async fn go_on(
         return Err(HttpError::from(error).with_status(StatusCode::UNSUPPORTED_MEDIA_TYPE));
     }
     let offset = number(headers, &UPLOAD_OFFSET)?;
-    let body = request.into_body().into_data_stream();
+    let mut body = request.into_body().into_data_stream();
     // A task of its own: where the sender breaks off, this handler ends with the connection, and what has arrived is
     // still to be kept.
     let owner = dispatcher.shutdown().clone();
-    let went_on = owner.spawn(async move { dispatcher.go_on_upload(&caller.0, id, offset, body).await }).await;
+    let goes_on = owner.spawn(async move { (dispatcher.go_on_upload(&caller.0, id, offset, &mut body).await, body) });
     let broke = |_| DispatchError::NotYet("the server stops; go on where it has come to".to_owned());
-    let progress = went_on.map_err(broke)??;
-    Ok(answer(StatusCode::NO_CONTENT, &progress))
+    match goes_on.await.map_err(broke)? {
+        (Ok(progress), _) => Ok(answer(StatusCode::NO_CONTENT, &progress)),
+        (Err(error), rest) => Err(refuse(error, rest).await),
+    }
 }
 
 /// Gives an upload up.

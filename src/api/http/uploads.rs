@@ -6,12 +6,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use axum::Json;
-use axum::body::{Body, Bytes};
+use axum::body::{Body, BodyDataStream, Bytes};
 use axum::extract::rejection::{PathRejection, QueryRejection};
 use axum::extract::{DefaultBodyLimit, FromRequest, Multipart, Path, Query, Request, State};
 use axum::http::{HeaderMap, header};
 use axum::response::Response;
-use futures_util::{Stream, StreamExt};
+use futures_util::{Stream, StreamExt, stream};
+use parking_lot::Mutex;
 use serde::Serialize;
 
 use super::HttpError;
@@ -123,7 +124,7 @@ pub(in crate::api) async fn get(
 pub(in crate::api) async fn take<T>(
     request: Request,
     limit: u64,
-    put: impl AsyncFnOnce(&mut axum::body::BodyDataStream) -> Result<T, PutError>,
+    put: impl AsyncFnOnce(&mut BodyDataStream) -> Result<T, PutError>,
 ) -> Result<T, HttpError> {
     let declared = declared(request.headers());
     let mut body = request.into_body().into_data_stream();
@@ -137,7 +138,8 @@ pub(in crate::api) async fn take<T>(
     }
 }
 
-async fn refuse<E>(error: PutError, rest: impl Stream<Item = Result<Bytes, E>>) -> HttpError {
+/// What a request is refused with, once whoever sends it is likely to read that.
+pub(super) async fn refuse<E>(error: impl Into<HttpError>, rest: impl Stream<Item = Result<Bytes, E>>) -> HttpError {
     let mut rest = std::pin::pin!(rest);
     let drain = async {
         let mut left = DRAIN_BYTES;
@@ -170,9 +172,21 @@ pub(in crate::api) async fn form(
     request: Request,
     wanted: &[&'static str],
 ) -> Result<Form, HttpError> {
+    let (parts, body) = request.into_parts();
+    // Shared with whoever takes it apart, so that the rest is still there when that is given up.
+    let body = Arc::new(Mutex::new(body.into_data_stream()));
+    let read_on = |body: Arc<Mutex<BodyDataStream>>| stream::poll_fn(move |cx| body.lock().poll_next_unpin(cx));
+    let request = Request::from_parts(parts, Body::from_stream(read_on(Arc::clone(&body))));
+    match fields(dispatcher, request, wanted).await {
+        Ok(form) => Ok(form),
+        Err(error) => Err(refuse(error, read_on(body)).await),
+    }
+}
+
+async fn fields(dispatcher: &Dispatcher, request: Request, wanted: &[&'static str]) -> Result<Form, HttpError> {
     let limit = dispatcher.settings().limits.upload_bytes;
     if declared(request.headers()).is_some_and(|bytes| limit.saturating_add(BESIDE) < bytes) {
-        return Err(refuse(PutError::TooLarge { limit }, request.into_body().into_data_stream()).await);
+        return Err(PutError::TooLarge { limit }.into());
     }
     let in_file = Arc::new(AtomicBool::new(false));
     let mut multipart = multipart(request, Arc::clone(&in_file)).await?;
@@ -188,10 +202,7 @@ pub(in crate::api) async fn form(
             }
             in_file.store(true, Ordering::Relaxed);
             let filename = field.file_name().unwrap_or("file").to_owned();
-            form.upload = match dispatcher.blobs().put_upload(&filename, &mut field, limit).await {
-                Ok(upload) => Some(upload),
-                Err(error) => return Err(refuse(error, field).await),
-            };
+            form.upload = Some(dispatcher.blobs().put_upload(&filename, &mut field, limit).await?);
             in_file.store(false, Ordering::Relaxed);
         } else if let Some(name) = wanted.iter().find(|wanted| **wanted == name) {
             // Bounded by what may come beside the file.

@@ -6,7 +6,8 @@ use std::time::Duration;
 use indicatif::ProgressBar;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio_util::task::AbortOnDropHandle;
 
 use super::super::exit::Status;
 use super::super::failure::Failure;
@@ -30,7 +31,8 @@ const ORDERS: usize = 16;
 /// can be cancelled rather than left behind unseen.
 const SUBMIT_GRACE: Duration = Duration::from_secs(1);
 /// A job that was cancelled has this long beyond its grace to be over and told. Then something
-/// on the way is stuck, and whoever asked for the end must not be, too.
+/// on the way is stuck, and whoever asked for the end must not be, too. Where nobody reads any more,
+/// that long is waited for the cancel itself.
 const END_WITHIN: Duration = Duration::from_secs(5);
 
 /// What is sent to the job's standard input.
@@ -119,9 +121,10 @@ impl Session {
         let job = submitted.job_id;
         let spinner = self.announce(&submitted)?;
         let (orders, taken) = mpsc::channel(ORDERS);
-        // All of them end with this function.
-        let mut tasks = JoinSet::new();
-        tasks.spawn(control::run(self.settings.clone(), job, spinner.clone(), self.json, taken));
+        // Both end with this function.
+        let mut feeding = JoinSet::new();
+        let control = control::run(self.settings.clone(), job, spinner.clone(), self.json, taken);
+        let control = AbortOnDropHandle::new(tokio::spawn(control));
         let printer = Printer::start()?;
         if self.json {
             let mut line = serde_json::to_vec(&JobEvent::Submitted(submitted)).map_err(io::Error::from)?;
@@ -180,7 +183,7 @@ impl Session {
                                 if terminal::size() != self.size {
                                     self.resize(&orders);
                                 }
-                                raw = self.feed_from_here(&mut tasks, job)?;
+                                raw = self.feed_from_here(&mut feeding, job)?;
                             }
                             EntryKind::End { reason, exit_code, message, .. } => {
                                 end = Some((Status::of_job(*reason, *exit_code), message.clone()));
@@ -198,11 +201,11 @@ impl Session {
         // Whoever does not want the rest of the output gets the status at once.
         let impatient = async {
             tokio::select! {
-                _ = signals.next() => (),
+                () = signals.stop() => (),
                 () = until(give_up) => (),
             }
         };
-        let status = self.finish(ending, follower, printer, orders, tasks, impatient).await;
+        let status = self.finish(ending, follower, printer, orders, control, impatient).await;
         // The terminal stays as it is until the last byte of the program is on it.
         drop(raw);
         status
@@ -215,10 +218,14 @@ impl Session {
         follower: Follower,
         printer: Printer,
         orders: mpsc::Sender<Order>,
-        mut tasks: JoinSet<()>,
+        control: AbortOnDropHandle<()>,
         impatient: impl Future<Output = ()>,
     ) -> Result<Status, Failure> {
         let job = follower.job_id();
+        let goes_on = || {
+            let words = format!("{job} goes on; gangline logs -f {job} shows it, gangline cancel {job} ends it");
+            render::say(self.json, &words);
+        };
         match ending {
             Ending::Job(status, words) => {
                 follower.close().await;
@@ -238,16 +245,22 @@ impl Session {
                 Ok(status)
             }
             Ending::Left => {
-                let words = format!("{job} goes on; gangline logs -f {job} shows it, gangline cancel {job} ends it");
-                render::say(self.json, &words);
+                goes_on();
                 Ok(Status::Cancelled)
             }
             Ending::Printer => {
                 let error = printer.finish().await.err().unwrap_or_else(|| io::ErrorKind::BrokenPipe.into());
                 // A local program would be ended by SIGPIPE; so is this one.
-                let _ = orders.send(Order::Cancel).await;
-                drop(orders);
-                let _ = timeout(SUBMIT_GRACE, tasks.join_next()).await;
+                let cancelled = async {
+                    let _ = orders.send(Order::Cancel).await;
+                    drop(orders);
+                    let _ = control.await;
+                };
+                tokio::select! {
+                    () = cancelled => (),
+                    () = impatient => goes_on(),
+                    () = sleep(END_WITHIN) => goes_on(),
+                }
                 match error.kind() {
                     io::ErrorKind::BrokenPipe => Ok(Status::BrokenPipe),
                     _ => Err(Failure::from(error).refused()),
@@ -285,13 +298,13 @@ impl Session {
     }
 
     /// The job runs: from now on it gets what is typed or piped in here.
-    fn feed_from_here(&self, tasks: &mut JoinSet<()>, job: JobId) -> io::Result<Option<RawTerminal>> {
+    fn feed_from_here(&self, feeding: &mut JoinSet<()>, job: JobId) -> io::Result<Option<RawTerminal>> {
         let raw = match self.feed {
             Feed::None => return Ok(None),
             Feed::Pipe => None,
             Feed::Keys => Some(RawTerminal::enter()?),
         };
-        tasks.spawn(input::pump(self.settings.clone(), job, Until::End, self.json));
+        feeding.spawn(input::pump(self.settings.clone(), job, Until::End, self.json));
         Ok(raw)
     }
 }

@@ -5,7 +5,6 @@ use tokio::io::AsyncWriteExt;
 
 use super::*;
 use crate::support::engine::{self, IMAGE};
-use crate::support::process::free_address;
 use crate::support::{TestServer, eventually};
 
 /// Says what it reads, with its number, until it reads `end`.
@@ -230,7 +229,10 @@ async fn a_console_is_printed_as_it_was_written() {
     assert!(frames.iter().all(|frame| frame["containerId"] == id.as_str()), "{frames:?}");
 
     // Followed, it goes on over starts, and ends with the container.
-    let follow = up.command(&["container", "logs", "-f", "--stdout", "--after", "1-1", "talker"]).spawn().unwrap();
+    let mut follow = up.command(&["container", "logs", "-f", "--stdout", "--after", "1-0", "talker"]).spawn().unwrap();
+    let mut followed = BufReader::new(follow.stdout.take().unwrap());
+    let mut lines = String::new();
+    timeout(WITHIN, followed.read_line(&mut lines)).await.unwrap().unwrap();
     up.text(&["container", "restart", "--grace", "0s", "talker"]).await;
     let twice = async || {
         let written = up.text(&["container", "logs", "--stdout", "talker"]).await;
@@ -238,9 +240,9 @@ async fn a_console_is_printed_as_it_was_written() {
     };
     eventually("what the second start writes", twice).await;
     up.text(&["container", "rm", "talker"]).await;
-    let followed = timeout(WITHIN, follow.wait_with_output()).await.unwrap().unwrap();
-    assert!(followed.status.success(), "{followed:?}");
-    assert!(String::from_utf8(followed.stdout).unwrap().ends_with("1\n2\n3\n4\n5\n"));
+    timeout(WITHIN, followed.read_to_string(&mut lines)).await.unwrap().unwrap();
+    assert_eq!(lines, "1\n2\n3\n4\n5\n1\n2\n3\n4\n5\n");
+    assert_eq!(status(follow).await, Some(0));
     up.end().await;
 }
 
