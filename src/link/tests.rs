@@ -2,7 +2,7 @@ use std::net::SocketAddr;
 
 use futures_util::{SinkExt, StreamExt};
 use tokio::io::AsyncWriteExt;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::handshake::server::{Request, Response};
@@ -85,8 +85,10 @@ async fn a_broken_connection_is_worth_another_try_and_a_superseded_one_is_not() 
 
 #[tokio::test]
 async fn nobody_there_is_worth_another_try() {
-    let (listener, address) = listen().await;
-    drop(listener);
+    // Held, so that nobody else comes to listen there.
+    let held = TcpSocket::new_v4().unwrap();
+    held.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let address = at(held.local_addr().unwrap());
     let error = dial(&address, None, &Trust::default()).await.unwrap_err();
     assert!(matches!(error, LinkError::Unreachable { .. }), "{error}");
     assert!(error.retry());

@@ -1,6 +1,7 @@
 //! Files and finished logs of several dispatchers on one Redis: in a bucket of S3, in a directory that
 //! they share, and on the disk of one of them.
 
+use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -100,6 +101,16 @@ impl Site {
         self.dispatchers[index].process.kill();
         let Dispatcher { address, home, .. } = &self.dispatchers[index];
         self.dispatchers[index] = self.dispatcher(&home.clone(), *address).await;
+    }
+
+    /// Waits until the worker is at the first dispatcher: it takes its time to come back where that was killed.
+    async fn worker_is_there(&self) {
+        let mut peer = self.admin(0).await;
+        eventually("the worker to be there", async || {
+            let list = peer.get("worker", &json!({"opt": "list"}), "workers").await;
+            list["workers"][0]["connectedAt"].as_u64()
+        })
+        .await;
     }
 
     /// Runs a job to its end.
@@ -282,9 +293,11 @@ async fn nothing_is_lost_when_who_moves_logs_is_killed_again_and_again() {
         jobs.push(peer.queue(&json!({"command": NOISE, "follow": false})).await);
     }
     for round in 1..=3 {
+        site.worker_is_there().await;
         peer.job_is(&jobs[round * 9], "completed").await;
         site.restart(0).await;
     }
+    site.worker_is_there().await;
     for job in &jobs {
         peer.job_is(job, "completed").await;
     }
@@ -309,11 +322,12 @@ async fn removed_jobs_leave_no_files() {
     let mut peer = site.admin(0).await;
     let spec = json!({"command": format!("{NOISE}; echo made > out.txt"), "artifacts": ["*.txt"], "follow": false});
     peer.queue(&spec).await;
+    // A directory that was listed a moment ago may be gone.
+    let is_gone = |error: &walkdir::Error| error.io_error().is_some_and(|error| error.kind() == ErrorKind::NotFound);
     let files = || {
-        walkdir::WalkDir::new(dir.path())
-            .into_iter()
-            .filter(|entry| entry.as_ref().unwrap().file_type().is_file())
-            .count()
+        let entries = walkdir::WalkDir::new(dir.path()).into_iter();
+        let there = entries.filter(|entry| !entry.as_ref().is_err_and(is_gone));
+        there.filter(|entry| entry.as_ref().unwrap().file_type().is_file()).count()
     };
     eventually("the artifact", async || (files() > 0).then_some(())).await;
     eventually("the files to go", async || (files() == 0).then_some(())).await;

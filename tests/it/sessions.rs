@@ -259,7 +259,7 @@ async fn users_make_tokens_of_their_own_and_no_others() {
         create.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
         create
     };
-    let made = ada.get("auth", &create(json!({"name": "ci", "ttlSecs": 60})), "token").await;
+    let made = ada.get("auth", &create(json!({"name": "ci", "ttlSecs": 3600})), "token").await;
     let record = &made["record"];
     let shown = (&record["account"], &record["role"], &record["name"]);
     assert_eq!(shown, (&json!("ada"), &json!("user"), &json!("ci")));

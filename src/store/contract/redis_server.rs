@@ -1,5 +1,7 @@
 //! Stores in a private Redis, each with keys of its own.
 
+#[path = "../../../tests/it/support/private.rs"]
+mod private;
 #[path = "../../../tests/it/support/redis.rs"]
 mod server;
 

@@ -13,13 +13,14 @@ use gangline::store::error::{AppendError, StoreError, SubmitError};
 use gangline::store::jobs::{Change, NewJob, QueueLimits, Submitted};
 use gangline::store::log::{Appended, AttemptWrite, LogPage};
 use serde_json::json;
+use tokio::sync::Mutex;
 
 use super::follower::Following;
 use super::history::{Answered, Execution, History, JobHistory, Stream, Verdict, Violation, check};
 use super::program::Program;
 use crate::support::server::Stage;
 use crate::support::store::{AppendResults, Fault, faulty};
-use crate::support::{Assigned, Worker, eventually, soon};
+use crate::support::{Assigned, SOON, Worker, eventually, soon};
 
 /// Two workers and two jobs. The first worker falls silent in the middle of both, one of them runs
 /// again on the second worker, and while it does the first one wakes and reports on as if nothing
@@ -71,14 +72,7 @@ async fn story(stage: Stage, seed: u32) -> Verdict {
     second.say(&again.end(61, 0)).await;
     executions.entry(again.job.clone()).or_default().push(Execution { attempt: 2, done: Some(3) });
 
-    // Who freezes is waited for a little only.
-    let done = || jobs.iter().flat_map(|(.., followers)| followers).all(Following::is_done);
-    for _ in 0..300 {
-        if done() {
-            break;
-        }
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
+    wait(SOON, || jobs.iter().flat_map(|(.., followers)| followers).all(Following::is_done)).await;
     let listed = peer.get("job", &json!({"opt": "list", "limit": 1000}), "jobs").await;
     history.kept = listed["jobs"].as_array().unwrap().iter().map(|job| job["jobId"].as_str().unwrap().into()).collect();
     for (id, program, requeue, followers) in jobs {
@@ -102,6 +96,16 @@ async fn report(worker: &mut Worker, assigned: &Assigned, program: Program, piec
         })
         .collect();
     worker.peer.say_all(frames).await;
+}
+
+/// Waits until that is so, or for so long: then the verdict says what is missing.
+async fn wait(most: Duration, is_so: impl Fn() -> bool) {
+    let asking = async {
+        while !is_so() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    let _ = tokio::time::timeout(most, asking).await;
 }
 
 /// What was found, without the names.
@@ -189,12 +193,7 @@ async fn same_worker(stage: Stage, seed: u32) -> Verdict {
     worker.beat(&[&second]).await;
     report(&mut worker, &second, program, 10..60).await;
     worker.say(&second.end(61, 0)).await;
-    for _ in 0..300 {
-        if follower.is_done() {
-            break;
-        }
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
+    wait(SOON, || follower.is_done()).await;
     let executions = [(1, None), (2, Some(3))].map(|(attempt, done)| Execution { attempt, done }).to_vec();
     let job = JobHistory { id, program, requeue: true, executions, followers: vec![follower.finish()] };
     check(&History { jobs: vec![job], ..History::default() })
@@ -232,7 +231,7 @@ impl Fault for Forgetful {
 async fn a_store_that_acknowledges_what_it_forgets_is_caught() {
     let seed = rand::random();
     let verdict = tokio::time::timeout(
-        Duration::from_secs(8),
+        Duration::from_secs(60),
         one_worker(Stage::new().store(|store| faulty(store, Forgetful::default())), seed),
     );
     let verdict = verdict.await.expect("the story ends");
@@ -251,12 +250,8 @@ async fn one_worker(stage: Stage, seed: u32) -> Verdict {
     let assigned = worker.accepted().await;
     report(&mut worker, &assigned, program, 0..40).await;
     worker.say(&assigned.end(41, 0)).await;
-    for _ in 0..200 {
-        if followers.iter().all(Following::is_done) {
-            break;
-        }
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
+    // Who is frozen for good is waited for a little only.
+    wait(Duration::from_secs(2), || followers.iter().all(Following::is_done)).await;
     let listed = peer.get("job", &json!({"opt": "list"}), "jobs").await;
     let kept = listed["jobs"].as_array().unwrap().iter().map(|job| job["jobId"].as_str().unwrap().into()).collect();
     let answered = vec![Answered { key: "k".to_owned(), id: id.clone() }];
@@ -345,39 +340,54 @@ async fn a_store_that_forgets_a_submit_is_caught() {
 
 /// Away for a while; and when it is back, leases go on from where they were: no grace.
 struct Impatient {
-    away: Arc<AtomicBool>,
+    outage: Arc<Mutex<Outage>>,
     grace: bool,
 }
 
-impl Impatient {
+/// Locked while the store is asked, so that no answer falls into another state than its question.
+#[derive(Default)]
+struct Outage {
+    away: bool,
+    /// Passes that wanted to begin leases anew meanwhile.
+    refused: u32,
+    /// Passes over leases otherwise.
+    passes: u32,
+}
+
+impl Outage {
     fn check(&self) -> Result<(), StoreError> {
-        let away = self.away.load(Ordering::Relaxed);
-        if away { Err(StoreError::Unavailable("away".to_owned())) } else { Ok(()) }
+        if self.away { Err(StoreError::Unavailable("away".to_owned())) } else { Ok(()) }
     }
 }
 
 #[async_trait]
 impl Fault for Impatient {
     async fn append(&self, store: &dyn Store, writes: Vec<AttemptWrite>) -> Result<AppendResults, StoreError> {
-        self.check()?;
+        let outage = self.outage.lock().await;
+        outage.check()?;
         store.append(writes).await
     }
 
     async fn expire(&self, store: &dyn Store) -> Result<Vec<Change>, StoreError> {
-        self.check()?;
-        store.expire().await
+        let mut outage = self.outage.lock().await;
+        outage.check()?;
+        let changes = store.expire().await?;
+        outage.passes += 1;
+        Ok(changes)
     }
 
     async fn start_anew(&self, store: &dyn Store, lease: Duration) -> Result<(), StoreError> {
-        self.check()?;
+        let mut outage = self.outage.lock().await;
+        outage.refused += u32::from(outage.away);
+        outage.check()?;
         if self.grace { store.start_anew(lease).await } else { Ok(()) }
     }
 }
 
 /// A job goes on while the store is away for longer than its lease.
 async fn outage(grace: bool, seed: u32) -> Verdict {
-    let away = Arc::new(AtomicBool::new(false));
-    let fault = Impatient { away: Arc::clone(&away), grace };
+    let outage = Arc::<Mutex<Outage>>::default();
+    let fault = Impatient { outage: Arc::clone(&outage), grace };
     let server = Stage::new().manual_clock().store(|store| faulty(store, fault)).start().await;
     let mut peer = server.admin().await;
     let program = Program { seed, bursts: 1, lines: 40, rest_ms: 0 };
@@ -387,20 +397,16 @@ async fn outage(grace: bool, seed: u32) -> Verdict {
     let assigned = worker.accepted().await;
     report(&mut worker, &assigned, program, 0..20).await;
     worker.stored(&assigned, 20).await;
-    away.store(true, Ordering::Relaxed);
+    outage.lock().await.away = true;
     server.advance(45);
-    // Its pass comes while the store is away, and the next one when it is back.
-    tokio::time::sleep(Duration::from_millis(700)).await;
-    away.store(false, Ordering::Relaxed);
-    tokio::time::sleep(Duration::from_millis(700)).await;
+    eventually("a pass that is refused", async || (outage.lock().await.refused > 0).then_some(())).await;
+    *outage.lock().await = Outage::default();
+    eventually("a pass that is not", async || (outage.lock().await.passes > 0).then_some(())).await;
     report(&mut worker, &assigned, program, 20..40).await;
     worker.say(&assigned.end(41, 0)).await;
-    for _ in 0..200 {
-        if follower.is_done() {
-            break;
-        }
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
+    // More than the first attempt's beginning and its output until the outage: where it was given up.
+    let given_up = || follower.entries() > 1 + 20;
+    wait(SOON, || if grace { follower.is_done() } else { given_up() }).await;
     let executions = vec![Execution { attempt: 1, done: Some(1) }];
     let job = JobHistory { id, program, requeue: true, executions, followers: vec![follower.finish()] };
     check(&History { jobs: vec![job], workers_stayed: true, ..History::default() })

@@ -7,6 +7,7 @@
 pub(crate) mod engine;
 pub(crate) mod moto;
 pub(crate) mod peer;
+pub(crate) mod private;
 pub(crate) mod process;
 pub(crate) mod redis;
 pub(crate) mod server;

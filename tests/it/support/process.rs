@@ -1,13 +1,14 @@
 //! The real binary, as processes that can be killed, stopped and woken.
 
 use std::fs::File;
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
+pub(crate) use super::private::free_address;
 use super::{Peer, eventually};
 
 /// A `gangline` process. It is killed when this is dropped.
@@ -41,17 +42,6 @@ pub(crate) async fn run(mut command: Command) -> Ended {
     let output = tokio::task::spawn_blocking(move || child.wait_with_output());
     let output = super::soon("the process to end", output).await.expect("no panic").expect("its output is read");
     Ended { status: output.status, stderr: String::from_utf8_lossy(&output.stderr).into_owned() }
-}
-
-/// A port that nobody listens on now. Not one that the system gives to outgoing connections: those would take it while a
-/// server that is to come back to it is down.
-pub(crate) fn free_address() -> SocketAddr {
-    loop {
-        let address = SocketAddr::from(([127, 0, 0, 1], rand::random_range(10_000..32_000)));
-        if TcpListener::bind(address).is_ok() {
-            return address;
-        }
-    }
 }
 
 impl Process {

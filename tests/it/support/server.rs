@@ -59,8 +59,17 @@ impl TestServer {
 
     /// Two dispatchers that share a Redis, whatever else the stories are told on.
     pub(crate) async fn pair() -> [Self; 2] {
+        Self::pair_on(Stage::new).await
+    }
+
+    /// Two such dispatchers whose clocks stand still at the same moment.
+    pub(crate) async fn pair_with_manual_clocks() -> [Self; 2] {
+        Self::pair_on(|| Stage::new().manual_clock()).await
+    }
+
+    async fn pair_on(stage: impl Fn() -> Stage) -> [Self; 2] {
         let prefix = format!("pair-{}", uuid::Uuid::new_v4());
-        let one = || Stage { prefix: Some(prefix.clone()), ..Stage::new() };
+        let one = || Stage { prefix: Some(prefix.clone()), ..stage() };
         [one().start().await, one().start().await]
     }
 
