@@ -183,6 +183,11 @@ async fn what_cannot_be_started_says_why_and_leaves_nothing() {
     let error = site.user.refused("container", &spec, "conflict").await;
     assert_eq!(error["field"], "ports", "{error}");
     site.remove_all(&[id]).await;
+    // To the engine it runs while its program is looked for.
+    let long = "/:".repeat(30_000);
+    let spec = create(json!({"imageId": IMAGE, "args": ["nope"], "env": {"PATH": long}, "workerId": site.id}));
+    let error = site.user.refused("container", &spec, "conflict").await;
+    assert!(error["message"].as_str().is_some_and(|why| why.contains("nope")), "{error}");
 }
 
 #[tokio::test]
