@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use tempfile::TempDir;
 use tokio::time::timeout;
 
-use super::{Site, apart};
+use super::{Site, apart, run_by};
 use crate::support::engine::{self, TestEngine};
 use crate::support::eventually;
 
@@ -136,6 +137,30 @@ async fn a_program_that_sheds_its_environment_ends_when_it_must() {
     let left = site.processes();
     assert!(!left.contains("888") && left.contains("sleep 1000"), "what it started goes, and nothing else: {left}");
     site.remove_all(&[id]).await;
+}
+
+/// An engine says that it starts a program before it does. Here that is made to take as long as is wanted.
+#[tokio::test]
+async fn a_program_that_must_end_before_it_is_there_is_asked_to_once_it_is() {
+    let dir = TempDir::new().expect("a temporary directory");
+    let script = r#"#!/bin/bash
+        PATH=$PATH:/usr/sbin
+        if [[ " $* " == *" exec "* ]]; then
+            touch "${0%/*}/asked"
+            while [ -e "$0" ] && ! [ -e "${0%/*}/go" ]; do sleep 0.01; done
+        fi
+        exec runc "$@""#;
+    let engine = run_by(script, &dir);
+    let mut site = Site::with(engine.address(), &[]).await;
+    let (id, _) = site.create(json!({"command": "sleep 1000"})).await;
+    let job = site.exec(&id, json!({"args": ["sleep", "1000"]})).await;
+    eventually("it to be started", async || dir.path().join("asked").exists().then_some(())).await;
+    site.user.get("job", &json!({"opt": "cancel", "jobId": job, "graceSecs": 600}), "ok").await;
+    std::fs::write(dir.path().join("go"), "").expect("a file");
+    let done = site.outcome().await;
+    // Or the engine's word is there no sooner than the wish.
+    assert!(matches!(done.reason(), ("cancelled", Some(143) | None)), "{done:?}");
+    site.do_it("remove", &id).await;
 }
 
 #[tokio::test]
