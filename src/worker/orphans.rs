@@ -11,7 +11,10 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use super::executor::{cgroup, proc};
+use super::executor::{
+    cgroup,
+    proc::{self, Environ},
+};
 use super::workspace;
 
 /// How long the killed may take to go.
@@ -22,8 +25,8 @@ const WITHIN: Duration = Duration::from_secs(5);
 pub(crate) fn kill_processes(workspaces: &Path) {
     let deadline = Instant::now() + WITHIN;
     loop {
-        let left = find(workspaces);
-        if left.is_empty() {
+        let Found { left, unsettled } = find(workspaces);
+        if left.is_empty() && !unsettled {
             return;
         }
         if Instant::now() > deadline {
@@ -41,11 +44,28 @@ pub(crate) fn kill_processes(workspaces: &Path) {
     }
 }
 
-fn find(workspaces: &Path) -> Vec<Pid> {
+#[derive(Debug, Default)]
+struct Found {
+    /// What carries the mark.
+    left: Vec<Pid>,
+    /// Whether something cannot be told yet.
+    unsettled: bool,
+}
+
+fn find(workspaces: &Path) -> Found {
     let mark = [b"GANGLINE_WORKSPACE=".as_slice(), workspaces.as_os_str().as_encoded_bytes(), b"/"].concat();
     let own = Pid::this();
-    let marked = |pid: &Pid| proc::settled_environ(*pid).split(|&byte| byte == 0).any(|piece| piece.starts_with(&mark));
-    proc::all().into_iter().filter(|&pid| pid != own).filter(marked).collect()
+    let mut found = Found::default();
+    for pid in proc::all().into_iter().filter(|&pid| pid != own) {
+        match proc::environ(pid) {
+            Environ::Known(environ) if environ.split(|&byte| byte == 0).any(|piece| piece.starts_with(&mark)) => {
+                found.left.push(pid);
+            }
+            Environ::Known(_) | Environ::Gone => (),
+            Environ::Unsettled => found.unsettled = true,
+        }
+    }
+    found
 }
 
 /// Kills and removes the control groups that the file `record` names, if there are any. Blocks.

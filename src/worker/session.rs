@@ -29,6 +29,9 @@ use crate::protocol::{CloseCode, ErrorCode, WireError};
 /// How long `registered` may take: the dispatcher looks every held job up.
 const REGISTER_WITHIN: Duration = Duration::from_secs(30);
 
+/// How long the reason is waited for why nothing can be written: longer than a closing handshake takes.
+const CLOSE_WITHIN: Duration = Duration::from_secs(2);
+
 /// Answers that may wait to be written: refusals, all else lies with the jobs. When it is
 /// full, orders are not read until the writer has caught up.
 const ANSWERS: usize = 256;
@@ -69,11 +72,18 @@ pub(crate) async fn run(agent: &Arc<Agent>, link: Link) -> SessionEnd {
 
     let (answers, waiting) = mpsc::channel(ANSWERS);
     let end = {
-        let reads = pin!(read_orders(agent, &mut receiver, &answers));
+        let mut reads = pin!(read_orders(agent, &mut receiver, &answers));
         let writes = pin!(write_reports(agent, &mut sender, waiting, beat));
         tokio::select! {
-            end = reads => Some(SessionEnd::Lost { end, registered: true }),
-            end = writes => end.map(|end| SessionEnd::Lost { end, registered: true }),
+            end = &mut reads => Some(SessionEnd::Lost { end, registered: true }),
+            end = writes => match end {
+                // Nothing can be written once the dispatcher has closed, and why it has is about to be read.
+                Some(end) => {
+                    let read = timeout(CLOSE_WITHIN, reads).await.ok().filter(|read| read.code.is_some());
+                    Some(SessionEnd::Lost { end: read.unwrap_or(end), registered: true })
+                }
+                None => None,
+            },
             () = agent.engine.changed() => Some(SessionEnd::Changed),
         }
     };

@@ -99,6 +99,15 @@ impl Connection {
         self.send(json!({"type": noun, "data": data})).await;
     }
 
+    /// What the program writes up to the end of a line.
+    async fn line(&mut self) -> String {
+        let mut line = String::new();
+        while !line.ends_with('\n') {
+            line += self.expect("output").await["text"].as_str().unwrap();
+        }
+        line
+    }
+
     /// The next frame that is no heartbeat.
     async fn next(&mut self) -> Value {
         loop {
@@ -432,9 +441,9 @@ async fn a_terminal_has_a_size_takes_keys_and_ends_input_with_a_key() {
         "stty -echo; trap 'stty size' WINCH; echo ready; while ! read x; do :; done; echo got $x; cat; echo over";
     dispatcher.assign(JOB, json!({"command": script, "tty": {"cols": 100, "rows": 30}})).await;
     dispatcher.expect("accept").await;
-    assert_eq!(dispatcher.expect("output").await["text"], "ready\r\n");
+    assert_eq!(dispatcher.line().await, "ready\r\n");
     dispatcher.order("job", json!({"opt": "resize", "jobId": JOB, "attempt": 1, "cols": 90, "rows": 20})).await;
-    assert_eq!(dispatcher.expect("output").await["text"], "20 90\r\n");
+    assert_eq!(dispatcher.line().await, "20 90\r\n");
     dispatcher.order("job", json!({"opt": "input", "jobId": JOB, "attempt": 1, "text": "key\n", "eof": true})).await;
     let mut text = String::new();
     let end = loop {
@@ -515,12 +524,12 @@ async fn refusals_end_the_agent_with_a_reason() {
 async fn a_superseded_agent_ends_and_kills_its_jobs() {
     let stage = Stage::start().await;
     let mut dispatcher = stage.register(json!([])).await;
-    dispatcher.assign(JOB, json!({"command": "echo $$; exec sleep 1000"})).await;
+    // It goes on writing, which fails from the close on.
+    dispatcher.assign(JOB, json!({"command": "echo $$; while sleep 0.01; do echo more; done"})).await;
     dispatcher.expect("accept").await;
-    let pid: i32 = dispatcher.expect("output").await["text"].as_str().unwrap().trim().parse().unwrap();
+    let pid: i32 = dispatcher.line().await.lines().next().unwrap().parse().unwrap();
     let end = CloseFrame { code: 4509.into(), reason: "superseded".into() };
     dispatcher.socket.close(Some(end)).await.unwrap();
-    while dispatcher.socket.next().await.is_some_and(|message| message.is_ok()) {}
     assert!(matches!(stage.end().await, Err(WorkerError::Closed(_))));
     assert!(!Path::new(&format!("/proc/{pid}")).exists());
 }

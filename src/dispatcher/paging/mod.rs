@@ -28,9 +28,10 @@ const STEP: u64 = 32;
 /// Entries of a step at the most: a page.
 const STEP_MOST: u64 = 4_096;
 
-/// Entries and bytes that a window may hold before its step was too long. More than a page may, so that a step which
-/// fills a page never is.
-const WINDOW_ENTRIES: usize = 8_192;
+/// Entries, these at the most and so many for each of its step, and bytes that a window may hold before its step was too
+/// long. Within an attempt it holds no more entries than its step; over attempts it may, and finds out for little.
+const WINDOW_ENTRIES: u64 = 8_192;
+const WINDOW_STEPS: u64 = 4;
 const WINDOW_BYTES: usize = 4 * 1024 * 1024;
 
 /// Bytes that are read at a time of a window, even for a small page: each read is a way to the store and back.
@@ -177,17 +178,25 @@ where
     async fn before(mut self, before: Cursor) -> Result<Option<LogPart>, StoreError> {
         let Some(LogPage { top, status, .. }) = (self.read)(PAST_ALL, 0).await? else { return Ok(None) };
         let (mut end, mut step) = (before.min(following(top)), STEP);
+        // A step that was too long is not tried again in the same attempt.
+        let (mut most, mut attempt) = (STEP_MOST, end.attempt);
         let (mut removed, mut more) = (None, false);
         loop {
+            if end.attempt != attempt {
+                (most, attempt) = (STEP_MOST, end.attempt);
+            }
             let start = back(end, step);
-            match self.window(start, end).await? {
+            match self.window(start, end, step).await? {
                 Window::Gone => return Ok(None),
                 // Already the attempt before is long: its end is looked for.
                 Window::TooLong if end.n == 0 && step <= STEP => match self.last_before(end).await? {
                     Some(last) => end = following(last),
                     None => break,
                 },
-                Window::TooLong => step = (step / 4).max(1),
+                Window::TooLong => {
+                    step = (step / 4).max(1);
+                    most = step;
+                }
                 Window::Read { entries, bytes, hole, full } => {
                     let found = !entries.is_empty();
                     let later = std::mem::replace(&mut self.entries, entries);
@@ -206,7 +215,7 @@ where
                     if start == Cursor::START {
                         break;
                     }
-                    (end, step) = (following(start), (step * 4).min(STEP_MOST));
+                    (end, step) = (following(start), (step * 4).min(most));
                     if !found {
                         // There is no such attempt, or it is shorter than the cursor says.
                         match self.last_before(end).await? {
@@ -220,8 +229,9 @@ where
         Ok(Some(LogPart { entries: self.entries.into(), removed, top, status, more }))
     }
 
-    /// Reads what lies after `start` and before `end`, and keeps the end of it, as much as still fits.
-    async fn window(&self, start: Cursor, end: Cursor) -> Result<Window, StoreError> {
+    /// Reads what lies after `start` and before `end`, a step apart, and keeps the end of it, as much as still fits.
+    async fn window(&self, start: Cursor, end: Cursor, step: u64) -> Result<Window, StoreError> {
+        let most = WINDOW_ENTRIES.min(WINDOW_STEPS * step.max(STEP));
         let (mut entries, mut bytes, mut hole, mut full) = (VecDeque::new(), 0, None, false);
         let (mut looked, mut looked_bytes) = (0, 0);
         let mut at = start;
@@ -255,7 +265,7 @@ where
                 Some(_) | None => return Ok(Window::Read { entries, bytes, hole, full }),
             }
             // One entry is never too long, so the shortest step gets somewhere.
-            if looked > WINDOW_ENTRIES || looked > 1 && looked_bytes > WINDOW_BYTES {
+            if looked > most || looked > 1 && looked_bytes > WINDOW_BYTES {
                 return Ok(Window::TooLong);
             }
         }

@@ -205,6 +205,19 @@ fn the_newest_page_of_a_long_log_takes_few_reads() {
 }
 
 #[test]
+fn a_page_back_over_a_long_attempt_takes_few_reads() {
+    let attempt = |attempt, count| (0..=count).map(move |n| entry(attempt, n, (n > 0).then_some(1)));
+    let mut entries: Vec<Entry> = attempt(1, 9_000).collect();
+    entries.push(entry(1, 9_001, None));
+    entries.extend(attempt(2, 5_000));
+    let log = Log::new(entries, 128);
+    let page = log.before(Cursor::new(2, 1_000), 524_288);
+    assert_eq!((page.entries.len(), page.more), (LOG_PAGE_ENTRIES, true));
+    // The page itself takes 33 of them, and to find that too much lies before the attempt takes 90.
+    assert!(log.reads.get() < 200, "{}", log.reads.get());
+}
+
+#[test]
 fn the_end_of_a_long_attempt_is_found_from_the_next_one() {
     let mut entries: Vec<Entry> = (0..300_000).map(|n| entry(1, n, (n > 0).then_some(50))).collect();
     entries.extend([entry(1, 300_000, None), entry(2, 0, None), entry(2, 1, Some(5))]);

@@ -177,6 +177,9 @@ pub(super) async fn a_pending_job_is_cancelled_at_once(s: &Subject) {
     let again = s.store.cancel(job.id.into(), None).await.unwrap();
     assert!(matches!(again, Some(Cancelled::AlreadyOver(over)) if over == change.job));
     assert!(s.store.cancel(JobRef::Number(99), None).await.unwrap().is_none());
+    let outcome = Outcome { reason: Reason::Cancelled, exit_code: None, message: None };
+    let said_again = s.write(ended(job.id, 0, 1, outcome)).await.unwrap();
+    assert_eq!((said_again.entries.len(), said_again.last_n, said_again.ended), (0, 1, None));
 }
 
 pub(super) async fn a_running_job_is_cancelled_by_its_worker(s: &Subject) {

@@ -17,7 +17,7 @@ use tokio::time::{sleep, timeout};
 
 use super::{Engine, FOUND_WITHIN};
 use crate::protocol::{JobId, WorkerId};
-use crate::worker::executor::proc;
+use crate::worker::executor::proc::{self, KERNEL_THREAD};
 
 /// Tries to kill them, 20 ms apart.
 const KILL_TRIES: u32 = 50;
@@ -199,12 +199,28 @@ impl Whose {
     /// The same question, and the signal to whoever it is, for a shell.
     fn script(&self, signal: Signal) -> Vec<String> {
         let all = |wanted: &str| {
+            // As in `proc::environ`: what is about to run another program shows no environment until that is in place, and
+            // then one that begins elsewhere than it ends. (Of the values of `stat` the first two are cut off.) What a
+            // killed one started meanwhile is found in the next round.
             format!(
                 r#"signal=$1; shift
-                for p in /proc/[0-9]*; do
-                    environ=$(tr '\0' '\n' 2>/dev/null <"$p/environ") || continue
-                    job=$(echo "$environ" | sed -n 's/^GANGLINE_JOB_ID=//p')
-                    {wanted} && kill -"$signal" "${{p#/proc/}}"
+                starts() {{
+                    values=$(sed 's/.*) //' "$1/stat") && set -- $values &&
+                        [ "$1" != Z ] && [ $(($7 & {KERNEL_THREAD})) = 0 ] &&
+                        {{ [ "${{24}}" = 0 ] || [ "${{48}}" != "${{49}}" ]; }}
+                }} 2>/dev/null
+                rounds=0
+                while rounds=$((rounds + 1)); [ $rounds -le {KILL_TRIES} ]; do
+                    found=
+                    for p in /proc/[0-9]*; do
+                        tries=0
+                        while environ=$(tr '\0' '\n' 2>/dev/null <"$p/environ") || environ=
+                            [ -z "$environ" ] && tries=$((tries + 1)) && [ $tries -lt {KILL_TRIES} ] && starts "$p"
+                        do :; done
+                        job=$(echo "$environ" | sed -n 's/^GANGLINE_JOB_ID=//p')
+                        {wanted} && kill -"$signal" "${{p#/proc/}}" && found=1
+                    done
+                    [ "$signal" = 9 ] && [ -n "$found" ] || break
                 done"#
             )
         };
@@ -254,27 +270,27 @@ mod tests {
     fn a_shell_finds_the_same() {
         // No other process of this machine belongs to such a worker.
         let worker = format!("w-{}", uuid::Uuid::new_v4().simple());
-        let start = |worker: &str, id: &str| {
-            Command::new("sleep")
-                .arg("1000")
-                .env("GANGLINE_WORKER_ID", worker)
-                .env("GANGLINE_JOB_ID", id)
-                .spawn()
-                .unwrap()
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("again"), "exec sh ./again").unwrap();
+        let start_it = |program: &[&str], worker: &str, id: &str| {
+            let mut command = Command::new(program[0]);
+            command.args(&program[1..]).current_dir(dir.path());
+            command.env("GANGLINE_WORKER_ID", worker).env("GANGLINE_JOB_ID", id).spawn().unwrap()
         };
+        let start = |worker: &str, id: &str| start_it(&["sleep", "1000"], worker, id);
         let killed = |whose: Whose, program: Child, others: &mut [Child]| {
             let [shell, args @ ..] = &*whose.script(Signal::SIGKILL) else { panic!("nothing to run") };
-            // Fails only where the last process that it looked at was not meant.
-            Command::new(shell).args(args).status().unwrap();
+            assert!(Command::new(shell).args(args).status().unwrap().success());
             assert_eq!(program.wait_with_output().unwrap().status.code(), None, "{whose:?}");
             assert!(others.iter_mut().all(|other| other.try_wait().unwrap().is_none()), "{whose:?}");
         };
-        let unique = format!("{:08x}", std::process::id());
+        let unique = &uuid::Uuid::new_v4().simple().to_string()[..8];
         let job = |number: u32| format!("job-{number}-{unique}");
         let mut others = [start(&worker, &job(2)), start(&worker, &format!("ctr-3-{unique}")), start("other", &job(1))];
         killed(left_by(&worker, &job(2)), start(&worker, &job(1)), &mut others);
         let fourth = Whose::Job { job: job(4).parse().unwrap(), exec: String::new() };
-        killed(fourth, start("other", &job(4)), &mut others);
+        // It runs another program in its own place all the time.
+        killed(fourth, start_it(&["sh", "./again"], "other", &job(4)), &mut others);
         let own = start(&worker, &job(5));
         let pid = Pid::from_raw(i32::try_from(own.id()).unwrap());
         let [shell, args @ ..] = &*script_for(Signal::SIGKILL, vec![pid_inside(pid).unwrap()]) else {

@@ -22,7 +22,7 @@ const SETTLE_TRIES: u32 = 1_000;
 const SETTLE_EVERY: Duration = Duration::from_micros(200);
 
 /// Among the flags in `/proc/PID/stat`: `PF_KTHREAD` in the kernel's `sched.h`.
-const KERNEL_THREAD: u64 = 0x0020_0000;
+pub(crate) const KERNEL_THREAD: u64 = 0x0020_0000;
 
 /// What `/proc/PID/stat` says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,27 +59,49 @@ fn fields(text: &str) -> Option<Vec<&str>> {
     Some(text.rsplit_once(')')?.1.split_ascii_whitespace().collect())
 }
 
-/// The environment that `pid` was started with, as `NAME=value` pieces with NULs between them; empty if that may not be
-/// read, or if it has ended. None: it is about to run another program, and shows none meanwhile. Ask again.
-pub(crate) fn environ(pid: Pid) -> Option<Vec<u8>> {
-    let Some(before) = image(pid) else { return Some(Vec::new()) };
+/// What a process says of its environment.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Environ {
+    /// As it was started with: `NAME=value` pieces with NULs between them. Empty, too, where it may not be read.
+    Known(Vec<u8>),
+    /// It is about to run another program, and shows none meanwhile. Ask again.
+    Unsettled,
+    /// It runs no program: it has ended, or is one of the kernel's own.
+    Gone,
+}
+
+/// The environment that `pid` was started with.
+pub(crate) fn environ(pid: Pid) -> Environ {
+    // Where the first thread has ended before the others, they share one yet.
+    let Some((dir, before)) = threads(pid).find_map(|dir| image(&dir).map(|image| (dir, image))) else {
+        return Environ::Gone;
+    };
     let mut bytes = Vec::new();
-    if let Ok(file) = fs::File::open(format!("/proc/{pid}/environ")) {
+    if let Ok(file) = fs::File::open(format!("{dir}/environ")) {
         // What was read before an error is still true.
         let _ = file.take(MAX_ENVIRON).read_to_end(&mut bytes);
     }
-    (before.is_complete() && image(pid) == Some(before)).then_some(bytes)
+    if before.is_complete() && image(&dir) == Some(before) { Environ::Known(bytes) } else { Environ::Unsettled }
 }
 
 /// As [`environ`], once it is known; empty if that takes too long. Blocks.
 pub(crate) fn settled_environ(pid: Pid) -> Vec<u8> {
     for _ in 0..SETTLE_TRIES {
-        if let Some(environ) = environ(pid) {
-            return environ;
+        match environ(pid) {
+            Environ::Known(environ) => return environ,
+            Environ::Gone => break,
+            Environ::Unsettled => std::thread::sleep(SETTLE_EVERY),
         }
-        std::thread::sleep(SETTLE_EVERY);
     }
     Vec::new()
+}
+
+/// The directories of its threads, the process itself first.
+fn threads(pid: Pid) -> impl Iterator<Item = String> {
+    let others = move || fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+    let others = std::iter::once_with(others).flatten();
+    std::iter::once(format!("/proc/{pid}"))
+        .chain(others.filter_map(|entry| entry.path().into_os_string().into_string().ok()))
 }
 
 /// Where the kernel has put a program and its environment: elsewhere as soon as another runs in its place.
@@ -98,9 +120,9 @@ impl Image {
     }
 }
 
-/// None for what has ended, and for the kernel's own threads: they run no program.
-fn image(pid: Pid) -> Option<Image> {
-    parse_image(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
+/// What runs in the process or thread of this directory. None for what has ended, and for the kernel's own threads.
+fn image(dir: &str) -> Option<Image> {
+    parse_image(&fs::read_to_string(format!("{dir}/stat")).ok()?)
 }
 
 fn parse_image(text: &str) -> Option<Image> {
@@ -187,7 +209,7 @@ mod tests {
         let mut told = 0;
         // Three in a hundred showed nothing where this was written.
         for _ in 0..10_000 {
-            if let Some(environ) = environ(pid) {
+            if let Environ::Known(environ) = environ(pid) {
                 assert!(environ.split(|&byte| byte == 0).any(|variable| variable == b"MARK=here"));
                 told += 1;
             }
@@ -195,7 +217,7 @@ mod tests {
         child.kill().unwrap();
         child.wait().unwrap();
         assert!(told > 0);
-        assert_eq!(environ(pid), Some(Vec::new()), "it is gone");
+        assert_eq!(environ(pid), Environ::Gone);
     }
 
     #[test]

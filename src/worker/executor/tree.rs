@@ -24,12 +24,15 @@ use tokio::task::{JoinError, JoinHandle, spawn_blocking};
 use tokio::time::sleep;
 
 use super::cgroup::{Cgroups, Group};
-use super::proc::{self, Stat};
+use super::proc::{self, Environ, Stat};
 use crate::protocol::{Attempt, JobId};
 
 /// How long the dead may take to go. Only a process stuck in the kernel needs more than a few
 /// milliseconds, and waiting longer would not free it.
 const EXTINGUISH_WITHIN: Duration = Duration::from_secs(5);
+
+/// How often a sweep looks again at once because orphans of another job die all the time.
+const SWEEP_PASSES: u32 = 16;
 
 /// The leaders of this process. The kernel keeps one list of children a process, and so do we:
 /// two agents in one process must not take each other's children for their own.
@@ -283,6 +286,19 @@ impl Drop for Companion {
 /// which has ended, or of jobs that ended before. Says how many were killed, or could not be
 /// told yet from leaders that are being started, or whose they are.
 fn sweep_orphans(leaders: &Leaders, job: Option<Pid>) -> usize {
+    for _ in 0..SWEEP_PASSES {
+        let (left, reaped) = look_at_orphans(leaders, job);
+        if left > 0 || !reaped {
+            return left;
+        }
+    }
+    1
+}
+
+/// One pass of [`sweep_orphans`], and whether it reaped any: what those left behind may have come to us after the list of
+/// children was read.
+fn look_at_orphans(leaders: &Leaders, job: Option<Pid>) -> (usize, bool) {
+    let mut reaped = false;
     let mut left = 0;
     let settled_before = leaders.starting.iter().min().copied().unwrap_or(u64::MAX);
     for child in proc::adopted() {
@@ -295,8 +311,12 @@ fn sweep_orphans(leaders: &Leaders, job: Option<Pid>) -> usize {
         }
         match waitpid(child, Some(WaitPidFlag::WNOHANG)) {
             Ok(WaitStatus::StillAlive) => (),
-            // Dead, or none of ours any more.
-            Ok(_) | Err(Errno::ECHILD) => continue,
+            Ok(_) => {
+                reaped = true;
+                continue;
+            }
+            // None of ours any more.
+            Err(Errno::ECHILD) => continue,
             Err(error) => {
                 tracing::debug!(%error, %child, "cannot look after an orphan");
                 continue;
@@ -314,7 +334,7 @@ fn sweep_orphans(leaders: &Leaders, job: Option<Pid>) -> usize {
             Owner::Other => (),
         }
     }
-    left
+    (left, reaped)
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -323,7 +343,8 @@ enum Owner {
     Ended,
     /// A job that still runs, or none at all: a companion, or what is older than any job.
     Other,
-    /// It runs another program in its own place at this moment, and cannot be told from what has shed its variables.
+    /// It runs another program in its own place at this moment, or has just ended: not to be told from what has shed its
+    /// variables.
     Unknown,
 }
 
@@ -336,7 +357,10 @@ fn owner(leaders: &Leaders, pid: Pid, stat: Stat, ended: Option<Pid>) -> Owner {
     if [stat.group, stat.session].into_iter().any(|leader| leaders.is_companion(leader)) {
         return Owner::Other;
     }
-    let Some(environ) = proc::environ(pid) else { return Owner::Unknown };
+    let environ = match proc::environ(pid) {
+        Environ::Known(environ) => environ,
+        Environ::Unsettled | Environ::Gone => return Owner::Unknown,
+    };
     if let Some((&leader, _)) = leaders.living.iter().find(|(_, leader)| leader.mark.is_in(&environ)) {
         return who(leader);
     }

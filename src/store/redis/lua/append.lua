@@ -54,8 +54,9 @@ while at < #ARGV do
     answer = { 'missing' }
   elseif job[2] ~= attempt or job[3] ~= RUNNING then
     local ended = redis.call('HMGET', key, 'reason', 'exit', 'message')
-    local same_end = ends and job[2] == attempt and job[4] == end_n and job[3] == end_status and ended[1] == end_reason
-      and (ended[2] or '') == end_exit and (ended[3] or '') == end_message
+    -- A job that was cancelled before it ran has no attempt, and its end is that of attempt 0.
+    local same_end = ends and (job[2] or '0') == attempt and job[4] == end_n and job[3] == end_status
+      and ended[1] == end_reason and (ended[2] or '') == end_exit and (ended[3] or '') == end_message
     answer = same_end and { 'again', end_n } or { 'stale', job[2] or '0' }
   else
     local last = tonumber(job[4] or 0)
