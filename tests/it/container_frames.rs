@@ -100,6 +100,7 @@ async fn a_console_is_a_log_over_all_starts() {
     let (_, second) = tokio::join!(done(&mut peer, about("start", "web")), starts(&mut worker, json!([])));
     assert_eq!((second.job.as_str(), second.attempt), (id.as_str(), 2));
     worker.say(&second.output(1, "again\n")).await;
+    worker.stored(&second, 1).await;
 
     let mut reader = server.user("ada").await;
     let following = reader.get("container", &json!({"opt": "follow", "containerId": id}), "following").await;

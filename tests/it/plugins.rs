@@ -190,7 +190,7 @@ async fn a_slow_plugin_is_passed_over_where_it_may_be() {
 
 #[tokio::test]
 async fn without_a_plugin_that_must_be_asked_nothing_is_submitted() {
-    let server = TestServer::with(with(configured("prices", Policy::Closed, Duration::from_millis(50)))).await;
+    let server = TestServer::with(with(configured("prices", Policy::Closed, Duration::from_secs(50)))).await;
     let mut ada = server.user("ada").await;
     let submit = json!({"opt": "submit", "command": "x", "follow": false});
     let away = ada.refused("job", &submit, "store_unavailable").await;
@@ -202,10 +202,6 @@ async fn without_a_plugin_that_must_be_asked_nothing_is_submitted() {
     assert!(added.text.contains("prices"), "{added:?}");
 
     let mut plugin = Plugin::connect(&server, "prices", &["job.submit"]).await;
-    let late = ada.refused("job", &submit, "store_unavailable").await;
-    assert!(late["message"].as_str().unwrap().contains("prices"), "{late}");
-    plugin.call().await;
-
     begin(&mut ada, &json!({"command": "x"})).await;
     let call = plugin.call().await;
     plugin.answer(&call, json!({"action": "allow"})).await;
@@ -218,12 +214,25 @@ async fn without_a_plugin_that_must_be_asked_nothing_is_submitted() {
     let metrics = fetch(server.address, "/metrics").await.text().await.unwrap();
     for line in [
         r#"gangline_plugin_calls_total{outcome="away"} 3"#,
-        r#"gangline_plugin_calls_total{outcome="late"} 1"#,
+        r#"gangline_plugin_calls_total{outcome="late"} 0"#,
         r#"gangline_plugin_calls_total{outcome="allow"} 1"#,
         r#"gangline_store_errors_total{operation="request"} 0"#,
     ] {
         assert!(metrics.contains(line), "{line} is not in\n{metrics}");
     }
+}
+
+#[tokio::test]
+async fn a_plugin_that_must_be_asked_and_is_slow_refuses() {
+    let server = TestServer::with(with(configured("prices", Policy::Closed, Duration::from_millis(50)))).await;
+    let mut plugin = Plugin::connect(&server, "prices", &["job.submit"]).await;
+    let mut ada = server.user("ada").await;
+    let submit = json!({"opt": "submit", "command": "x", "follow": false});
+    let late = ada.refused("job", &submit, "store_unavailable").await;
+    assert!(late["message"].as_str().unwrap().contains("prices"), "{late}");
+    plugin.call().await;
+    let metrics = fetch(server.address, "/metrics").await.text().await.unwrap();
+    assert!(metrics.contains(r#"gangline_plugin_calls_total{outcome="late"} 1"#), "{metrics}");
 }
 
 #[tokio::test]

@@ -496,7 +496,8 @@ async fn the_data_of_a_container_is_there_until_it_is_removed() {
 
 #[tokio::test]
 async fn guessing_is_counted_with_all_other_logins_and_what_is_right_is_not() {
-    let scene = Scene::start().await;
+    // Tries come back with time.
+    let scene = Scene::with(TestServer::with_manual_clock().await).await;
     let (job, _) = scene.job("ada", "true").await;
     // As `for file in *; do scp …` does it. A token is no guess, either.
     for _ in 0..11 {

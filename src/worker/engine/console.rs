@@ -9,11 +9,9 @@ use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker, ready};
-use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::io::{AsyncBufRead, AsyncRead, BufReader, ReadBuf};
-use tokio::time::timeout;
 
 use super::stream::Reader;
 use crate::protocol::StreamName;
@@ -26,9 +24,6 @@ const FIRST_WORDS: usize = 512;
 
 /// How the engine's init process begins to say why it ends.
 const INIT_FAILED: &str = "[FATAL tini (";
-
-/// How long it may take to begin: it tries as soon as it runs, and few programs are so long without a word.
-const COMPLAINS_WITHIN: Duration = Duration::from_millis(10);
 
 /// One stream of a container.
 #[derive(Debug)]
@@ -80,11 +75,14 @@ pub(super) fn terminal(from: Reader) -> (Console, FirstWords) {
 }
 
 impl FirstWords {
-    /// Whether the engine's init process is about to say that it could not start the program: it does so, if at all, within
-    /// a few milliseconds, and that is how long is waited for what comes first. Nothing is taken from who reads the streams.
-    pub(crate) async fn will_complain(&self) -> bool {
-        let begins = poll_fn(|context| self.0.lock().poll_begins_with(INIT_FAILED, context));
-        timeout(COMPLAINS_WITHIN, begins).await.unwrap_or(false)
+    /// Whether the engine's init process is about to say that it could not start the program: waits for what comes first, or
+    /// until the program `runs`. Nothing is taken from who reads the streams.
+    pub(crate) async fn will_complain(&self, runs: impl Future<Output = ()>) -> bool {
+        tokio::select! {
+            biased;
+            begins = poll_fn(|context| self.0.lock().poll_begins_with(INIT_FAILED, context)) => begins,
+            () = runs => false,
+        }
     }
 
     /// What the engine, or its init process, had to say of a program that could not be started, to follow "cannot start":

@@ -30,6 +30,11 @@ const ASK_EVERY: Duration = Duration::from_secs(5);
 /// How soon it is asked again once a program's streams have ended; then after twice that, and so on.
 const ASK_AGAIN: Duration = Duration::from_millis(100);
 
+/// How long an engine may take until a program that it said it starts is there to be signalled, and how often it is asked
+/// meanwhile. It takes 50 ms, and a hundred times that where much else is being started.
+const BEGINS_WITHIN: Duration = Duration::from_secs(5);
+const LOOK_EVERY: Duration = Duration::from_millis(20);
+
 /// Longest pause before a program that must end is looked for once more: its engine may not have been there to ask.
 const KILL_AGAIN_MOST: Duration = Duration::from_secs(60);
 
@@ -140,6 +145,7 @@ impl Exec {
     pub(super) async fn obey(self, engine: &Engine, order: Order) {
         match order {
             Order::Terminate => {
+                self.begun(engine).await;
                 self.processes.signal(engine, Signal::SIGTERM).await;
             }
             Order::Kill => {
@@ -156,6 +162,18 @@ impl Exec {
                 if let Err(error) = engine.docker.resize_exec(&self.id, size).await {
                     tracing::debug!(%error, "cannot change the size of a terminal");
                 }
+            }
+        }
+    }
+
+    /// Waits until there is something to send a signal to: the engine answers a start before that.
+    async fn begun(&self, engine: &Engine) {
+        let deadline = Instant::now() + BEGINS_WITHIN;
+        while Instant::now() < deadline {
+            match engine.docker.inspect_exec(&self.id).await {
+                Ok(now) if now.running == Some(true) && now.pid > Some(0) => return,
+                Ok(_) => sleep(LOOK_EVERY).await,
+                Err(_) => return,
             }
         }
     }

@@ -35,11 +35,16 @@ impl KernelLog {
     /// such deaths within five seconds, the kernel tells ten.
     pub(super) fn tells_of(&mut self, id: &str) -> bool {
         let mut record = vec![0; RECORD];
+        let mut death = String::new();
         for _ in 0..MOST_RECORDS {
             match self.0.read(&mut record) {
                 Ok(0) => return false,
-                Ok(length) if is_about(&String::from_utf8_lossy(&record[..length]), id) => return true,
-                Ok(_) => (),
+                Ok(length) => {
+                    hear(&mut death, &String::from_utf8_lossy(&record[..length]));
+                    if is_about(&death, id) {
+                        return true;
+                    }
+                }
                 // The oldest ones were written over. The next read goes on after them.
                 Err(error) if error.raw_os_error() == Some(Errno::EPIPE as i32) => (),
                 Err(error) if error.kind() == ErrorKind::Interrupted => (),
@@ -50,15 +55,27 @@ impl KernelLog {
     }
 }
 
-fn is_about(record: &str, id: &str) -> bool {
-    let Some((_, death)) = record.split_once("oom-kill:") else { return false };
+/// Goes on in `death`, the last line about one, with the next record: a line comes in pieces where another processor has
+/// something to say meanwhile. Those after the first are marked by a `c`.
+fn hear(death: &mut String, record: &str) {
+    let (prefix, text) = record.split_once(';').unwrap_or_default();
+    let text = text.lines().next().unwrap_or_default();
+    if text.contains("oom-kill:") {
+        text.clone_into(death);
+    } else if prefix.split(',').nth(3) == Some("c") && !death.is_empty() && death.len() < RECORD {
+        death.push_str(text);
+    }
+}
+
+fn is_about(death: &str, id: &str) -> bool {
+    let Some((_, death)) = death.split_once("oom-kill:") else { return false };
     let mut fields = death.split(',').filter_map(|field| field.split_once('='));
     fields.any(|(name, group)| name == "oom_memcg" && group.contains(id))
 }
 
 #[cfg(test)]
 mod tests {
-    use super::is_about;
+    use super::{hear, is_about};
 
     #[test]
     fn only_the_containers_own_limit_counts() {
@@ -73,5 +90,23 @@ mod tests {
         assert!(!is_about(&death("oom_memcg=/docker"), "40fe"), "the limit of all containers together");
         assert!(!is_about(&death("global_oom"), "40fe"), "the machine's own end of memory");
         assert!(!is_about("4,1503,5,-;Memory cgroup stats for /docker/40fe:\n", "40fe"));
+    }
+
+    #[test]
+    fn a_death_may_be_told_in_pieces() {
+        let mut death = String::new();
+        hear(&mut death, "6,1549,1,c;,oom_memcg=/docker/40fe\n");
+        assert_eq!(death, "", "of what was before");
+        for (record, is_known) in [
+            ("6,1550,2,-;oom-kill:constraint=CONSTRAINT_MEMCG,nodemask=(null)\n", false),
+            ("6,1551,2,-;docker0: port 1(veth) entered disabled state\n SUBSYSTEM=net\n", false),
+            ("6,1552,2,c;,cpuset=40fe,mems_allowed=0\n", false),
+            ("6,1553,2,c,caller=T7;,oom_memcg=/docker/40fe,task_memcg=/docker/40fe\n", true),
+        ] {
+            hear(&mut death, record);
+            assert_eq!(is_about(&death, "40fe"), is_known, "{record}");
+        }
+        hear(&mut death, "6,1554,3,-;oom-kill:constraint=CONSTRAINT_NONE,nodemask=(null)\n");
+        assert!(!is_about(&death, "40fe"), "another");
     }
 }

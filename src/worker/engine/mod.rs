@@ -15,6 +15,7 @@ mod image;
 mod kernel_log;
 mod log;
 pub(crate) mod processes;
+mod program;
 pub(crate) mod recipe;
 mod stream;
 pub(crate) mod usage;

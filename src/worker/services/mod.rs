@@ -246,7 +246,12 @@ impl Service<'_> {
         let (mut process, mut start) = match begun {
             Begun::Now(process, mut start, first_words) => {
                 // To the engine it runs even if its init process cannot start the program: how it ends says why it never ran.
-                if !first_words.will_complain().await {
+                let runs = async {
+                    if let Ok(engine) = self.engine() {
+                        engine.program_runs(&start.docker).await;
+                    }
+                };
+                if !first_words.will_complain(runs).await {
                     self.say_started(&mut start).await;
                 }
                 (Some(process), start)

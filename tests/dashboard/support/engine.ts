@@ -11,12 +11,14 @@ export const IMAGE = "busybox:1.35";
 
 const PATH = `${process.env.PATH}:/usr/local/sbin:/usr/sbin:/sbin`;
 
-// Ends with this process, because its input is closed then. It touches nothing of the machine's own: a bridge of its own, and
-// no rules of the firewall. The bridge is given an address, because by itself it takes that of one of its containers, another
+// Ends with this process, because its input is closed then. It touches nothing of the machine's own: a bridge that is no other
+// engine's, and no rules of the firewall. The bridge is given an address, because by itself it takes that of one of its containers, another
 // one whenever such a container comes or goes.
 const ENGINE = `trap : INT TERM
-  number=$(($$ % 4096)); bridge=glpage$number; dir=$0
-  ip link add "$bridge" address "$(printf 02:67:6c:01:%02x:%02x $((number / 256)) $((number % 256)))" type bridge
+  number=$(($$ % 4096)); tries=64; dir=$0
+  until bridge=glpage$number; address=$(printf 02:67:6c:01:%02x:%02x $((number / 256)) $((number % 256)))
+    ip link add "$bridge" address "$address" type bridge
+  do [ $((tries -= 1)) -gt 0 ] || exit; number=$(((number + 1) % 4096)); done
   ip address add "10.$((224 + number / 256)).$((number % 256)).1/24" dev "$bridge"
   ip link set "$bridge" up
   dockerd --host "unix://$dir/docker.sock" --data-root "$dir/data" --exec-root "$dir/exec" --pidfile "$dir/pid" \\

@@ -1,13 +1,12 @@
 //! Jobs with an image: what a program finds there, what it may not do, and how it ends.
 
-use std::fs::{File, Permissions};
-use std::os::unix::fs::PermissionsExt;
+use std::fs::File;
 use std::time::Duration;
 
 use serde_json::json;
 use tempfile::TempDir;
 
-use super::Site;
+use super::{Site, apart, run_by};
 use crate::support::engine::{self, SPEAKING_IMAGE, TestEngine};
 use crate::support::eventually;
 
@@ -114,15 +113,20 @@ async fn only_the_workers_settings_lift_what_is_forbidden() {
 #[tokio::test]
 async fn a_job_ends_as_processes_do() {
     let mut site = Site::start().await;
+    // Its time begins before there is a container, and must not be over before its program runs. The others end meanwhile.
+    let slow = site.begin(json!({"command": "echo ready; sleep 1000", "timeoutSecs": 10})).await;
+    site.until_said("ready").await;
+    site.user.get("job", &json!({"opt": "unfollow", "jobId": slow}), "ok").await;
     let done = site.run(json!({"command": "kill -9 $$"})).await;
     assert_eq!(done.reason(), ("signal", Some(137)), "{done:?}");
-    let done = site.run(json!({"command": "sleep 1000", "timeoutSecs": 0.5})).await;
-    assert_eq!(done.reason(), ("timeout", Some(143)), "{done:?}");
     let done = site.run(json!({"args": ["no-such-program"]})).await;
     assert_eq!(done.reason(), ("spawn_error", Some(127)), "{done:?}");
     assert!(done.message().contains("no-such-program"), "{done:?}");
     let done = site.run(json!({"args": ["/etc"]})).await;
     assert_eq!(done.reason(), ("spawn_error", Some(126)), "{done:?}");
+    site.user.follow(&slow, "0").await;
+    let done = site.outcome().await;
+    assert_eq!(done.reason(), ("timeout", Some(143)), "{done:?}");
     assert_eq!(site.containers(), "");
 }
 
@@ -148,15 +152,11 @@ async fn a_job_that_uses_too_much_memory_is_told_apart() {
 #[tokio::test]
 async fn memory_that_runs_out_before_the_engine_looks_is_told_apart_too() {
     let dir = TempDir::new().expect("a temporary directory");
-    let runtime = dir.path().join("late");
     let script = r#"#!/bin/bash
         PATH=$PATH:/usr/sbin
         runc "$@" || exit
         [[ " $* " != *" start "* ]] || until runc "${@/#start/state}" | grep -q '"status": "stopped"'; do sleep 0.01; done"#;
-    std::fs::write(&runtime, script).expect("a script");
-    std::fs::set_permissions(&runtime, Permissions::from_mode(0o755)).expect("a program");
-    let late = format!("late={}", runtime.display());
-    let engine = TestEngine::with(&["--add-runtime", &late, "--default-runtime", "late"]);
+    let engine = run_by(script, &dir);
     let mut site = Site::with(engine.address(), &["--label", "late=yes"]).await;
     let eater = json!({"args": ["dd", "if=/dev/zero", "of=/dev/null", "bs=200M", "count=1"],
         "requires": {"memoryBytes": 32 << 20, "labels": {"late": "yes"}}});
@@ -213,24 +213,22 @@ async fn a_killed_workers_containers_are_removed_by_the_next() {
 
 #[tokio::test]
 async fn jobs_wait_for_an_engine_and_one_that_goes_ends_them_with_a_word() {
-    let mut engine = TestEngine::private();
+    let engine = TestEngine::private();
     let mut site = Site::with(engine.address(), &["--label", "private=yes"]).await;
+    let get = json!({"opt": "get", "workerId": site.id});
+    let connected_at = site.user.get("worker", &get, "worker").await["worker"]["connectedAt"].clone();
     let spec = json!({"command": "echo ready; sleep 1000", "requires": {"labels": {"private": "yes"}}});
     site.begin(spec.clone()).await;
     site.until_said("ready").await;
-    let mut engine = tokio::task::spawn_blocking(move || {
-        engine.stop();
-        engine
+    let engine = apart(engine, TestEngine::stop).await;
+    // Whoever has noticed says so by connecting anew.
+    eventually("the worker to notice", async || {
+        let now = site.user.get("worker", &get, "worker").await["worker"]["connectedAt"].clone();
+        (now.is_u64() && now != connected_at).then_some(())
     })
-    .await
-    .expect("it ends");
+    .await;
     let waiting = site.server.admin().await.queue(&json!({"image": engine::IMAGE, "command": "echo again"})).await;
-    let engine = tokio::task::spawn_blocking(move || {
-        engine.start_again();
-        engine
-    })
-    .await
-    .expect("it starts");
+    let engine = apart(engine, TestEngine::start_again).await;
     let done = site.outcome().await;
     assert!(done.message().contains("container engine"), "{done:?}");
     assert_eq!(done.reason().0, "signal", "{done:?}");

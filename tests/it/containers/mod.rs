@@ -4,9 +4,13 @@ mod jobs;
 mod programs;
 mod services;
 
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
+
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use crate::support::engine::TestEngine;
 use crate::support::process::Process;
 use crate::support::{Peer, TestServer, engine, eventually};
 
@@ -131,6 +135,24 @@ impl Outcome {
     fn message(&self) -> &str {
         self.end["errorMessage"].as_str().unwrap_or_default()
     }
+}
+
+/// An engine whose containers are run by this script, which is in `dir`, instead of runc.
+fn run_by(script: &str, dir: &TempDir) -> TestEngine {
+    let runtime = dir.path().join("runtime");
+    std::fs::write(&runtime, script).expect("a script");
+    std::fs::set_permissions(&runtime, Permissions::from_mode(0o755)).expect("a program");
+    let flag = format!("scripted={}", runtime.display());
+    TestEngine::with(&["--add-runtime", &flag, "--default-runtime", "scripted"])
+}
+
+/// Does something to an engine that takes its time.
+async fn apart(mut engine: TestEngine, act: impl FnOnce(&mut TestEngine) + Send + 'static) -> TestEngine {
+    let act = move || {
+        act(&mut engine);
+        engine
+    };
+    tokio::task::spawn_blocking(act).await.expect("no panic")
 }
 
 fn worker(home: &TempDir, server: &TestServer, id: &str, address: &str, more: &[&str]) -> Process {

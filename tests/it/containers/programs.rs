@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use tempfile::TempDir;
 use tokio::time::timeout;
 
-use super::Site;
+use super::{Site, apart, run_by};
 use crate::support::engine::{self, TestEngine};
 use crate::support::eventually;
 
@@ -112,6 +113,13 @@ async fn a_program_that_sheds_its_environment_ends_when_it_must() {
     let (id, _) = site.create(json!({"command": "sleep 1000"})).await;
     let bare = |script: &str| json!({"args": ["env", "-i", "/bin/sh", "-c", script]});
 
+    // Its time is over while the others end, or later.
+    let mut slow = bare("echo ready; exec sleep 8883");
+    slow["timeoutSecs"] = json!(5);
+    let slow = site.exec(&id, slow).await;
+    site.until_said("ready").await;
+    site.user.get("job", &json!({"opt": "unfollow", "jobId": slow}), "ok").await;
+
     let job = site.exec(&id, bare("echo ready; exec sleep 8881")).await;
     site.until_said("ready").await;
     site.user.get("job", &json!({"opt": "cancel", "jobId": job, "graceSecs": 600}), "ok").await;
@@ -123,15 +131,36 @@ async fn a_program_that_sheds_its_environment_ends_when_it_must() {
     site.user.get("job", &json!({"opt": "cancel", "jobId": job, "graceSecs": 0.3}), "ok").await;
     assert_eq!(site.outcome().await.reason(), ("cancelled", Some(137)));
 
-    let mut slow = bare(stubborn);
-    slow["timeoutSecs"] = json!(0.5);
-    slow["graceSecs"] = json!(0.3);
-    site.exec(&id, slow).await;
-    assert_eq!(site.outcome().await.reason(), ("timeout", Some(137)));
+    site.user.follow(&slow, "0").await;
+    assert_eq!(site.outcome().await.reason(), ("timeout", Some(143)));
 
     let left = site.processes();
     assert!(!left.contains("888") && left.contains("sleep 1000"), "what it started goes, and nothing else: {left}");
     site.remove_all(&[id]).await;
+}
+
+/// An engine says that it starts a program before it does. Here that is made to take as long as is wanted.
+#[tokio::test]
+async fn a_program_that_must_end_before_it_is_there_is_asked_to_once_it_is() {
+    let dir = TempDir::new().expect("a temporary directory");
+    let script = r#"#!/bin/bash
+        PATH=$PATH:/usr/sbin
+        if [[ " $* " == *" exec "* ]]; then
+            touch "${0%/*}/asked"
+            while [ -e "$0" ] && ! [ -e "${0%/*}/go" ]; do sleep 0.01; done
+        fi
+        exec runc "$@""#;
+    let engine = run_by(script, &dir);
+    let mut site = Site::with(engine.address(), &[]).await;
+    let (id, _) = site.create(json!({"command": "sleep 1000"})).await;
+    let job = site.exec(&id, json!({"args": ["sleep", "1000"]})).await;
+    eventually("it to be started", async || dir.path().join("asked").exists().then_some(())).await;
+    site.user.get("job", &json!({"opt": "cancel", "jobId": job, "graceSecs": 600}), "ok").await;
+    std::fs::write(dir.path().join("go"), "").expect("a file");
+    let done = site.outcome().await;
+    // Or the engine's word is there no sooner than the wish.
+    assert!(matches!(done.reason(), ("cancelled", Some(143) | None)), "{done:?}");
+    site.do_it("remove", &id).await;
 }
 
 #[tokio::test]
@@ -193,15 +222,6 @@ async fn what_a_killed_worker_ran_goes_when_the_engine_is_there_again() {
     .await;
     site.status_is(&id, "running").await;
     site.do_it("remove", &id).await;
-}
-
-/// Does something to an engine that takes its time.
-async fn apart(mut engine: TestEngine, act: impl FnOnce(&mut TestEngine) + Send + 'static) -> TestEngine {
-    let act = move || {
-        act(&mut engine);
-        engine
-    };
-    tokio::task::spawn_blocking(act).await.expect("no panic")
 }
 
 #[tokio::test]

@@ -175,16 +175,18 @@ impl Drop for TestEngine {
     }
 }
 
-/// Starts an engine in `dir` that touches nothing of the machine's own: a bridge of its own, and no rules of the
-/// firewall. The engine ends when the returned child's input is closed, with its containers (unless that says `leave`) and
+/// Starts an engine in `dir` that touches nothing of the machine's own: a bridge that is no other engine's, and no rules of
+/// the firewall. The engine ends when the returned child's input is closed, with its containers (unless that says `leave`) and
 /// mounts, and with the directory unless `after` is `keep`.
 ///
 /// The bridge is given an address: by itself it takes that of one of its containers, another one whenever such a
 /// container comes or goes, and what the others are sending to the former address then is lost.
 fn start(dir: &Path, after: &str, flags: &[String]) -> Child {
     let script = r#"trap : INT TERM
-        number=$(($$ % 4096)); bridge=gltest$number
-        ip link add "$bridge" address "$(printf 02:67:6c:00:%02x:%02x $((number / 256)) $((number % 256)))" type bridge
+        number=$(($$ % 4096)); tries=64
+        until bridge=gltest$number; address=$(printf 02:67:6c:00:%02x:%02x $((number / 256)) $((number % 256)))
+            ip link add "$bridge" address "$address" type bridge
+        do [ $((tries -= 1)) -gt 0 ] || exit; number=$(((number + 1) % 4096)); done
         ip address add "10.$((208 + number / 256)).$((number % 256)).1/24" dev "$bridge"
         ip link set "$bridge" up
         dir=$0; after=$1; shift
